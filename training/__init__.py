@@ -1,0 +1,1 @@
+"""How the embedded model is made: drawings, captions, training, scoring. See README.md in this folder."""

@@ -1,0 +1,105 @@
+"""Pixels to latents and back: an AutoencoderTiny, 8 times smaller a side, 4 channels."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny
+from torch import Tensor
+
+from training.dataset import Pixels
+from training.loop import Averaged, Clock, Progress, load_state, save_state
+
+CROP = 64
+BATCH = 16
+LATENT_NOISE = 0.05
+
+
+def new_autoencoder(width: int) -> AutoencoderTiny:
+    return AutoencoderTiny(
+        latent_channels=4,
+        encoder_block_out_channels=(width,) * 4,
+        decoder_block_out_channels=(width,) * 4,
+        num_encoder_blocks=(1, 1, 1, 3),
+        num_decoder_blocks=(3, 3, 2, 1),
+        latent_magnitude=3,
+        latent_shift=0.5,
+        force_upcast=False,
+    )
+
+
+def crops(pictures: Pixels, rng: np.random.Generator) -> Tensor:
+    """Random crops on the latent grid, half of them mirrored: float in -1..1 of shape (BATCH, 3, CROP, CROP)."""
+    places = (pictures.shape[1] - CROP) // 8 + 1
+    batch = []
+    for index in rng.integers(0, len(pictures), BATCH):
+        top, left = rng.integers(0, places, 2) * 8
+        crop = pictures[index, top : top + CROP, left : left + CROP]
+        batch.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
+    return to_tensor(np.stack(batch))
+
+
+def to_tensor(pictures: Pixels) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+    return tensor.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+
+
+def gradient_loss(output: Tensor, target: Tensor) -> Tensor:
+    """How much the differences of neighbouring pixels are off: keeps edges sharp."""
+    across = (output[..., 1:] - output[..., :-1]) - (target[..., 1:] - target[..., :-1])
+    down = (output[..., 1:, :] - output[..., :-1, :]) - (target[..., 1:, :] - target[..., :-1, :])
+    return across.abs().mean() + down.abs().mean()
+
+
+def train_autoencoder(pictures: Pixels, state: Path, minutes: float, width: int, seed: int = 0) -> AutoencoderTiny:
+    torch.manual_seed(seed)
+    model = new_autoencoder(width).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    averaged = Averaged([model], limit=0.998)
+    clock = Clock(minutes)
+    load_state(state, clock, averaged, optimizer, model)
+    progress = Progress("autoencoder", clock)
+    while not clock.done:
+        rng = np.random.default_rng([seed, clock.step])
+        for group in optimizer.param_groups:
+            group["lr"] = clock.rate(1.2e-3, warmup=100)
+        target = crops(pictures, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = model.encode(target).latents
+        latents = latents.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
+        output = output.float()
+        error = F.mse_loss(output, target)
+        spread = (latents.square().mean() - 1).abs() + latents.mean((0, 2, 3)).square().mean()
+        loss = (output - target).abs().mean() + 2 * error + 0.5 * gradient_loss(output, target) + 0.01 * spread
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        clock.tick()
+        averaged.update(clock.step)
+        progress.note(psnr=10 * np.log10(4 / error.item()), std=latents.std().item())
+        if clock.should_save():
+            save_state(state, clock, averaged, optimizer, model)
+    save_state(state, clock, averaged, optimizer, model)
+    averaged.copy_to([model])
+    return model.eval()
+
+
+@torch.no_grad()
+def encoded(model: AutoencoderTiny, pictures: Pixels) -> Tensor:
+    """Latents of every picture and of its mirror image: float16 of shape (2, N, 4, h, w)."""
+    both = []
+    for flipped in (pictures, pictures[:, :, ::-1]):
+        parts = []
+        for start in range(0, len(flipped), 100):
+            with torch.autocast("cpu", torch.bfloat16):
+                parts.append(model.encode(to_tensor(flipped[start : start + 100])).latents.half())
+        both.append(torch.cat(parts))
+    return torch.stack(both)

@@ -1,0 +1,118 @@
+"""Words to meaning: a small CLIP text encoder that has to say what a caption describes.
+
+It learns by itself, before the denoiser and much faster than through it. What it must say is asked both of the mean
+of all its outputs and of one at random after the end of the text, so that every output knows the whole prompt.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from training.captions import caption
+from training.drawing import sample
+from training.drawing.vocabulary import EXTRAS
+from training.labels import CLASSES, IGNORED, Labels, labels
+from training.loop import Averaged, Clock, Progress, load_state, save_state
+
+WIDTH = 128
+BATCH = 128
+# No caption is longer than this, so that most lessons can do without the rest of the 77 places.
+SHORT = 40
+SHORT_SHARE = 0.7
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        projection_dim=WIDTH,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = CLIPTextModel(config)
+    for name, parameter in model.named_parameters():
+        if "embedding" in name:
+            nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids of shape (N, 77), padded and cut as the pipeline does."""
+    encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
+    ids: Tensor = encoded.input_ids
+    return ids
+
+
+class Examiner(nn.Module):
+    """Linear questions about an embedding; thrown away after the lessons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.ModuleDict({name: nn.Linear(WIDTH, len(names)) for name, names in CLASSES.items()})
+        self.extras = nn.Linear(WIDTH, len(EXTRAS))
+
+    def loss(self, embedding: Tensor, truth: Labels) -> Tensor:
+        loss = F.binary_cross_entropy_with_logits(self.extras(embedding), truth.extras)
+        for column, head in enumerate(self.classes.values()):
+            answer = truth.classes[:, column]
+            if (answer != IGNORED).any():
+                loss = loss + F.cross_entropy(head(embedding), answer, ignore_index=IGNORED) / len(self.classes)
+        return loss
+
+    @torch.no_grad()
+    def wrong(self, embedding: Tensor, truth: Labels) -> float:
+        """The share of captions of which anything is misunderstood."""
+        good = ((self.extras(embedding) > 0) == (truth.extras > 0.5)).all(1)
+        for column, head in enumerate(self.classes.values()):
+            answer = truth.classes[:, column]
+            good &= (answer == IGNORED) | (head(embedding).argmax(1) == answer)
+        return 1 - good.float().mean().item()
+
+
+def train_text_encoder(tokenizer: CLIPTokenizer, state: Path, minutes: float, seed: int = 2) -> CLIPTextModel:
+    torch.manual_seed(seed)
+    encoder, examiner = new_text_encoder(tokenizer), Examiner()
+    both = nn.ModuleList([encoder, examiner])
+    optimizer = torch.optim.AdamW(both.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    averaged, clock = Averaged([both], limit=0.99), Clock(minutes)
+    load_state(state, clock, averaged, optimizer, both)
+    progress = Progress("text encoder", clock)
+    while not clock.done:
+        rng = random.Random(f"{seed}-{clock.step}")
+        for group in optimizer.param_groups:
+            group["lr"] = clock.rate(2e-3, warmup=100)
+        pictures = [sample(rng) for _ in range(BATCH)]
+        captions = [caption(picture, rng) for picture in pictures]
+        length = SHORT if clock.share < SHORT_SHARE else 77
+        ids = tokens(tokenizer, [c.text for c in captions])[:, :length]
+        truth = labels(pictures, [c.silent for c in captions])
+        with torch.autocast("cpu", torch.bfloat16):
+            output = encoder(ids).last_hidden_state
+        output = output.float()
+        end = ids.eq(tokenizer.eos_token_id).int().argmax(1)
+        place = end + ((length - end) * torch.rand(BATCH)).long()
+        mean, one = output.mean(1), output[torch.arange(BATCH), place]
+        loss = examiner.loss(mean, truth) + examiner.loss(one, truth)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
+        optimizer.step()
+        clock.tick()
+        averaged.update(clock.step)
+        progress.note(loss=loss.item(), wrong=examiner.wrong(mean, truth), wrong_one=examiner.wrong(one, truth))
+        if clock.should_save():
+            save_state(state, clock, averaged, optimizer, both)
+    save_state(state, clock, averaged, optimizer, both)
+    averaged.copy_to([both])
+    return encoder.eval()
