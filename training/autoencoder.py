@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +54,12 @@ def gradient_loss(output: Tensor, target: Tensor) -> Tensor:
     return across.abs().mean() + down.abs().mean()
 
 
-def train_autoencoder(pictures: Pixels, state: Path, minutes: float, width: int, seed: int = 0) -> AutoencoderTiny:
+def train_autoencoder(pictures: Pixels, state: Path, steps: int, width: int, seed: int = 0) -> AutoencoderTiny:
     torch.manual_seed(seed)
     model = new_autoencoder(width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     averaged = Averaged([model], limit=0.998)
-    clock = Clock(minutes)
+    clock = Clock(steps)
     load_state(state, clock, averaged, optimizer, model)
     progress = Progress("autoencoder", clock)
     while not clock.done:
@@ -94,12 +92,9 @@ def train_autoencoder(pictures: Pixels, state: Path, minutes: float, width: int,
 
 @torch.no_grad()
 def encoded(model: AutoencoderTiny, pictures: Pixels) -> Tensor:
-    """Latents of every picture and of its mirror image: float16 of shape (2, N, 4, h, w)."""
-    both = []
-    for flipped in (pictures, pictures[:, :, ::-1]):
-        parts = []
-        for start in range(0, len(flipped), 100):
-            with torch.autocast("cpu", torch.bfloat16):
-                parts.append(model.encode(to_tensor(flipped[start : start + 100])).latents.half())
-        both.append(torch.cat(parts))
-    return torch.stack(both)
+    """Latents of every picture: float16 of shape (N, 4, h, w)."""
+    parts = []
+    for start in range(0, len(pictures), 100):
+        with torch.autocast("cpu", torch.bfloat16):
+            parts.append(model.encode(to_tensor(pictures[start : start + 100])).latents.half())
+    return torch.cat(parts)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 
 class Clock:
-    """Counts steps and time towards a budget of minutes. A state that was saved goes on where it stopped."""
+    """Counts steps towards their number. A state that was saved goes on where it stopped."""
 
     SAVE_EVERY = 240.0
 
-    def __init__(self, minutes: float) -> None:
-        self.budget = minutes * 60
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
         self.step = 0
         self.spent = 0.0
         self._last = time.monotonic()
@@ -26,11 +26,11 @@ class Clock:
 
     @property
     def share(self) -> float:
-        return min(1.0, self.spent / self.budget)
+        return min(1.0, self.step / self.steps)
 
     @property
     def done(self) -> bool:
-        return self.spent >= self.budget
+        return self.step >= self.steps
 
     def tick(self) -> None:
         now = time.monotonic()

@@ -80,12 +80,12 @@ class Examiner(nn.Module):
         return 1 - good.float().mean().item()
 
 
-def train_text_encoder(tokenizer: CLIPTokenizer, state: Path, minutes: float, seed: int = 2) -> CLIPTextModel:
+def train_text_encoder(tokenizer: CLIPTokenizer, state: Path, steps: int, seed: int = 2) -> CLIPTextModel:
     torch.manual_seed(seed)
     encoder, examiner = new_text_encoder(tokenizer), Examiner()
     both = nn.ModuleList([encoder, examiner])
     optimizer = torch.optim.AdamW(both.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    averaged, clock = Averaged([both], limit=0.99), Clock(minutes)
+    averaged, clock = Averaged([both], limit=0.99), Clock(steps)
     load_state(state, clock, averaged, optimizer, both)
     progress = Progress("text encoder", clock)
     while not clock.done:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from PIL import Image
 
@@ -80,11 +79,3 @@ def sample_lights(time: str, rng: random.Random) -> list[str]:
     if time == "night":
         return [light for light, share in (("moon", 0.6), ("stars", 0.5)) if rng.random() < share]
     return ["sun"] if rng.random() < (0.4 if time == "day" else 0.6) else []
-
-
-def mirrored(picture: Picture) -> Picture:
-    """What the mirror image shows."""
-    if isinstance(picture, ScenePicture):
-        return picture
-    swapped = {"left": "right", "right": "left"}.get(picture.position, picture.position)
-    return replace(picture, position=swapped)

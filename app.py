@@ -1,0 +1,109 @@
+"""Reads the settings, builds the service, adds the doors, and serves until told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when gradio is imported: the studio calls nobody.
+
+from fastapi import FastAPI, Response
+from pydantic import ValidationError
+
+from imagegen.catalogue import catalogue
+from imagegen.images import ImageStore
+from imagegen.jobs import JobStore
+from imagegen.logs import configure_logging
+from imagegen.service import Service
+from imagegen.settings import Settings
+from imagegen.workers.base import Worker
+from imagegen.workers.inline import InlineWorker
+from imagegen.workers.local import LocalWorker
+from imagegen.workers.messages import Load
+from ui.app import build_ui, launch_options
+
+WORKERS: dict[str, type[LocalWorker | InlineWorker]] = {"local": LocalWorker, "inline": InlineWorker}
+
+
+def build_service(settings: Settings) -> Service:
+    data_dir = settings.data_dir.resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    model = catalogue(settings.models_dir)[0]
+    load = Load(
+        model=model,
+        models_dir=settings.models_dir.resolve(),
+        data_dir=data_dir,
+        device=settings.device,
+        log_format=settings.log_format,
+    )
+    worker: Worker = WORKERS[settings.worker](load)
+    return Service(settings, model, JobStore(data_dir / "jobs.sqlite"), ImageStore(data_dir), worker)
+
+
+def health(service: Service) -> FastAPI:
+    """Routes for whoever watches over the process."""
+    api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @api.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @api.get("/readyz")
+    async def readyz(response: Response) -> dict[str, str]:
+        response.status_code = 200 if service.state == "ready" else 503
+        return {"status": service.state}
+
+    return api
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    os.environ["GRADIO_TEMP_DIR"] = str(settings.data_dir.resolve() / "cache")
+    service = build_service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    demo = build_ui(service)
+    demo.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        prevent_thread_lock=True,
+        ssr_mode=False,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        show_error=False,
+        enable_monitoring=False,
+        run_history=False,
+        max_file_size="20mb",
+        allowed_paths=[str(service.images.pictures)],
+        app_kwargs={"routes": list(health(service).routes), "lifespan": lifespan},
+        **launch_options(),
+    )
+    print(f"The studio is at {demo.local_url}", file=sys.stderr, flush=True)
+    stop.wait()
+    demo.close()
+
+
+def main() -> None:
+    try:
+        settings = Settings(_cli_parse_args=True)  # type: ignore[call-arg]
+    except ValidationError as error:
+        sys.exit("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+    configure_logging(settings)
+    serve(settings)
+
+
+if __name__ == "__main__":
+    main()

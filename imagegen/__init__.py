@@ -1,0 +1,1 @@
+"""The studio without its presentation: requests, jobs, workers, pictures."""

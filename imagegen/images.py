@@ -1,0 +1,132 @@
+"""Pictures on disk: finished ones with their receipts inside, and those that people bring to start from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from imagegen.errors import InvalidRequest
+from imagegen.schema import Picture, Receipt
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 16_800_000
+MIN_SIDE = 8
+# Pillow's default level costs five times as much for a few percent of size.
+PNG_LEVEL = 1
+
+
+class ImageStore:
+    """Everything lies under one folder: `pictures/` and `inputs/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pictures, self.inputs = folder / "pictures", folder / "inputs"
+        for part in (self.pictures, self.inputs):
+            part.mkdir(parents=True, exist_ok=True)
+
+    def path(self, picture_id: str) -> Path:
+        return self.pictures / f"{picture_id}.png"
+
+    def input_path(self, image_id: str) -> Path:
+        return self.inputs / f"{image_id}.png"
+
+    def write(self, image: Image.Image, receipt: Receipt) -> Picture:
+        """Stores a finished picture, with its receipt in the file, once and whole."""
+        picture = Picture(id=secrets.token_hex(16), receipt=receipt)
+        partial = self.path(picture.id).with_suffix(".partial")
+        image.save(partial, format="PNG", compress_level=PNG_LEVEL, pnginfo=png_info(receipt))
+        partial.rename(self.path(picture.id))
+        return picture
+
+    def add_input(self, file: Path) -> str:
+        """Stores a picture to start from, named by what it shows. Raises InvalidRequest when it is none."""
+        image = opened(file)
+        buffer = BytesIO()
+        image.save(buffer, format="PNG", compress_level=PNG_LEVEL)
+        image_id = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
+        if not self.input_path(image_id).exists():
+            partial = self.inputs / f"{secrets.token_hex(8)}.partial"
+            partial.write_bytes(buffer.getvalue())
+            partial.rename(self.input_path(image_id))
+        return image_id
+
+
+def opened(file: Path) -> Image.Image:
+    """Any picture as upright 8-bit RGB: its first frame, transparency over white. Raises InvalidRequest."""
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise InvalidRequest("init_image", f"must be at most {MAX_BYTES // 2**20} MB")
+        with warnings.catch_warnings():
+            # Pillow warns of enormous pictures and odd metadata. The size is checked below, before a pixel is read.
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=FORMATS) as image:
+                check_size(image)
+                return rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError:
+        raise too_many_pixels() from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise InvalidRequest("init_image", f"must be a whole picture in one of {', '.join(FORMATS)}") from None
+
+
+def check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise too_many_pixels()
+    if min(width, height) < MIN_SIDE:
+        raise InvalidRequest("init_image", f"must be at least {MIN_SIDE} pixels wide and high")
+
+
+def too_many_pixels() -> InvalidRequest:
+    return InvalidRequest("init_image", f"must have at most {MAX_PIXELS / 1e6:.1f} million pixels")
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey by its high byte; Pillow alone would cut off everything above 255."""
+    low, high = image.convert("F").getextrema()
+    top = 65535 if image.mode.startswith("I") and high > 255 else max(float(high), 1.0) if high <= 1 else 255
+    return image.convert("F").point(lambda value: value * (255 / top) + 0).convert("L")
+
+
+def png_info(receipt: Receipt) -> PngInfo:
+    info = PngInfo()
+    info.add_itxt("parameters", parameters_text(receipt))
+    info.add_itxt("receipt", json.dumps(receipt.model_dump(), ensure_ascii=False))
+    return info
+
+
+def parameters_text(receipt: Receipt) -> str:
+    """The settings in the form that AUTOMATIC1111's web UI writes and many tools read."""
+    facts = {
+        "Steps": receipt.steps,
+        "Sampler": receipt.sampler,
+        "CFG scale": f"{receipt.guidance_scale:g}",
+        "Seed": receipt.seed,
+        "Size": f"{receipt.width}x{receipt.height}",
+        "Model": receipt.model_id,
+        "RNG": "CPU",
+    }
+    if receipt.strength is not None:
+        facts["Denoising strength"] = f"{receipt.strength:g}"
+    if receipt.clip_skip:
+        facts["Clip skip"] = receipt.clip_skip + 1
+    lines = [receipt.prompt]
+    if receipt.negative_prompt:
+        lines.append(f"Negative prompt: {receipt.negative_prompt}")
+    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in facts.items())])

@@ -1,0 +1,195 @@
+"""What crosses a boundary: a request, the events of its job, the receipt of a picture, what a model can do.
+
+The fields of GenerationRequest are the only source of names, ranges, defaults and help texts. Forms and endpoints
+are made from them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+
+PROMPT_LIMIT = 4000
+SEED_LIMIT = 2**32 - 1
+
+SamplerName = Literal[
+    "Euler",
+    "Euler a",
+    "DDIM",
+    "DPM++ 2M",
+    "DPM++ 2M Karras",
+    "DPM++ 2M SDE",
+    "DPM++ 2M SDE Karras",
+    "UniPC",
+]
+
+
+def number(value: Any) -> Any:
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def readable(text: str) -> str:
+    """Tabs and line breaks are fine; what no keyboard types is not."""
+    for letter in text:
+        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n\r":
+            raise ValueError(f"must not contain the character U+{ord(letter):04X}")
+    return text
+
+
+def multiple_of_8(value: int) -> int:
+    if value % 8:
+        raise ValueError(f"must be a multiple of 8, such as {value - value % 8}")
+    return value
+
+
+NUMBER = BeforeValidator(number)
+Text = Annotated[str, AfterValidator(readable)]
+Side = Annotated[int, Field(ge=64, le=2048), AfterValidator(multiple_of_8), NUMBER]
+
+
+class Message(BaseModel):
+    """Immutable, and without room for fields that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class GenerationRequest(Message):
+    """Everything that decides a picture, and nothing else. What is left open is filled in from the model."""
+
+    prompt: Text = Field(min_length=1, max_length=PROMPT_LIMIT, description="What to paint. (Words in brackets:1.3) weigh more.")
+    negative_prompt: Text = Field("", max_length=PROMPT_LIMIT, description="What to keep out of the picture.")
+    width: Side | None = Field(None, description="Pixels, a multiple of 8.")
+    height: Side | None = Field(None, description="Pixels, a multiple of 8.")
+    steps: Annotated[int, Field(ge=1, le=150), NUMBER] | None = Field(None, description="More steps: finer, slower.")
+    guidance_scale: Annotated[float, Field(ge=1, le=30), NUMBER] | None = Field(
+        None, description="How closely to follow the prompt; at 1 the negative prompt is not heard."
+    )
+    sampler: SamplerName | None = Field(None, description="How noise becomes a picture.")
+    seed: Annotated[int, Field(ge=0, le=SEED_LIMIT), NUMBER] | None = Field(
+        None, description="The same seed gives the same picture. Empty: a new one each time."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=8), NUMBER] = Field(
+        1, description="How many pictures; each takes the seed after the one before."
+    )
+    clip_skip: Annotated[int, Field(ge=0, le=2), NUMBER] = Field(
+        0, description="How many of the text encoder's last layers to leave out."
+    )
+    init_image: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        None, description="The picture to start from."
+    )
+    strength: Annotated[float, Field(gt=0, le=1), NUMBER] | None = Field(
+        None, description="How far to move away from the picture: 1 forgets it."
+    )
+
+    @model_validator(mode="after")
+    def strength_needs_an_image(self) -> Self:
+        if self.strength is not None and self.init_image is None:
+            raise ValueError("strength needs an init_image")
+        return self
+
+
+class ModelInfo(Message):
+    """What a model is called, what it can do, and what it does when not told otherwise."""
+
+    id: str
+    name: str
+    folder: str
+    width: int
+    height: int
+    max_side: int
+    steps: int
+    guidance_scale: float
+    sampler: SamplerName
+    strength: float = 0.6
+
+
+class Receipt(Message):
+    """All that decided one picture. The same receipt gives the same picture."""
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    sampler: str
+    seed: int
+    clip_skip: int
+    init_image: str | None
+    strength: float | None
+    model_id: str
+    device: str
+    dtype: str
+    versions: dict[str, str]
+
+
+class Picture(Message):
+    """A finished picture in the image store."""
+
+    id: str
+    receipt: Receipt
+
+
+class Queued(Message):
+    """`position` 0 is next. While the worker loads its model, everybody waits."""
+
+    type: Literal["queued"] = "queued"
+    seq: int = 0
+    position: int
+    warming_up: bool = False
+
+
+class Started(Message):
+    type: Literal["started"] = "started"
+    seq: int = 0
+
+
+class Progress(Message):
+    """`preview` is a small JPEG in base64, for those who asked for previews."""
+
+    type: Literal["progress"] = "progress"
+    seq: int = 0
+    step: int
+    steps: int
+    seconds_left: float | None = None
+    preview: str | None = None
+
+    @property
+    def share(self) -> float:
+        return self.step / self.steps
+
+
+class Result(Message):
+    type: Literal["result"] = "result"
+    seq: int = 0
+    pictures: tuple[Picture, ...]
+    latency_ms: int
+    vram_peak_mb: float | None = None
+    nsfw_detected: bool | None = None
+
+
+class Failed(Message):
+    type: Literal["error"] = "error"
+    seq: int = 0
+    code: str
+    message: str
+
+
+class Cancelled(Message):
+    type: Literal["cancelled"] = "cancelled"
+    seq: int = 0
+
+
+Event = Annotated[Queued | Started | Progress | Result | Failed | Cancelled, Field(discriminator="type")]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+LAST_EVENTS = (Result, Failed, Cancelled)
+
+
+class User(Message):
+    """Who asks. Jobs take turns between users."""
+
+    id: str

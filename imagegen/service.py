@@ -1,0 +1,211 @@
+"""The one door: every page and every API submits its jobs here, and watches them here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+
+from imagegen.errors import ImageGenError, InvalidRequest, QueueFull, WorkerUnavailable
+from imagegen.images import ImageStore
+from imagegen.jobs import Job, JobStore
+from imagegen.logs import generation_finished
+from imagegen.schema import (
+    LAST_EVENTS,
+    SEED_LIMIT,
+    Cancelled,
+    Event,
+    Failed,
+    GenerationRequest,
+    ModelInfo,
+    Progress,
+    Queued,
+    Result,
+    Started,
+    User,
+)
+from imagegen.settings import Settings
+from imagegen.validation import resolved
+from imagegen.workers.base import JobEvent, Worker, WorkerGone, WorkerReady, WorkerState
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """Gives accepted jobs to the worker one after another, and lets any number of watchers follow each.
+
+    Everything happens on one event loop: the one that `start` was called on.
+    """
+
+    def __init__(self, settings: Settings, model: ModelInfo, jobs: JobStore, images: ImageStore, worker: Worker) -> None:
+        self.settings, self.model, self.jobs, self.images, self.worker = settings, model, jobs, images, worker
+        self._state: WorkerState = "warming up"
+        self._trouble = ""
+        self._running: Job | None = None
+        self._previews: dict[str, Progress] = {}
+        self._preview_watchers: Counter[str] = Counter()
+        self._news = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    @property
+    def state(self) -> WorkerState:
+        return self._state
+
+    async def start(self) -> None:
+        """Begins to work, and returns at once: the worker warms up by itself."""
+        self.jobs.interrupt_running()
+        await self.worker.start()
+        self._follower = asyncio.create_task(self._follow_worker())
+
+    async def stop(self) -> None:
+        """Ends the worker, and every watcher's wait. Jobs in the queue stay there for the next start."""
+        await self.worker.stop()
+        if self._follower is not None:
+            await self._follower
+        self.jobs.interrupt_running()
+        self._stopped = True
+        self._tell_watchers()
+
+    async def submit(self, request: GenerationRequest, user: User) -> str:
+        """The id of a new job. Raises InvalidRequest, QueueFull and WorkerUnavailable."""
+        if self._state == "unavailable":
+            raise WorkerUnavailable(self._trouble)
+        if request.init_image is not None and not self.images.input_path(request.init_image).exists():
+            raise InvalidRequest("init_image", "is not known here")
+        request = resolved(request, self.model, secrets.randbelow(SEED_LIMIT + 1))
+        waiting = len(self.jobs.queue())
+        if waiting >= self.settings.max_queued:
+            raise QueueFull(waiting, retry_after=round(waiting * self.jobs.usual_seconds()) + 1)
+        job = self.jobs.add(request, user.id)
+        self._record(job.id, self._place(job.id))
+        self._dispatch()
+        return job.id
+
+    async def events(self, job_id: str, after: int = 0, previews: bool = False) -> AsyncIterator[Event]:
+        """The events of a job after number `after`, and those to come; the last one ends it. Raises UnknownJob.
+
+        While the job waits, its place is told again whenever it changes.
+        """
+        place: Event | None = None
+        with self._watching(job_id, previews):
+            while True:
+                news = self._news
+                job, events = self.jobs.get(job_id), self.jobs.events(job_id, after)
+                if job.state == "queued" and not events and self._place(job_id, after) != place:
+                    events = [self._place(job_id, after)]
+                for event in events:
+                    after, place = event.seq, event
+                    yield self._previewed(job_id, event) if previews else event
+                    if isinstance(event, LAST_EVENTS):
+                        return
+                if self._stopped:
+                    return
+                await news.wait()
+
+    async def cancel(self, job_id: str) -> None:
+        """Takes a job out of the queue, or ends it at its next step; too late is no error. Raises UnknownJob."""
+        job = self.jobs.get(job_id)
+        if self._stopped:
+            return
+        if job.state == "queued":
+            self._record(job_id, Cancelled())
+        elif job.state == "running":
+            self.worker.cancel(job_id)
+
+    async def generate(self, request: GenerationRequest, user: User, previews: bool = False) -> AsyncIterator[Event]:
+        """Submits, and watches; when the watcher leaves early, the job is cancelled."""
+        job_id = await self.submit(request, user)
+        try:
+            async with aclosing(self.events(job_id, previews=previews)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            await self.cancel(job_id)
+
+    @contextmanager
+    def _watching(self, job_id: str, previews: bool) -> Iterator[None]:
+        if not previews:
+            yield
+            return
+        self._count_watcher(job_id, 1)
+        try:
+            yield
+        finally:
+            self._count_watcher(job_id, -1)
+
+    def _count_watcher(self, job_id: str, change: int) -> None:
+        before = self._preview_watchers[job_id] > 0
+        self._preview_watchers[job_id] += change
+        wanted = self._preview_watchers[job_id] > 0
+        if not wanted:
+            del self._preview_watchers[job_id]
+        if wanted != before and self._running is not None and self._running.id == job_id:
+            self.worker.set_previews(job_id, wanted)
+
+    def _previewed(self, job_id: str, event: Event) -> Event:
+        latest = self._previews.get(job_id)
+        return latest if latest is not None and latest.seq == event.seq else event
+
+    def _place(self, job_id: str, seq: int = 0) -> Queued:
+        queue = self.jobs.queue()
+        position = queue.index(job_id) if job_id in queue else 0
+        return Queued(seq=seq, position=position, warming_up=self._state == "warming up")
+
+    async def _follow_worker(self) -> None:
+        async for report in self.worker.reports():
+            match report:
+                case WorkerReady():
+                    self._state = "ready"
+                    logger.info("Ready", extra={"action": "worker_ready", **report.model_dump(exclude={"type"})})
+                case WorkerGone(reason=None):
+                    self._state = "warming up"
+                case WorkerGone(reason=str(reason)):
+                    self._state, self._trouble = "unavailable", reason
+                    self._fail_queue(WorkerUnavailable(reason))
+                case JobEvent():
+                    self._record(report.job_id, report.event)
+            self._dispatch()
+            self._tell_watchers()
+
+    def _dispatch(self) -> None:
+        """Starts the next job, when the worker is free."""
+        if self._state != "ready" or self._running is not None:
+            return
+        self._running = self.jobs.start_next()
+        if self._running is not None:
+            self._record(self._running.id, Started())
+            wanted = self._preview_watchers[self._running.id] > 0
+            self.worker.submit(self._running.id, self._running.request, wanted)
+
+    def _record(self, job_id: str, event: Event) -> None:
+        event = self.jobs.append(job_id, event)
+        if isinstance(event, Progress) and event.preview is not None:
+            self._previews[job_id] = event
+        if isinstance(event, LAST_EVENTS):
+            self._previews.pop(job_id, None)
+            if self._running is not None and self._running.id == job_id:
+                self._log_end(self._running, event)
+                self._running = None
+        self._tell_watchers()
+
+    def _log_end(self, job: Job, event: Result | Failed | Cancelled) -> None:
+        match event:
+            case Result():
+                generation_finished(logger, job.request, event, job.id)
+            case Failed():
+                logger.error(event.message, extra={"action": "generation_failed", "job_id": job.id, "code": event.code})
+            case Cancelled():
+                logger.info("Generation cancelled", extra={"action": "generation_cancelled", "job_id": job.id})
+
+    def _fail_queue(self, error: ImageGenError) -> None:
+        for job_id in self.jobs.queue():
+            self._record(job_id, Failed(code=error.code, message=str(error)))
+
+    def _tell_watchers(self) -> None:
+        """Wakes everyone who waits for news; each looks for what concerns him."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()

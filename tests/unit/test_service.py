@@ -1,0 +1,238 @@
+"""The one door: submitting, watching, cancelling, and a worker that comes and goes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from imagegen.errors import InvalidRequest, QueueFull, UnknownJob, WorkerUnavailable
+from imagegen.images import ImageStore
+from imagegen.jobs import JobStore
+from imagegen.schema import Event, Failed, GenerationRequest, Progress, Queued, User
+from imagegen.service import Service
+from imagegen.settings import Settings
+from tests.doubles import MODEL, ScriptedWorker, result
+
+ANN, BOB = User(id="ann"), User(id="bob")
+REQUEST = GenerationRequest(prompt="a red circle")
+
+
+def new_service(folder: Path, worker: ScriptedWorker, max_queued: int = 64) -> Service:
+    settings = Settings(data_dir=folder, max_queued=max_queued)
+    return Service(settings, MODEL, JobStore(folder / "jobs.sqlite"), ImageStore(folder), worker)
+
+
+@pytest.fixture
+def worker() -> ScriptedWorker:
+    return ScriptedWorker()
+
+
+@pytest.fixture
+async def service(tmp_path: Path, worker: ScriptedWorker) -> AsyncIterator[Service]:
+    service = new_service(tmp_path, worker, max_queued=3)
+    await service.start()
+    worker.ready()
+    await settled()
+    yield service
+    await service.stop()
+
+
+async def settled() -> None:
+    """Everything that can happen without news from outside has happened."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def seen(service: Service, job_id: str, after: int = 0) -> list[Event]:
+    return [event async for event in service.events(job_id, after)]
+
+
+async def test_a_job_runs_from_queue_to_result(service: Service, worker: ScriptedWorker) -> None:
+    job_id = await service.submit(REQUEST, ANN)
+    worker.tell(job_id, Progress(step=1, steps=2))
+    worker.tell(job_id, result())
+    assert [event.type for event in await seen(service, job_id)] == ["queued", "started", "progress", "result"]
+
+
+async def test_what_was_left_open_is_filled_in(service: Service, worker: ScriptedWorker) -> None:
+    await service.submit(REQUEST, ANN)
+    _, request = worker.submitted[0]
+    assert (request.width, request.steps, request.sampler) == (MODEL.width, MODEL.steps, MODEL.sampler)
+    assert request.seed is not None and request.strength is None
+
+
+async def test_seeds_are_drawn_anew(service: Service, worker: ScriptedWorker) -> None:
+    for _ in range(2):
+        job_id = await service.submit(REQUEST, ANN)
+        worker.tell(job_id, result())
+        await settled()
+    first, second = (request.seed for _, request in worker.submitted)
+    assert first != second
+
+
+async def test_events_can_be_followed_again_from_any_point(service: Service, worker: ScriptedWorker) -> None:
+    job_id = await service.submit(REQUEST, ANN)
+    worker.tell(job_id, result())
+    await settled()
+    assert [event.seq for event in await seen(service, job_id)] == [1, 2, 3]
+    assert [event.seq for event in await seen(service, job_id, after=2)] == [3]
+
+
+async def test_one_job_runs_at_a_time_and_places_are_told(service: Service, worker: ScriptedWorker) -> None:
+    first = await service.submit(REQUEST, ANN)
+    await service.submit(REQUEST, ANN)
+    third = await service.submit(REQUEST, ANN)
+    places: list[int] = []
+
+    async def watch() -> None:
+        async for event in service.events(third):
+            if isinstance(event, Queued):
+                places.append(event.position)
+
+    watching = asyncio.create_task(watch())
+    await settled()
+    assert len(worker.submitted) == 1
+    worker.tell(first, result())
+    await settled()
+    assert places == [1, 0]
+    watching.cancel()
+
+
+async def test_a_full_queue_says_when_to_come_back(service: Service) -> None:
+    for _ in range(4):
+        await service.submit(REQUEST, ANN)
+    with pytest.raises(QueueFull, match=r"3 jobs are waiting. Please try again in \d+ seconds") as refused:
+        await service.submit(REQUEST, BOB)
+    assert refused.value.retry_after > 0
+
+
+async def test_a_queued_job_is_cancelled_at_once(service: Service, worker: ScriptedWorker) -> None:
+    running = await service.submit(REQUEST, ANN)
+    queued = await service.submit(REQUEST, ANN)
+    await service.cancel(queued)
+    assert (await seen(service, queued))[-1].type == "cancelled"
+    assert worker.cancelled == []
+    worker.tell(running, result())
+    await settled()
+    assert len(worker.submitted) == 1
+
+
+async def test_a_running_job_is_cancelled_by_the_worker(service: Service, worker: ScriptedWorker) -> None:
+    job_id = await service.submit(REQUEST, ANN)
+    await service.cancel(job_id)
+    assert worker.cancelled == [job_id]
+    assert (await seen(service, job_id))[-1].type == "cancelled"
+
+
+async def test_cancelling_too_late_is_no_error(service: Service, worker: ScriptedWorker) -> None:
+    job_id = await service.submit(REQUEST, ANN)
+    worker.tell(job_id, result())
+    await settled()
+    await service.cancel(job_id)
+    assert worker.cancelled == []
+    with pytest.raises(UnknownJob):
+        await service.cancel("nonsense")
+
+
+async def test_a_watcher_who_leaves_ends_his_job_and_frees_the_worker(service: Service, worker: ScriptedWorker) -> None:
+    async with aclosing(service.generate(REQUEST, ANN)) as events:
+        async for event in events:
+            if event.type == "started":
+                break
+    await settled()
+    assert worker.cancelled == [worker.current]
+    await service.submit(REQUEST, BOB)
+    assert len(worker.submitted) == 2
+
+
+async def test_previews_reach_those_who_want_them_alone(service: Service, worker: ScriptedWorker) -> None:
+    job_id = await service.submit(REQUEST, ANN)
+    assert worker.previews[job_id] is False
+    shown: list[str | None] = []
+
+    async def watch(previews: bool) -> None:
+        async for event in service.events(job_id, previews=previews):
+            if isinstance(event, Progress):
+                shown.append(event.preview)
+
+    tasks = [asyncio.create_task(watch(True)), asyncio.create_task(watch(False))]
+    await settled()
+    assert worker.previews[job_id] is True
+    worker.tell(job_id, Progress(step=1, steps=2, preview="jpeg"))
+    await settled()
+    assert sorted(shown, key=str) == [None, "jpeg"]
+    tasks[0].cancel()
+    await settled()
+    assert worker.previews[job_id] is False
+    tasks[1].cancel()
+
+
+async def test_a_job_waits_while_the_worker_warms_up(tmp_path: Path, worker: ScriptedWorker) -> None:
+    service = new_service(tmp_path, worker)
+    await service.start()
+    assert service.state == "warming up"
+    job_id = await service.submit(REQUEST, ANN)
+    watching = asyncio.create_task(seen(service, job_id))
+    await settled()
+    assert worker.submitted == []
+    worker.ready()
+    await settled()
+    worker.tell(job_id, result())
+    events = await watching
+    assert isinstance(events[0], Queued) and events[0].warming_up
+    assert events[-1].type == "result"
+    await service.stop()
+
+
+async def test_a_worker_that_comes_back_goes_on_with_the_queue(service: Service, worker: ScriptedWorker) -> None:
+    lost = await service.submit(REQUEST, ANN)
+    kept = await service.submit(REQUEST, ANN)
+    worker.gone()
+    worker.tell(lost, Failed(code="worker_died", message="It stopped."))
+    await settled()
+    assert service.state == "warming up"
+    worker.ready()
+    await settled()
+    assert [job_id for job_id, _ in worker.submitted] == [lost, kept]
+
+
+async def test_a_worker_without_hope_fails_the_queue_and_refuses_jobs(service: Service, worker: ScriptedWorker) -> None:
+    running = await service.submit(REQUEST, ANN)
+    queued = await service.submit(REQUEST, ANN)
+    worker.gone("no device")
+    worker.tell(running, Failed(code="worker_died", message="It stopped."))
+    await settled()
+    assert service.jobs.get(queued).state == "failed"
+    assert [event.type for event in await seen(service, queued)] == ["queued", "error"]
+    with pytest.raises(WorkerUnavailable, match="no device"):
+        await service.submit(REQUEST, ANN)
+
+
+async def test_what_was_queued_before_a_restart_runs_after_it(tmp_path: Path) -> None:
+    before = ScriptedWorker()
+    first = new_service(tmp_path, before)
+    await first.start()
+    job_id = await first.submit(REQUEST, ANN)
+    await first.stop()
+    after = ScriptedWorker()
+    second = new_service(tmp_path, after)
+    await second.start()
+    after.ready()
+    await settled()
+    assert after.current == job_id
+    await second.stop()
+    third = new_service(tmp_path, ScriptedWorker())
+    assert [event.type for event in third.jobs.events(job_id)][-1] == "error"
+    third.jobs.close()
+
+
+async def test_a_size_that_the_model_cannot_do_is_refused_by_name(service: Service) -> None:
+    with pytest.raises(InvalidRequest, match="width: must be at most 512 with the model double"):
+        await service.submit(GenerationRequest(prompt="x", width=1024), ANN)
+
+
+async def test_an_unknown_picture_to_start_from_is_refused(service: Service) -> None:
+    with pytest.raises(InvalidRequest, match="init_image: is not known here"):
+        await service.submit(GenerationRequest(prompt="x", init_image="0" * 64), ANN)

@@ -1,0 +1,52 @@
+"""The trained parts become a stock StableDiffusionPipeline folder, with what the studio needs for previews."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from training.dataset import Pixels
+from training.denoiser import SCHEDULE
+
+PREVIEW_PICTURES = 1000
+
+
+def package(
+    folder: Path, autoencoder: AutoencoderTiny, scale: float, text: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
+) -> StableDiffusionPipeline:
+    """Writes the folder in half precision."""
+    autoencoder.register_to_config(scaling_factor=scale)
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DPMSolverMultistepScheduler(**SCHEDULE),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(folder)
+    return pipeline
+
+
+def write_preview_matrix(folder: Path, latents: Tensor, scale: float, pictures: Pixels) -> None:
+    """The linear map from scaled latents to colours from 0 to 1 that fits drawn pictures best."""
+    count = min(PREVIEW_PICTURES, len(pictures))
+    seen = latents[:count].float() * scale
+    side = seen.shape[-1]
+    colors = torch.from_numpy(pictures[:count]).permute(0, 3, 1, 2).float() / 255
+    colors = F.interpolate(colors, (side, side), mode="area")
+    inputs = seen.permute(0, 2, 3, 1).reshape(-1, 4).numpy()
+    inputs = np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
+    solution, *_ = np.linalg.lstsq(inputs, colors.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), rcond=None)
+    rounded = np.round(solution, 4).tolist()
+    text = json.dumps({"matrix": rounded[:4], "bias": rounded[4]}, indent=1)
+    (folder / "preview.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,106 @@
+"""The endpoints for programs, made from the request as the page's forms are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, get_type_hints
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+from imagegen.images import ImageStore
+from imagegen.schema import Failed, GenerationRequest, Progress, Queued, Result, Started
+from imagegen.service import Service
+from imagegen.validation import parse_request
+from ui.uploads import stored_upload
+from ui.visitors import user_of, while_watched
+from ui.wording import STOPPED, describe, message_of
+
+Endpoint = Callable[..., Awaitable[tuple[Any, Any]]]
+
+IMAGE_FIELDS = ("init_image", "strength")
+TEXT_FIELDS = tuple(name for name in GenerationRequest.model_fields if name not in IMAGE_FIELDS)
+ENDPOINTS = {
+    "txt2img": ("Paints a picture from a prompt.", TEXT_FIELDS),
+    "img2img": ("Paints a picture anew, from it and a prompt.", (TEXT_FIELDS[0], *IMAGE_FIELDS, *TEXT_FIELDS[1:])),
+}
+RETURNS = "Returns the PNG file and its receipt, all that decided it; with a batch_size above 1, a list of each."
+
+
+def add_endpoints(service: Service, demo: gr.Blocks) -> None:
+    for name, (summary, fields) in ENDPOINTS.items():
+        added = gr.api(endpoint(service, name, summary, fields), api_name=name)
+        for control, field in zip(demo.fns[added["id"]].inputs, fields, strict=True):
+            document(control, field)
+
+
+def endpoint(service: Service, name: str, summary: str, fields: tuple[str, ...]) -> Endpoint:
+    """A function with the request's fields as its parameters, which is where Gradio looks for names and types."""
+
+    async def call(*arguments: Any) -> tuple[Any, Any]:
+        *values, http = arguments
+        try:
+            return await generate(service, dict(zip(fields, values, strict=True)), http)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(message_of(error), print_exception=False) from None
+
+    help_texts = "\n".join(f"    {field}: {GenerationRequest.model_fields[field].description}" for field in fields)
+    call.__name__, call.__doc__ = name, f"{summary}\n{RETURNS}\n\nArgs:\n{help_texts}"
+    publish(call, [parameter(field) for field in fields])
+    return call
+
+
+async def generate(service: Service, fields: dict[str, Any], http: gr.Request) -> tuple[Any, Any]:
+    progress = gr.Progress()
+    if "init_image" in fields:
+        fields["init_image"] = await stored_upload(service.images, fields["init_image"])
+    request = parse_request(fields)
+    async with aclosing(while_watched(service.generate(request, user_of(http)))) as events:
+        async for event in events:
+            match event:
+                case Queued() | Started():
+                    progress(0, desc=describe(event))
+                case Progress():
+                    progress((event.step, event.steps), desc=describe(event), unit="steps")
+                case Result():
+                    return files_and_receipts(event, service.images)
+                case Failed():
+                    raise gr.Error(event.message, print_exception=False)
+    raise gr.Error(STOPPED, print_exception=False)
+
+
+def files_and_receipts(result: Result, images: ImageStore) -> tuple[Any, Any]:
+    files = [
+        gr.FileData(path=str(images.path(picture.id)), mime_type="image/png").model_dump()
+        for picture in result.pictures
+    ]
+    receipts = [picture.receipt.model_dump() for picture in result.pictures]
+    return (files[0], receipts[0]) if len(files) == 1 else (files, receipts)
+
+
+def parameter(name: str) -> inspect.Parameter:
+    field = GenerationRequest.model_fields[name]
+    annotation = get_type_hints(GenerationRequest)[name]
+    default = inspect.Parameter.empty if field.is_required() else field.default
+    if name == "init_image":
+        annotation, default = gr.FileData, inspect.Parameter.empty
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+
+
+def document(control: Block, field: str) -> None:
+    """Gradio's page about the API calls parameters "1st" and "2nd", and has no word on them, unless told."""
+    assert isinstance(control, Component)
+    control.label = field
+    control.api_info()["additional_description"] = GenerationRequest.model_fields[field].description
+
+
+def publish(call: Endpoint, parameters: list[inspect.Parameter]) -> None:
+    http = inspect.Parameter("http", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=gr.Request)
+    returns = tuple[gr.FileData | list[gr.FileData], dict[str, Any] | list[dict[str, Any]]]
+    call.__signature__ = inspect.Signature([*parameters, http], return_annotation=returns)
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, http]}
