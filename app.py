@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ from imagegen.workers.inline import InlineWorker
 from imagegen.workers.local import LocalWorker
 from imagegen.workers.messages import Load
 from ui.app import build_ui, launch_options
+
+logger = logging.getLogger("studio")
 
 WORKERS: dict[str, type[LocalWorker | InlineWorker]] = {"local": LocalWorker, "inline": InlineWorker}
 
@@ -91,7 +94,7 @@ def serve(settings: Settings) -> None:
         app_kwargs={"routes": list(health(service).routes), "lifespan": lifespan},
         **launch_options(),
     )
-    print(f"The studio is at {demo.local_url}", file=sys.stderr, flush=True)
+    logger.info("The studio is at %s", demo.local_url, extra={"action": "started"})
     stop.wait()
     demo.close()
 
@@ -101,7 +104,7 @@ def main() -> None:
         settings = Settings(_cli_parse_args=True)  # type: ignore[call-arg]
     except ValidationError as error:
         sys.exit("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
-    configure_logging(settings)
+    configure_logging(settings.log_format, settings.log_dir and settings.log_dir / "studio.jsonl")
     serve(settings)
 
 

@@ -16,7 +16,6 @@ Each error has a code for programs; its docstring is its message for people, fil
 
 from __future__ import annotations
 
-import inspect
 from typing import ClassVar
 
 
@@ -27,7 +26,8 @@ class ImageGenError(Exception):
 
     def __init__(self, **data: object) -> None:
         self.data = data
-        super().__init__(inspect.getdoc(type(self)).format(**data))  # type: ignore[union-attr]
+        template = " ".join((type(self).__doc__ or "").split())
+        super().__init__(template.format(**data))
 
 
 class InvalidRequest(ImageGenError):
@@ -81,7 +81,9 @@ class WorkerUnavailable(JobFailed):
 
 
 class BadLatents(JobFailed):
-    """The model's numbers became infinite or undefined at step {step}, so there is no picture. Another sampler, fewer steps or a lower guidance_scale may help."""
+    """The model's numbers became infinite or undefined at step {step}, so there is no picture.
+    Another sampler or a lower guidance_scale may help.
+    """
 
     code = "nan_output"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -63,13 +62,10 @@ def opened(file: Path) -> Image.Image:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise InvalidRequest("init_image", f"must be at most {MAX_BYTES // 2**20} MB")
-        with warnings.catch_warnings():
-            # Pillow warns of enormous pictures and odd metadata. The size is checked below, before a pixel is read.
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as image:
-                check_size(image)
-                return rgb(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError:
+        with Image.open(file, formats=FORMATS) as image:
+            check_size(image)
+            return rgb(ImageOps.exif_transpose(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise too_many_pixels() from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
         raise InvalidRequest("init_image", f"must be a whole picture in one of {', '.join(FORMATS)}") from None
@@ -98,10 +94,11 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey by its high byte; Pillow alone would cut off everything above 255."""
-    low, high = image.convert("F").getextrema()
-    top = 65535 if image.mode.startswith("I") and high > 255 else max(float(high), 1.0) if high <= 1 else 255
-    return image.convert("F").point(lambda value: value * (255 / top) + 0).convert("L")
+    """Grey of 16 bits or of floats as 8 bits; Pillow alone would cut off everything above 255."""
+    grey = image.convert("F")
+    _, brightest = grey.getextrema()
+    white = 65535.0 if image.mode.startswith("I;16") or brightest > 255 else 255.0 if brightest > 1 else 1.0
+    return grey.point(lambda value: value * (255 / white) + 0).convert("L")
 
 
 def png_info(receipt: Receipt) -> PngInfo:

@@ -110,9 +110,7 @@ class JobStore:
         return event
 
     def events(self, job_id: str, after: int = 0) -> list[Event]:
-        rows = self.database.execute(
-            "SELECT event FROM events WHERE job = ? AND seq > ? ORDER BY seq", (job_id, after)
-        )
+        rows = self.database.execute("SELECT event FROM events WHERE job = ? AND seq > ? ORDER BY seq", (job_id, after))
         return [EVENT.validate_json(row[0]) for row in rows]
 
     def interrupt_running(self) -> list[str]:

@@ -60,7 +60,9 @@ class Message(BaseModel):
 class GenerationRequest(Message):
     """Everything that decides a picture, and nothing else. What is left open is filled in from the model."""
 
-    prompt: Text = Field(min_length=1, max_length=PROMPT_LIMIT, description="What to paint. (Words in brackets:1.3) weigh more.")
+    prompt: Text = Field(
+        min_length=1, max_length=PROMPT_LIMIT, description="What to paint. (Words in brackets:1.3) weigh more."
+    )
     negative_prompt: Text = Field("", max_length=PROMPT_LIMIT, description="What to keep out of the picture.")
     width: Side | None = Field(None, description="Pixels, a multiple of 8.")
     height: Side | None = Field(None, description="Pixels, a multiple of 8.")

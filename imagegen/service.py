@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 
 from imagegen.errors import ImageGenError, InvalidRequest, QueueFull, WorkerUnavailable
@@ -40,7 +40,9 @@ class Service:
     Everything happens on one event loop: the one that `start` was called on.
     """
 
-    def __init__(self, settings: Settings, model: ModelInfo, jobs: JobStore, images: ImageStore, worker: Worker) -> None:
+    def __init__(
+        self, settings: Settings, model: ModelInfo, jobs: JobStore, images: ImageStore, worker: Worker
+    ) -> None:
         self.settings, self.model, self.jobs, self.images, self.worker = settings, model, jobs, images, worker
         self._state: WorkerState = "warming up"
         self._trouble = ""
@@ -85,7 +87,7 @@ class Service:
         self._dispatch()
         return job.id
 
-    async def events(self, job_id: str, after: int = 0, previews: bool = False) -> AsyncIterator[Event]:
+    async def events(self, job_id: str, after: int = 0, previews: bool = False) -> AsyncGenerator[Event, None]:
         """The events of a job after number `after`, and those to come; the last one ends it. Raises UnknownJob.
 
         While the job waits, its place is told again whenever it changes.
@@ -116,7 +118,9 @@ class Service:
         elif job.state == "running":
             self.worker.cancel(job_id)
 
-    async def generate(self, request: GenerationRequest, user: User, previews: bool = False) -> AsyncIterator[Event]:
+    async def generate(
+        self, request: GenerationRequest, user: User, previews: bool = False
+    ) -> AsyncGenerator[Event, None]:
         """Submits, and watches; when the watcher leaves early, the job is cancelled."""
         job_id = await self.submit(request, user)
         try:

@@ -110,7 +110,9 @@ class Caption:
 
 def caption(picture: Picture, rng: random.Random) -> Caption:
     silent: set[str] = set()
-    words = shape_words(picture, silent, rng) if isinstance(picture, ShapePicture) else scene_words(picture, silent, rng)
+    words = (
+        shape_words(picture, silent, rng) if isinstance(picture, ShapePicture) else scene_words(picture, silent, rng)
+    )
     text = rng.choice(STYLE_FRAMES[picture.style]).format(words)
     if rng.random() < 0.2:
         praise = ", ".join(rng.sample(PRAISE, rng.choice((1, 1, 2, 3))))

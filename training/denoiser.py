@@ -90,7 +90,12 @@ def velocity_lesson(clean: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def train_denoiser(
-    denoiser: UNet2DConditionModel, text_encoder: CLIPTextModel, lessons: Lessons, state: Path, steps: int, seed: int = 3
+    denoiser: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    lessons: Lessons,
+    state: Path,
+    steps: int,
+    seed: int = 3,
 ) -> UNet2DConditionModel:
     torch.manual_seed(seed)
     alphas: Tensor = DDIMScheduler(**SCHEDULE).alphas_cumprod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ class Judge(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after in zip(CHANNELS, CHANNELS[1:], strict=False):
+        for before, after in pairwise(CHANNELS):
             for inputs in (before, after):
                 layers += [nn.Conv2d(inputs, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
             layers.append(nn.MaxPool2d(2))

@@ -87,7 +87,9 @@ class Progress:
             self.figures.clear()
 
 
-def save_state(path: Path, clock: Clock, averaged: Averaged, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+def save_state(
+    path: Path, clock: Clock, averaged: Averaged, optimizer: torch.optim.Optimizer, model: nn.Module
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     torch.save(
@@ -104,7 +106,9 @@ def save_state(path: Path, clock: Clock, averaged: Averaged, optimizer: torch.op
     partial.replace(path)
 
 
-def load_state(path: Path, clock: Clock, averaged: Averaged, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+def load_state(
+    path: Path, clock: Clock, averaged: Averaged, optimizer: torch.optim.Optimizer, model: nn.Module
+) -> None:
     """Goes on from a saved state, when there is one."""
     if not path.exists():
         return

@@ -19,7 +19,12 @@ PREVIEW_PICTURES = 1000
 
 
 def package(
-    folder: Path, autoencoder: AutoencoderTiny, scale: float, text: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
+    folder: Path,
+    autoencoder: AutoencoderTiny,
+    scale: float,
+    text: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
 ) -> StableDiffusionPipeline:
     """Writes the folder in half precision."""
     autoencoder.register_to_config(scaling_factor=scale)

@@ -110,7 +110,9 @@ def compare(asked: list[Trial], judge: Judge, made: Pixels) -> dict[str, Tally]:
 
 def tally(name: str, right: list[tuple[bool, bool]]) -> Tally:
     made, drawn_right = np.array(right).mean(0)
-    return Tally(len(right), float(made), float(drawn_right), 1 / len(CLASSES.get(name.split(" by ")[0], (0, 1))))
+    return Tally(
+        len(right), float(made), float(drawn_right), 1 / len(CLASSES.get(name.removesuffix(" by pixels"), (0, 1)))
+    )
 
 
 def contact_sheet(images: list[Image.Image], columns: int = 8) -> Image.Image:

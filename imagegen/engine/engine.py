@@ -85,9 +85,7 @@ class Engine:
             vram_peak_mb=torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else None,
         )
 
-    def _images(
-        self, request: GenerationRequest, init_image: Image.Image | None, steps: Steps
-    ) -> list[Image.Image]:
+    def _images(self, request: GenerationRequest, init_image: Image.Image | None, steps: Steps) -> list[Image.Image]:
         assert request.sampler is not None
         scheduler = scheduler_for(request.sampler, self._pipeline.scheduler.config)
         pipeline = sharing(self._pipeline, scheduler, from_image=init_image is not None)

@@ -16,13 +16,13 @@ from imagegen.errors import WorkerUnavailable
 
 # The stand-ins that transformers speaks of are for reading pictures, which no model here does.
 with unsaid("transformers.utils.import_utils", "`"):
-    from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, StableDiffusionPipeline
-
+    from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image
 
 # diffusers types neither making nor calling a pipeline.
 Pipeline = Any
 FOR_TEXT: Pipeline = AutoPipelineForText2Image
 FOR_IMAGE: Pipeline = AutoPipelineForImage2Image
+SUPPORTED = ("StableDiffusionPipeline",)
 
 
 def load_pipeline(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
@@ -31,8 +31,10 @@ def load_pipeline(folder: Path, device: torch.device, dtype: torch.dtype) -> Pip
         raise WorkerUnavailable(f"there is no model in {folder}.")
     with no_progress_bars(), known_oddities():
         pipeline = FOR_TEXT.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, local_files_only=True)
-    if not isinstance(pipeline, StableDiffusionPipeline):
-        raise WorkerUnavailable(f"the model in {folder.name} is a {type(pipeline).__name__}, which is not supported.")
+    if type(pipeline).__name__ not in SUPPORTED:
+        raise WorkerUnavailable(
+            f"the model in {folder} is a {type(pipeline).__name__}; it can be {', '.join(SUPPORTED)}."
+        )
     return pipeline.to(device)
 
 

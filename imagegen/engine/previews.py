@@ -37,7 +37,9 @@ class Projection:
 
 def published(matrix: list[list[float]], bias: tuple[float, float, float] = (0, 0, 0)) -> Projection:
     """From figures that give RGB in -1..1."""
-    return Projection(np.float32(0.5) * np.array(matrix, np.float32), np.float32(0.5) * (1 + np.array(bias, np.float32)))
+    return Projection(
+        np.float32(0.5) * np.array(matrix, np.float32), np.float32(0.5) * (1 + np.array(bias, np.float32))
+    )
 
 
 # By the beginning of the pipeline's name, the longest first. Figures from ComfyUI, comfy/latent_formats.py, where

@@ -35,7 +35,7 @@ class InlineWorker:
         def report(message: Report) -> None:
             loop.call_soon_threadsafe(self._reports.put_nowait, message)
 
-        from imagegen.workers.desk import Desk  # Imports torch: only here, and only when it is wanted.
+        from imagegen.workers.desk import Desk  # noqa: PLC0415 It brings torch, which takes ten seconds.
 
         try:
             self._desk = Desk(self.load, report)

@@ -144,7 +144,10 @@ def test_a_finished_picture_carries_its_receipt(store: ImageStore) -> None:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """The beginning of a picture that says it is enormous."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    """A picture that says it is enormous, and holds next to nothing."""
+    header = chunk(b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT" + zlib.compress(b"\x00" * 1000)) + chunk(b"IEND")
+
+
+def chunk(content: bytes) -> bytes:
+    return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))

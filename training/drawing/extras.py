@@ -53,7 +53,13 @@ def draw_rainbow(canvas: Canvas, picture: ScenePicture, place: Point, rng: rando
 def draw_clouds(canvas: Canvas, picture: ScenePicture, place: Point, rng: random.Random) -> None:
     for i in range(3):
         x, y, size = (i + rng.uniform(0.25, 0.75)) / 3, rng.uniform(0.1, 0.32), rng.uniform(0.045, 0.062)
-        for dx, dy, puff in ((-1.3, 0.25, 0.75), (-0.5, -0.15, 1.0), (0.5, -0.3, 1.1), (1.35, 0.25, 0.75), (0, 0.3, 0.9)):
+        for dx, dy, puff in (
+            (-1.3, 0.25, 0.75),
+            (-0.5, -0.15, 1.0),
+            (0.5, -0.3, 1.1),
+            (1.35, 0.25, 0.75),
+            (0, 0.3, 0.9),
+        ):
             canvas.ellipse(x + dx * size, y + dy * size, puff * size, puff * size * 0.72, CLOUD[picture.time])
 
 
@@ -86,7 +92,9 @@ def draw_boat(canvas: Canvas, picture: ScenePicture, place: Point, rng: random.R
     sail = paint("boat", picture, rng)
     hull = [(x - half, y), (x + half, y), (x + half * 0.65, y + half * 0.42), (x - half * 0.65, y + half * 0.42)]
     canvas.polygon(hull, painted((122, 72, 42), picture.time))
-    canvas.polygon([(x - half * 0.03, y - half * 0.08), (x - half * 0.03, y - half * 2), (x + half * 0.9, y - half * 0.08)], sail)
+    canvas.polygon(
+        [(x - half * 0.03, y - half * 0.08), (x - half * 0.03, y - half * 2), (x + half * 0.9, y - half * 0.08)], sail
+    )
     canvas.polygon(
         [(x - half * 0.14, y - half * 0.08), (x - half * 0.14, y - half * 1.6), (x - half * 0.78, y - half * 0.08)],
         darker(sail, 0.12),
@@ -100,7 +108,10 @@ def draw_balloon(canvas: Canvas, picture: ScenePicture, place: Point, rng: rando
     for width, shade in ((1.0, color), (0.4, stripe)):
         canvas.ellipse(x, y, radius * width, radius, shade)
         skirt = [(x - radius * 0.88 * width, y + radius * 0.48), (x + radius * 0.88 * width, y + radius * 0.48)]
-        canvas.polygon([*skirt, (x + radius * 0.26 * width, y + radius * 1.35), (x - radius * 0.26 * width, y + radius * 1.35)], shade)
+        canvas.polygon(
+            [*skirt, (x + radius * 0.26 * width, y + radius * 1.35), (x - radius * 0.26 * width, y + radius * 1.35)],
+            shade,
+        )
     canvas.rectangle(
         x - radius * 0.24, y + radius * 1.5, x + radius * 0.24, y + radius * 1.85, painted((122, 76, 42), picture.time)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from training.drawing.canvas import Canvas, Color, Point, jitter, mix
 from training.drawing.extras import SKY_EXTRAS, draw_extra, draw_snowflakes
@@ -58,7 +59,7 @@ def ridge(rng: random.Random, base: float, height: float) -> list[Point]:
 
 
 def height_at(line: Sequence[Point], x: float) -> float:
-    for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(line):
         if x0 <= x <= x1:
             return y0 + (y1 - y0) * (x - x0) / max(1e-6, x1 - x0)
     return line[-1][1]
@@ -99,7 +100,10 @@ class Land:
             for (x0, y0), (x1, y1), (x2, y2) in zip(edge, edge[1:], edge[2:], strict=False):
                 if y1 < y0 and y1 < y2:
                     cap = 0.34
-                    left, right = (x1 + (x0 - x1) * cap, y1 + (y0 - y1) * cap), (x1 + (x2 - x1) * cap, y1 + (y2 - y1) * cap)
+                    left, right = (
+                        (x1 + (x0 - x1) * cap, y1 + (y0 - y1) * cap),
+                        (x1 + (x2 - x1) * cap, y1 + (y2 - y1) * cap),
+                    )
                     middle = (x1, y1 + tall * 0.16)
                     self.canvas.polygon([(x1, y1), right, middle, left], self.color(SNOW, 0.1 + 0.2 * distance))
 

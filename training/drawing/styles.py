@@ -35,7 +35,9 @@ def watercolor(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     y = np.clip(rows + down * size * 0.008, 0, size - 1).astype(int)
     soft = np.asarray(image.filter(ImageFilter.GaussianBlur(size / 210)), np.float32)[y, x]
     thin = 255 - (255 - soft) * (0.74 + 0.08 * wash[..., None])
-    border = np.minimum(np.minimum(columns, size - 1 - columns), np.minimum(rows, size - 1 - rows)) + right * size * 0.02
+    border = (
+        np.minimum(np.minimum(columns, size - 1 - columns), np.minimum(rows, size - 1 - rows)) + right * size * 0.02
+    )
     paint = np.clip((border - size * 0.045) / (size * 0.03), 0, 1)[..., None]
     return to_image(thin * paint + PAPER * (1 - paint))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
+from gradio.components import Component
 
 from imagegen.schema import Cancelled, Event, Failed, Picture, Progress, Queued, Result, Started
 from imagegen.service import Service
@@ -19,6 +20,7 @@ from ui.wording import STOPPED, describe, message_of
 
 Updates = dict[Block, Any]
 SHELF_SIZE = 48
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,146 @@ class Shelf:
 
     def with_new(self, pictures: tuple[Picture, ...]) -> Shelf:
         return Shelf((pictures + self.pictures)[:SHELF_SIZE])
+
+
+class PictureArea:
+    """The stage on which a picture forms, and beside it the facts about it and the pictures before it."""
+
+    def __init__(self, service: Service, form: Form) -> None:
+        self.service, self.form = service, form
+        self.shelf = gr.State(Shelf())
+        with gr.Column(elem_classes="canvas"):
+            self.stage = html(stage.empty())
+            self.status = html(stage.idle(), elem_classes="status")
+        with gr.Column(elem_classes="side"):
+            self.details = html("", elem_classes="details")
+            with gr.Row(visible=False, elem_classes="actions") as self.actions:
+                self.reuse_seed = gr.Button("Reuse seed", size="sm")
+                self.reuse_settings = gr.Button("Reuse settings", size="sm")
+                self.send = gr.Button("Send to image to image", size="sm")
+            self.gallery = gr.Gallery(
+                label="Made on this visit",
+                visible=False,
+                columns=4,
+                format="png",
+                type="filepath",
+                object_fit="cover",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_classes="shelf",
+            )
+
+    def connect(self, run: gr.Button, stop: gr.Button) -> None:
+        """Makes the buttons work. The form must have all its controls by now."""
+        outputs: list[Any] = [self.shelf, self.stage, self.status, self.details, self.actions, self.gallery]
+        prompt, seed = self.form.controls["prompt"], self.form.controls["seed"]
+        assert isinstance(prompt, gr.Textbox)
+        running = gr.on(
+            [run.click, prompt.submit],
+            self.generate,
+            [self.shelf, *self.form.inputs],
+            outputs,
+            preprocess=False,
+            trigger_mode="once",
+            **QUIET,
+        )
+        stop.click(self.stopped, [self.shelf], [self.stage, self.status], cancels=[running], queue=False, **QUIET)
+        self.gallery.select(self.select, [self.shelf], outputs, **QUIET)
+        self.reuse_seed.click(self.seed, [self.shelf], [seed], **QUIET)
+        self.reuse_settings.click(self.settings, [self.shelf], self.form.inputs, **QUIET)
+
+    async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncIterator[Updates]:
+        yield {self.status: stage.running("Getting ready")}
+        try:
+            request = await self.form.request(values)
+            events = self.service.generate(request, user_of(http), previews=True)
+            async with aclosing(while_watched(events)) as watched:
+                async for event in watched:
+                    yield self.updates(event, shelf)
+        except Exception as error:
+            yield self.ended(shelf, stage.told("failed", message_of(error)))
+
+    def updates(self, event: Event, shelf: Shelf) -> Updates:
+        match event:
+            case Queued() | Started():
+                return {self.status: stage.running(describe(event))}
+            case Progress(preview=None):
+                return {self.status: stage.running(describe(event), event)}
+            case Progress(preview=str(jpeg)):
+                status = stage.running(describe(event), event)
+                return {self.status: status, self.stage: stage.preview(jpeg, event)}
+            case Result():
+                return self.filled(shelf.with_new(event.pictures), event.latency_ms)
+            case Failed():
+                return self.ended(shelf, stage.told("failed", event.message))
+            case Cancelled():
+                return self.ended(shelf, stage.told("stopped", STOPPED))
+
+    def filled(self, shelf: Shelf, latency_ms: int) -> Updates:
+        files = [
+            (str(self.service.images.path(picture.id)), picture.receipt.prompt[:200]) for picture in shelf.pictures
+        ]
+        return {
+            **self.looked_at(shelf),
+            self.status: stage.told("done", f"Done in {latency_ms / 1000:.1f} s"),
+            self.actions: gr.Row(visible=True),
+            self.gallery: gr.Gallery(files, visible=True, selected_index=0),
+        }
+
+    def looked_at(self, shelf: Shelf) -> Updates:
+        picture = shelf.picture
+        if picture is None:
+            return {self.stage: stage.empty()}
+        file = self.service.images.path(picture.id)
+        return {
+            self.shelf: shelf,
+            self.stage: stage.finished(picture, file),
+            self.details: stage.details(picture, file),
+        }
+
+    def ended(self, shelf: Shelf, status: str) -> Updates:
+        """There is no new picture: the stage shows again what it showed before."""
+        return {**self.looked_at(shelf), self.status: status}
+
+    async def stopped(self, shelf: Shelf) -> tuple[str, str]:
+        updates = self.ended(shelf, stage.told("stopped", STOPPED))
+        return updates[self.stage], updates[self.status]
+
+    async def select(self, shelf: Shelf, chosen: gr.SelectData) -> Updates:
+        return self.looked_at(replace(shelf, index=chosen.index))
+
+    async def seed(self, shelf: Shelf) -> Any:
+        return shelf.picture.receipt.seed if shelf.picture else gr.skip()
+
+    async def settings(self, shelf: Shelf) -> Any:
+        return self.form.filled(shelf.picture.receipt) if shelf.picture else gr.skip()
+
+
+def html(value: str, **options: Any) -> gr.HTML:
+    return gr.HTML(value, js_on_load=None, apply_default_css=False, **options)
+
+
+def run_buttons() -> tuple[gr.Button, gr.Button]:
+    with gr.Row(elem_classes="run"):
+        run = gr.Button("Generate", variant="primary", elem_classes="generate")
+        stop = gr.Button("Stop", variant="stop", elem_classes="stop")
+    return run, stop
+
+
+def usual_controls(form: Form, model_side: int) -> None:
+    """What decides a picture besides prompt and, perhaps, a picture to start from."""
+    with gr.Row(elem_classes="often"):
+        form.number("seed", placeholder="New each time")
+        form.slider("batch_size", step=1)
+    with gr.Accordion("More settings", open=False, elem_classes="settings"):
+        form.textbox("negative_prompt", lines=2)
+        with gr.Row():
+            form.slider("width", step=8, maximum=model_side)
+            form.slider("height", step=8, maximum=model_side)
+        form.slider("steps", step=1)
+        form.slider("guidance_scale", step=0.5)
+        form.dropdown("sampler")
+        form.slider("clip_skip", step=1)
+
+

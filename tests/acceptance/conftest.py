@@ -1,0 +1,105 @@
+"""A real studio in a process of its own, and a real browser."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Where it listens, where it keeps what it makes, and what it says on standard output."""
+
+    url: str
+    data_dir: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def engine_pid(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        (pid,) = [int(pid) for file in children for pid in file.read_text().split()]
+        return pid
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_studio(folder: Path, *flags: str, until: str = "readyz") -> Iterator[Studio]:
+    """`until` names the route that must answer 200 before the tests begin."""
+    port, log = free_port(), folder / "log.jsonl"
+    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "data")]
+    with log.open("wb") as output, subprocess.Popen([*command, *flags], cwd=ROOT, stdout=output, stderr=output) as process:
+        try:
+            studio = Studio(f"http://127.0.0.1:{port}", folder / "data", log, process)
+            wait_until_answered(f"{studio.url}/{until}", studio)
+            yield studio
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def wait_until_answered(url: str, studio: Studio, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and studio.process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+    raise TimeoutError(f"{url} did not answer:\n{studio.log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """One studio for all tests that leave it as they found it."""
+    with running_studio(tmp_path_factory.mktemp("studio")) as studio:
+        yield studio
+
+
+@pytest.fixture
+def own_studio(tmp_path: Path) -> Iterator[Studio]:
+    """A studio for a test that does it harm."""
+    with running_studio(tmp_path) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, studio: Studio) -> Iterator[Page]:
+    """The studio's page in a new window of 1440 x 900."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(studio.url)
+    yield page
+    context.close()

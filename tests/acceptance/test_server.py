@@ -1,0 +1,204 @@
+"""The server as its users meet it: programs, whoever watches over it, and whoever stops it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from tests.acceptance.conftest import ROOT, Studio, running_studio
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.fixture
+def client(studio: Studio) -> Client:
+    return Client(studio.url, verbose=False)
+
+
+def test_it_is_alive_and_ready(studio: Studio) -> None:
+    assert status(f"{studio.url}/healthz") == 200
+    assert status(f"{studio.url}/readyz") == 200
+
+
+def test_only_the_two_endpoints_are_published(client: Client) -> None:
+    info = client.view_api(return_format="dict", print_info=False)
+    assert sorted(info["named_endpoints"]) == ["/img2img", "/txt2img"]
+    assert info["unnamed_endpoints"] == {}
+    names = [p["parameter_name"] for p in info["named_endpoints"]["/txt2img"]["parameters"]]
+    assert names == [
+        "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
+        "clip_skip",
+    ]  # fmt: skip
+
+
+def test_a_picture_comes_as_a_file_with_its_receipt(client: Client) -> None:
+    image, receipt = client.predict("a red circle on a blue background", seed=7, steps=4, api_name="/txt2img")
+    assert receipt["seed"] == 7 and receipt["steps"] == 4
+    with Image.open(image) as picture:
+        assert picture.format == "PNG"
+        assert json.loads(picture.info["receipt"]) == receipt
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_one_does_not(client: Client) -> None:
+    def pixels(seed: int) -> bytes:
+        image, _ = client.predict("a red circle", seed=seed, steps=4, api_name="/txt2img")
+        with Image.open(image) as picture:
+            return picture.tobytes()
+
+    assert pixels(1) == pixels(1) != pixels(2)
+
+
+def test_a_batch_comes_as_lists(client: Client) -> None:
+    images, receipts = client.predict("a red circle", seed=5, steps=2, batch_size=2, api_name="/txt2img")
+    assert [receipt["seed"] for receipt in receipts] == [5, 6]
+    assert len({Path(image).read_bytes() for image in images}) == 2
+
+
+def test_a_picture_can_be_painted_anew(client: Client, tmp_path: Path) -> None:
+    start = tmp_path / "start.jpg"
+    Image.new("RGB", (300, 200), (40, 160, 60)).save(start)
+    image, receipt = client.predict(
+        "a red circle", init_image=handle_file(start), strength=0.5, steps=6, api_name="/img2img"
+    )
+    assert receipt["strength"] == 0.5 and len(receipt["init_image"]) == 64
+    with Image.open(image) as picture:
+        assert picture.size == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": 0}, "steps: must be between 1 and 150"),
+        ({"steps": "many"}, "steps: must be a number"),
+        ({"width": 130}, "width: must be a multiple of 8"),
+        ({"sampler": "Magic"}, "sampler: must be one of"),
+        ({"seed": -5}, "seed: must be between 0 and 4294967295"),
+        ({"prompt": "x" * 1_000_000}, "prompt: must have at most 4000 characters"),
+        ({"prompt": ""}, "prompt: must not be empty"),
+    ],
+)
+def test_bad_input_is_refused_by_name_and_the_server_lives_on(
+    client: Client, studio: Studio, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Exception, match=message) as refused:
+        client.predict(**{"prompt": "a red circle", **fields}, api_name="/txt2img")
+    assert "Traceback" not in str(refused.value)
+    assert status(f"{studio.url}/readyz") == 200
+
+
+def test_a_file_that_is_no_picture_is_refused(client: Client, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    with pytest.raises(Exception, match="init_image: must be a whole picture"):
+        client.predict("a red circle", init_image=handle_file(broken), api_name="/img2img")
+
+
+def test_a_file_of_the_server_is_not_taken_for_an_upload(client: Client, studio: Studio) -> None:
+    stolen = {"path": str(studio.data_dir / "jobs.sqlite"), "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(Exception, match=r".+"):
+        client.predict("a red circle", init_image=stolen, api_name="/img2img")
+
+
+def test_progress_is_told_and_a_cancel_frees_the_worker(studio: Studio) -> None:
+    watcher = Client(studio.url, verbose=False)
+    job = watcher.submit("a red circle", steps=150, batch_size=8, api_name="/txt2img")
+    told = wait_for(lambda: [p for p in job.status().progress_data or [] if p.index], seconds=60)
+    assert told[0].length == 150
+    job.cancel()
+    began = time.monotonic()
+    Client(studio.url, verbose=False).predict("a blue circle", steps=1, api_name="/txt2img")
+    assert time.monotonic() - began < 30
+
+
+def wait_for(look: Any, seconds: float) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise TimeoutError
+
+
+def test_no_preview_is_left_on_disk(client: Client, studio: Studio) -> None:
+    before = set(studio.data_dir.rglob("*.png")) | set(studio.data_dir.rglob("*.jp*g"))
+    client.predict("a red circle", steps=10, api_name="/txt2img")
+    made = (set(studio.data_dir.rglob("*.png")) | set(studio.data_dir.rglob("*.jp*g"))) - before
+    assert len(made) <= 2, "the picture, and Gradio's copy of it"
+
+
+def test_each_finished_job_leaves_one_line_in_the_log(client: Client, studio: Studio) -> None:
+    client.predict("a quiet\nlog line", steps=1, seed=77, api_name="/txt2img")
+    lines = [json.loads(line) for line in studio.log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+    (finished,) = [line for line in lines if line.get("seed") == 77 and line["message"] == "Generation finished"]
+    assert finished["prompt"] == "a quiet\nlog line"
+    assert finished["model_id"] == "embedded"
+    assert finished["latency_ms"] > 0
+    assert {"timestamp", "level", "name", "job_id"} <= set(finished)
+    assert finished["vram_peak_mb"] is None and finished["nsfw_detected"] is None
+
+
+def test_a_killed_engine_costs_one_job_and_nothing_else(own_studio: Studio) -> None:
+    client = Client(own_studio.url, verbose=False)
+    job = client.submit("a red circle", steps=150, batch_size=8, api_name="/txt2img")
+    wait_for(lambda: job.status().progress_data, seconds=60)
+    os.kill(own_studio.engine_pid, signal.SIGKILL)
+    with pytest.raises(Exception, match="The worker stopped while it made this picture"):
+        job.result(timeout=60)
+    assert status(f"{own_studio.url}/healthz") == 200
+    _, receipt = client.predict("a blue circle", steps=1, api_name="/txt2img")
+    assert receipt["prompt"] == "a blue circle"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly(own_studio: Studio, number: signal.Signals) -> None:
+    engine = own_studio.engine_pid
+    own_studio.process.send_signal(number)
+    assert own_studio.process.wait(20) == 0
+    assert not Path(f"/proc/{engine}").exists()
+    assert "Traceback" not in own_studio.log.read_text(encoding="utf-8")
+
+
+def test_the_page_is_served_while_the_model_loads_and_early_jobs_wait_their_turn(tmp_path: Path) -> None:
+    with running_studio(tmp_path, until="healthz") as studio:
+        assert status(f"{studio.url}/readyz") == 503
+        assert status(studio.url) == 200
+        _, receipt = Client(studio.url, verbose=False).predict("a red circle", steps=1, api_name="/txt2img")
+        assert receipt["steps"] == 1
+        assert status(f"{studio.url}/readyz") == 200
+
+
+def test_it_runs_without_a_child_process_where_none_is_allowed(tmp_path: Path) -> None:
+    with running_studio(tmp_path, "--worker", "inline") as studio:
+        assert not list_children(studio)
+        _, receipt = Client(studio.url, verbose=False).predict("a red circle", steps=1, api_name="/txt2img")
+        assert receipt["steps"] == 1
+
+
+def list_children(studio: Studio) -> list[str]:
+    tasks = Path(f"/proc/{studio.process.pid}/task").glob("*/children")
+    return [pid for task in tasks for pid in task.read_text().split()]
+
+
+def test_a_wrong_flag_is_refused_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py", "--port", "many"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "port" in done.stderr

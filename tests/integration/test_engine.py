@@ -1,0 +1,256 @@
+"""What a user of the engine notices."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from imagegen.engine.engine import Engine, is_out_of_memory
+from imagegen.errors import BadLatents, OutOfMemory, WorkerUnavailable
+from imagegen.schema import SEED_LIMIT, Cancelled, Progress
+from tests.integration.conftest import INFO, Generate, request, unwatched
+
+# numpy speaks of how torch's tensors become arrays; diffusers' schedulers make some so.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+ANY_IMAGE = "0" * 64
+
+
+def difference(first: Image.Image, second: Image.Image) -> float:
+    """Mean over all pixels, in steps of 1/255."""
+    assert first.size == second.size
+    return float(np.abs(np.asarray(first, np.float32) - np.asarray(second, np.float32)).mean())
+
+
+def drawing(width: int, height: int) -> Image.Image:
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.stack([across, down, 255 - across], axis=-1).astype(np.uint8))
+
+
+def test_the_same_seed_gives_the_same_picture(generate: Generate) -> None:
+    first, again, other = (generate(seed=seed).images[0] for seed in (7, 7, 8))
+    assert first.tobytes() == again.tobytes()
+    assert difference(first, other) > 0
+
+
+def test_a_picture_has_the_size_that_was_asked_for(generate: Generate) -> None:
+    assert generate(width=72, height=136).images[0].size == (72, 136)
+    assert generate(drawing(300, 100), init_image=ANY_IMAGE, strength=0.5, width=72).images[0].size == (72, 64)
+
+
+def test_each_picture_of_a_batch_has_its_receipt(generate: Generate) -> None:
+    finished = generate(batch_size=3, seed=5, negative_prompt="text", clip_skip=1)
+    assert len(finished.images) == 3
+    assert [receipt.seed for receipt in finished.receipts] == [5, 6, 7]
+    receipt = finished.receipts[0]
+    assert (receipt.prompt, receipt.negative_prompt, receipt.clip_skip) == (request().prompt, "text", 1)
+    assert (receipt.model_id, receipt.device, receipt.dtype) == ("embedded", "cpu", "float32")
+    assert set(receipt.versions) == {"torch", "diffusers", "transformers"}
+    assert finished.vram_peak_mb is None
+
+
+def test_a_receipt_gives_the_picture_again(generate: Generate) -> None:
+    finished = generate(batch_size=2, sampler="Euler a", prompt="a (blue:1.2) square")
+    fields = finished.receipts[1].model_dump(exclude={"model_id", "device", "dtype", "versions"})
+    assert difference(generate(**fields).images[0], finished.images[1]) < 0.5
+
+
+def test_after_the_last_seed_comes_the_first(generate: Generate) -> None:
+    assert [receipt.seed for receipt in generate(seed=SEED_LIMIT, batch_size=2).receipts] == [SEED_LIMIT, 0]
+
+
+def test_prompts_and_guidance_decide_the_picture(generate: Generate) -> None:
+    plain = generate().images[0]
+    assert difference(plain, generate(prompt="a forest at night").images[0]) > 0
+    assert difference(plain, generate(negative_prompt="blue").images[0]) > 0
+    assert difference(plain, generate(guidance_scale=8.0).images[0]) > 0
+    assert difference(plain, generate(clip_skip=1).images[0]) > 0
+
+
+def test_at_guidance_1_the_negative_prompt_is_not_heard(generate: Generate) -> None:
+    first, second = (generate(guidance_scale=1.0, negative_prompt=text).images[0] for text in ("", "blue"))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_weights_change_the_picture_in_both_modes(generate: Generate) -> None:
+    image: dict[str, Any]
+    for image in ({}, {"init_image": ANY_IMAGE, "strength": 0.7}):
+        start = drawing(64, 64) if image else None
+        plain, heavy = (
+            generate(start, prompt=text, **image).images[0] for text in ("a red circle", "a (red:3) circle")
+        )
+        assert difference(plain, heavy) > 0
+
+
+def test_words_beyond_the_text_encoders_77_tokens_are_heard(generate: Generate) -> None:
+    long = "a lake, " * 60
+    for fields in ({}, {"negative_prompt": "a very long " * 80}):
+        assert difference(*(generate(prompt=long + end, **fields).images[0] for end in ("sunrise", "night"))) > 0
+
+
+def test_image_to_image_with_little_strength_stays_near_the_picture(generate: Generate) -> None:
+    start = drawing(64, 64)
+    fields = {"init_image": ANY_IMAGE, "steps": 8}
+    weak, strong = (generate(start, strength=strength, **fields).images[0] for strength in (0.05, 1.0))
+    assert difference(weak, start) < difference(strong, start)
+
+
+def test_an_initial_picture_of_another_shape_is_cropped_about_its_middle(generate: Generate) -> None:
+    start = drawing(64, 64)
+    wide = Image.new("RGB", (256, 64), "white")
+    wide.paste(start, (96, 0))
+    fields = {"init_image": ANY_IMAGE, "strength": 0.3}
+    assert generate(wide, **fields).images[0].tobytes() == generate(start, **fields).images[0].tobytes()
+
+
+def test_progress_counts_the_steps_that_run(engine: Engine) -> None:
+    events = list(engine.generate(request(steps=4), None, unwatched()))[:-1]
+    assert [(event.step, event.steps) for event in events if isinstance(event, Progress)] == [
+        (n, 4) for n in range(1, 5)
+    ]
+    last = events[-1]
+    assert isinstance(last, Progress)
+    assert last.seconds_left == 0
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(1.0, 8), (0.5, 4), (0.01, 1), (1e-6, 1)])
+def test_image_to_image_runs_its_share_of_the_steps_and_one_at_least(
+    engine: Engine, strength: float, steps: int
+) -> None:
+    asked = request(steps=8, init_image=ANY_IMAGE, strength=strength)
+    events = list(engine.generate(asked, drawing(64, 64), unwatched()))[:-1]
+    assert [(event.step, event.steps) for event in events if isinstance(event, Progress)] == [
+        (n, steps) for n in range(1, steps + 1)
+    ]
+
+
+def test_cancel_stops_within_a_step(engine: Engine) -> None:
+    control = unwatched()
+    events = []
+    for event in engine.generate(request(steps=150), None, control):
+        control.cancelled.set()
+        events.append(event)
+    assert events[-1] == Cancelled()
+    assert len(events) < 6
+
+
+def test_what_is_cancelled_before_it_starts_makes_no_step(engine: Engine) -> None:
+    control = unwatched()
+    control.cancelled.set()
+    assert list(engine.generate(request(steps=150), None, control)) == [Cancelled()]
+
+
+def test_closing_the_generator_ends_the_run(engine: Engine) -> None:
+    events = engine.generate(request(steps=150), None, unwatched())
+    next(events)
+    events.close()
+    assert "engine" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_engine_works_on_after_a_cancel(engine: Engine, generate: Generate) -> None:
+    before = generate().images[0]
+    events = engine.generate(request(steps=150, sampler="UniPC"), None, unwatched())
+    next(events)
+    events.close()
+    assert generate().images[0].tobytes() == before.tobytes()
+
+
+def test_requests_at_the_same_time_do_not_disturb_each_other(engine: Engine, generate: Generate) -> None:
+    asked = [{"sampler": "UniPC", "steps": 4}, {"sampler": "Euler a", "steps": 5, "prompt": "a (green) tree"}]
+    alone = [generate(**fields).images[0].tobytes() for fields in asked]
+    together: dict[int, bytes] = {}
+
+    def run(index: int) -> None:
+        together[index] = generate(**asked[index]).images[0].tobytes()
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[index] for index in range(2)] == alone
+
+
+def poisoned(folder: Path, target: Path, part: str, weight: str) -> Path:
+    shutil.copytree(folder, target)
+    file = target / part / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights[weight] = torch.full_like(weights[weight], torch.nan)
+    save_file(weights, file)
+    return target
+
+
+@pytest.mark.parametrize(("part", "weight"), [("unet", "conv_out.bias"), ("vae", "decoder.layers.0.bias")])
+def test_broken_numbers_end_in_an_error_and_never_in_a_black_picture(
+    model_folder: Path, tmp_path: Path, part: str, weight: str
+) -> None:
+    engine = Engine(INFO, poisoned(model_folder, tmp_path / "model", part, weight), "cpu")
+    with pytest.raises(BadLatents, match="step 1" if part == "unet" else "step 3"):
+        list(engine.generate(request(), None, unwatched()))
+
+
+def test_too_little_memory_is_an_error_of_its_own(engine: Engine, generate: Generate) -> None:
+    def exhausted(*_: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    hook = engine._pipeline.unet.register_forward_pre_hook(exhausted)
+    with pytest.raises(OutOfMemory):
+        generate()
+    hook.remove()
+    assert generate().images
+
+
+def test_a_cpu_says_in_words_that_its_memory_is_too_small() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**55)
+    assert is_out_of_memory(caught.value)
+
+
+def test_the_engine_needs_no_network(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    list(Engine(INFO, model_folder, "cpu").generate(request(), None, unwatched()))
+
+
+def test_the_engine_is_quiet_from_its_import_on(model_folder: Path) -> None:
+    program = f"""
+from pathlib import Path
+from imagegen.engine.engine import Engine
+from tests.integration.conftest import INFO, request, unwatched
+for _ in Engine(INFO, Path({str(model_folder)!r}), "cpu").generate(request(), None, unwatched()): pass
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("", "")
+
+
+def test_auto_is_a_device(model_folder: Path) -> None:
+    assert Engine(INFO, model_folder).device in {"cuda", "mps", "cpu"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_device_that_is_missing_is_named(model_folder: Path) -> None:
+    with pytest.raises(WorkerUnavailable, match="cuda"):
+        Engine(INFO, model_folder, "cuda")
+
+
+def test_a_device_that_nobody_knows_is_named(model_folder: Path) -> None:
+    with pytest.raises(WorkerUnavailable, match="abacus"):
+        Engine(INFO, model_folder, "abacus")
+
+
+def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkerUnavailable, match="nowhere"):
+        Engine(INFO, tmp_path / "nowhere", "cpu")

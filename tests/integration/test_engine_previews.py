@@ -1,0 +1,115 @@
+"""Previews: small, cheap, and only for those who watch."""
+
+from __future__ import annotations
+
+import base64
+import json
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imagegen.engine.engine import Engine
+from imagegen.engine.previews import Projection, preview, projection_for
+from imagegen.schema import Progress
+from tests.integration.conftest import request, unwatched
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+RED_BY_FIRST_CHANNEL = Projection(np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32))
+
+
+def opened(text: str) -> Image.Image:
+    image = Image.open(BytesIO(base64.b64decode(text)))
+    assert image.format == "JPEG"
+    return image
+
+
+def steps_of(engine: Engine, watch_after: int | None, steps: int = 4, sampler: str = "Euler") -> list[Progress]:
+    """The steps of a run that somebody begins to watch after so many of them."""
+    control = unwatched()
+    seen: list[Progress] = []
+    if watch_after == 0:
+        control.previews.set()
+    for event in engine.generate(request(steps=steps, sampler=sampler), None, control):
+        if isinstance(event, Progress):
+            seen.append(event)
+        if len(seen) == watch_after:
+            control.previews.set()
+    return seen
+
+
+def test_none_is_made_when_nobody_watches(engine: Engine) -> None:
+    assert [step.preview for step in steps_of(engine, watch_after=None)] == [None] * 4
+
+
+def test_a_watcher_gets_one_after_the_first_step_and_none_of_the_last(engine: Engine) -> None:
+    first, *_, last = steps_of(engine, watch_after=0)
+    assert first.preview is not None
+    assert opened(first.preview).size == (64, 64)
+    assert last.preview is None
+
+
+def test_who_comes_later_gets_them_from_then_on(engine: Engine) -> None:
+    first, *others = steps_of(engine, watch_after=1, steps=60)
+    assert first.preview is None
+    assert any(step.preview for step in others)
+
+
+def test_they_come_at_a_sensible_rate(engine: Engine) -> None:
+    made = [step for step in steps_of(engine, watch_after=0, steps=20) if step.preview]
+    assert len(made) < 10
+
+
+def test_colours_are_those_of_the_projection() -> None:
+    latents = torch.tensor([1.0, 0.5, 0.0, 3.0])[None, :, None, None].expand(1, 4, 16, 16)
+    image = opened(preview(latents, RED_BY_FIRST_CHANNEL))
+    red, green, blue = image.resize((1, 1)).getpixel((0, 0))  # type: ignore[misc]
+    assert red > 245
+    assert abs(green - 127) < 8
+    assert blue < 10
+
+
+@pytest.mark.parametrize(("shape", "size"), [((16, 16), (128, 128)), ((128, 128), (192, 192)), ((64, 32), (96, 192))])
+def test_they_are_small(shape: tuple[int, int], size: tuple[int, int]) -> None:
+    text = preview(torch.randn(1, 4, *shape), RED_BY_FIRST_CHANNEL)
+    assert opened(text).size == size
+    assert len(text) < 40_000
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_a_batch_is_seen_whole(count: int) -> None:
+    latents = torch.zeros(count, 4, 16, 16)
+    latents[:, 0] = 1
+    image = np.asarray(opened(preview(latents, RED_BY_FIRST_CHANNEL)))
+    share = (image[..., 0] > 128).mean()
+    across = int(np.ceil(np.sqrt(count)))
+    assert share == pytest.approx(count / (across * np.ceil(count / across)), abs=0.05)
+
+
+def test_half_precision_latents_are_fine() -> None:
+    assert preview(torch.zeros(1, 4, 8, 8, dtype=torch.bfloat16), RED_BY_FIRST_CHANNEL)
+
+
+def test_a_model_brings_its_own_projection(tmp_path: Path) -> None:
+    (tmp_path / "preview.json").write_text(json.dumps({"matrix": [[1, 0, 0]] * 4, "bias": [0, 0.5, 1]}))
+    projection = projection_for(tmp_path, "StableDiffusionPipeline")
+    assert projection is not None
+    assert projection.matrix.shape == (4, 3)
+    assert projection.bias.tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "channels"),
+    [("StableDiffusionPipeline", 4), ("StableDiffusionXLPipeline", 4), ("StableDiffusion3Pipeline", 16)],
+)
+def test_known_families_have_one(tmp_path: Path, pipeline: str, channels: int) -> None:
+    projection = projection_for(tmp_path, pipeline)
+    assert projection is not None
+    assert projection.matrix.shape == (channels, 3)
+
+
+def test_of_an_unknown_family_there_is_none(tmp_path: Path) -> None:
+    assert projection_for(tmp_path, "SomethingNewPipeline") is None

@@ -1,0 +1,129 @@
+"""Prompts: brackets, weights, and any length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from imagegen.engine.models import load_pipeline
+from imagegen.engine.prompts import PromptEncoder, Token, parts, weighted
+
+
+@pytest.fixture(scope="module")
+def pipeline(model_folder: Path) -> Any:
+    return load_pipeline(model_folder, torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def encoder(pipeline: Any) -> PromptEncoder:
+    return PromptEncoder(pipeline.tokenizer, pipeline.text_encoder)
+
+
+def stock(pipeline: Any, prompt: str, negative_prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.no_grad():
+        positive, negative = pipeline.encode_prompt(prompt, torch.device("cpu"), 1, True, negative_prompt)
+    return positive, negative
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("", []),
+        ("a red circle", [("a red circle", 1)]),
+        ("a (red) circle", [("a ", 1), ("red", 1.1), (" circle", 1)]),
+        ("a (red:1.3) circle", [("a ", 1), ("red", 1.3), (" circle", 1)]),
+        ("a [red] circle", [("a ", 1), ("red", 1 / 1.1), (" circle", 1)]),
+        ("((a (b:2)))", [("a ", 1.21), ("b", 2.42)]),
+        ("(a [b] c:2)", [("a ", 2), ("b", 2 / 1.1), (" c", 2)]),
+        ("(a:.5) (b: 2 )", [("a", 0.5), (" ", 1), ("b", 2)]),
+        ("(a:0) (b:-1)", [("a", 0), (" ", 1), ("b", -1)]),
+        (r"\(a\) \[b\] \\", [(r"(a) [b] " + "\\", 1)]),
+        (r"(a \(b\):2)", [("a (b)", 2)]),
+        ("12:30, 1:2", [("12:30, 1:2", 1)]),
+        ("(at 12:30:1.5)", [("at 12:30", 1.5)]),
+        ("(a:b)", [("a:b", 1.1)]),
+        ("a (b", [("a ", 1), ("b", 1.1)]),
+        ("a [b", [("a ", 1), ("b", 1 / 1.1)]),
+        ("a) b] c:1.3)", [("a) b] c:1.3)", 1)]),
+        ("()", []),
+        ("a\\", [("a\\", 1)]),
+        ("(a:99)", [("a", 10)]),
+    ],
+)
+def test_brackets_weigh_words(prompt: str, expected: list[tuple[str, float]]) -> None:
+    assert [text for text, _ in weighted(prompt)] == [text for text, _ in expected]
+    assert [weight for _, weight in weighted(prompt)] == pytest.approx([weight for _, weight in expected])
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["(" * 4000, ")" * 4000, "(a" * 2000, "[" * 2000 + "]" * 2000, "([" * 1000 + "a" + ")]" * 1000, "\\" * 4001]
+    + ["(a:" + "9" * 3000 + ")", "((((a:999):999):999):999)", ":1.3)", "(:1.3)", "[]()", "(((a:0):99999)", "\n\t (\n"],
+)
+def test_no_brackets_can_break_it(encoder: PromptEncoder, prompt: str) -> None:
+    positive, negative = encoder.encode(prompt, prompt[::-1])
+    assert positive.shape == negative.shape
+    assert positive.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "a red circle", 'C++ -- it\'s "quoted", 50% .and() <3 é 画', "A  b\n\tc", "a " * 75]
+)
+def test_without_brackets_the_embeddings_are_the_pipelines_own(
+    pipeline: Any, encoder: PromptEncoder, prompt: str
+) -> None:
+    expected = stock(pipeline, prompt, "blurry, text")
+    assert all(map(torch.equal, encoder.encode(prompt, "blurry, text"), expected))
+
+
+def test_escaped_brackets_are_plain_characters(pipeline: Any, encoder: PromptEncoder) -> None:
+    embeddings = encoder.encode(r"a tree \(oak\), [\[:1\)]", "")[0]
+    assert not torch.equal(embeddings, stock(pipeline, "a tree (oak), [:1)", "")[0])
+    assert torch.equal(encoder.encode(r"a tree \(oak\), big", "")[0], stock(pipeline, "a tree (oak), big", "")[0])
+
+
+def test_a_weight_of_1_changes_nothing(encoder: PromptEncoder) -> None:
+    assert torch.equal(encoder.encode("a (red:1) circle", "")[0], encoder.encode("a red circle", "")[0])
+
+
+def test_a_weight_moves_its_word_and_no_other(encoder: PromptEncoder) -> None:
+    plain, heavy, none = (encoder.encode(f"(a:{weight}) b", "")[0][0] for weight in (1, 2, 0))
+    empty = encoder.encode("", "")[0][0]
+    changed = (plain != heavy).any(dim=1).nonzero().flatten().tolist()
+    assert changed == [1]
+    assert torch.allclose(heavy[1] - empty[1], 2 * (plain[1] - empty[1]), atol=1e-5)
+    assert torch.allclose(none[1], empty[1], atol=1e-6)
+
+
+def test_long_prompts_and_short_ones_get_the_same_length(pipeline: Any, encoder: PromptEncoder) -> None:
+    long, short = encoder.encode("a " * 160, "blurry")
+    assert long.shape == short.shape == (1, 3 * 77, long.shape[2])
+    own, empty = stock(pipeline, "blurry", "")
+    assert torch.equal(short, torch.cat([own, empty, empty], dim=1))
+
+
+def test_every_word_of_a_long_prompt_is_heard(encoder: PromptEncoder) -> None:
+    first, second = (encoder.encode("a " * 100 + end, "")[0] for end in ("x", "y"))
+    assert torch.equal(first[:, :77], second[:, :77])
+    assert not torch.equal(first[:, 77:], second[:, 77:])
+
+
+def test_a_part_rather_ends_after_a_comma() -> None:
+    comma = 9
+    tokens = [Token(comma if place in (10, 65) else 1, 1.0) for place in range(100)]
+    assert [len(part) for part in parts(tokens, 75, comma)] == [66, 34]
+    assert [len(part) for part in parts([Token(1, 1.0)] * 160, 75, comma)] == [75, 75, 10]
+    assert parts([], 75, comma) == [[]]
+
+
+@pytest.mark.parametrize("clip_skip", [1, 2])
+def test_clip_skip_leaves_out_the_last_layers(pipeline: Any, encoder: PromptEncoder, clip_skip: int) -> None:
+    text_encoder, tokenizer = pipeline.text_encoder, pipeline.tokenizer
+    ids = tokenizer("a circle", padding="max_length", max_length=77, return_tensors="pt").input_ids
+    with torch.no_grad():
+        states = text_encoder(ids, output_hidden_states=True).hidden_states
+        expected = text_encoder.final_layer_norm(states[len(states) - 1 - clip_skip])
+    assert torch.equal(encoder.encode("a circle", "a circle", clip_skip)[1], expected)

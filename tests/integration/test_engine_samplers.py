@@ -1,0 +1,93 @@
+"""Samplers, at any number of steps."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagegen.engine.samplers import SAMPLERS, scheduler_for
+from imagegen.schema import SamplerName
+from tests.integration.conftest import Generate
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+EVERY_SAMPLER = pytest.mark.parametrize("sampler", get_args(SamplerName))
+ANY_IMAGE = "0" * 64
+CONFIG = {
+    "beta_start": 0.00085,
+    "beta_end": 0.018,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+}
+
+
+def levels(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.asarray(image, np.float32)
+
+
+def test_every_name_has_a_sampler() -> None:
+    assert set(SAMPLERS) == set(get_args(SamplerName))
+
+
+@EVERY_SAMPLER
+def test_a_picture_of_a_batch_is_the_one_that_its_seed_gives_alone(generate: Generate, sampler: str) -> None:
+    batch = generate(sampler=sampler, seed=3, batch_size=2).images
+    assert np.abs(levels(batch[0]) - levels(batch[1])).max() > 2
+    for index, image in enumerate(batch):
+        alone = generate(sampler=sampler, seed=3 + index).images[0]
+        # In a batch the last digits of a sum may differ.
+        assert np.abs(levels(image) - levels(alone)).max() <= 2
+
+
+def test_so_it_is_from_image_to_image(generate: Generate) -> None:
+    fields = {"sampler": "DPM++ 2M SDE", "strength": 0.7, "init_image": ANY_IMAGE}
+    start = Image.radial_gradient("L").convert("RGB")
+    second = generate(start, batch_size=2, seed=3, **fields).images[1]
+    assert np.abs(levels(second) - levels(generate(start, seed=4, **fields).images[0])).max() <= 2
+
+
+@EVERY_SAMPLER
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_every_sampler_draws_with_few_steps(generate: Generate, sampler: str, steps: int) -> None:
+    assert levels(generate(sampler=sampler, steps=steps).images[0]).std() > 0
+
+
+@EVERY_SAMPLER
+@pytest.mark.parametrize(("steps", "strength"), [(1, 0.3), (5, 0.05), (20, 0.01), (20, 0.1)])
+def test_every_sampler_changes_a_picture_a_little(
+    generate: Generate, sampler: str, steps: int, strength: float
+) -> None:
+    image = generate(
+        Image.linear_gradient("L").convert("RGB"), sampler=sampler, steps=steps, strength=strength, init_image=ANY_IMAGE
+    )
+    assert levels(image.images[0]).std() > 0
+
+
+@EVERY_SAMPLER
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+def test_every_sampler_keeps_to_the_number_of_steps(sampler: SamplerName, spacing: str) -> None:
+    scheduler = scheduler_for(sampler, {**CONFIG, "timestep_spacing": spacing})
+    for steps in [1, 2, 3, 20, 50, 61, 103, 121, 122, 150]:
+        scheduler.set_timesteps(steps)
+        assert len(scheduler.timesteps) == steps
+        assert scheduler.timesteps.min() >= 0
+
+
+def test_ddim_and_euler_agree_at_61_steps(generate: Generate) -> None:
+    """The stock DDIM takes a 62nd step there, and ruins the picture."""
+    ddim, euler = (levels(generate(sampler=sampler, steps=61).images[0]) for sampler in ("DDIM", "Euler"))
+    assert np.abs(ddim - euler).mean() < 3
+
+
+def test_a_sampler_is_the_same_whichever_one_the_model_came_with() -> None:
+    karras = {**CONFIG, "use_karras_sigmas": True, "solver_order": 3, "algorithm_type": "sde-dpmsolver++"}
+    assert scheduler_for("DPM++ 2M", karras).config == scheduler_for("DPM++ 2M", CONFIG).config
+    assert scheduler_for("DPM++ 2M Karras", CONFIG).config.use_karras_sigmas
+    assert scheduler_for("Euler", karras).config.prediction_type == "v_prediction"
+
+
+def test_every_request_gets_a_scheduler_of_its_own() -> None:
+    assert scheduler_for("UniPC", CONFIG) is not scheduler_for("UniPC", CONFIG)

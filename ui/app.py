@@ -1,0 +1,65 @@
+"""The page, put together."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from imagegen.service import Service
+from ui.endpoints import add_endpoints
+from ui.tabs.generation import QUIET, html
+from ui.tabs.image_to_image import connect_send, image_to_image
+from ui.tabs.text_to_image import text_to_image
+from ui.theme import theme
+
+HERE = Path(__file__).parent
+LOGO = HERE.parent / "assets" / "logo.svg"
+TITLE = "Image Studio"
+HOUR = 3600
+# The queue of jobs is the service's. Gradio's must never hold an event back, so it gets room for more than can come.
+EVENTS_AT_ONCE = 1000
+
+
+def build_ui(service: Service) -> gr.Blocks:
+    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR)) as demo:
+        header(service, demo)
+        with gr.Tabs(elem_classes="doors") as tabs:
+            text, image = text_to_image(service), image_to_image(service)
+        connect_send(text, image, tabs)
+        connect_send(image, image, tabs)
+        add_endpoints(service, demo)
+    return demo.queue(max_size=EVENTS_AT_ONCE, default_concurrency_limit=None, api_open=False)
+
+
+def launch_options() -> dict[str, Any]:
+    """What belongs to the page, and Gradio takes only when it is launched."""
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    return {
+        "theme": theme(),
+        "css_paths": [HERE / "page.css"],
+        "head": f"<script>{script}</script>",
+        "favicon_path": LOGO,
+        "footer_links": ["api"],
+        "max_threads": EVENTS_AT_ONCE,
+    }
+
+
+def header(service: Service, demo: gr.Blocks) -> None:
+    """The name, the model, and whether it is ready; the page looks again until it is."""
+    with gr.Row(elem_classes="masthead"):
+        html(f'{LOGO.read_text(encoding="utf-8")}<h1>{TITLE}</h1>', elem_classes="name")
+        badge = html(readiness(service), elem_classes="badge")
+    again = gr.Timer(1)
+
+    async def look() -> tuple[str, gr.Timer]:
+        return readiness(service), gr.Timer(active=service.state != "ready")
+
+    gr.on([demo.load, again.tick], look, None, [badge, again], **QUIET)
+
+
+def readiness(service: Service) -> str:
+    state = service.state
+    return f'<p class="{state.replace(" ", "-")}" role="status">{escape(service.model.name)} · {state}</p>'

@@ -1,0 +1,21 @@
+// Ctrl+Enter, or Cmd+Enter, generates from anywhere in the tab that is open.
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
+    const button = [...document.querySelectorAll("button.generate")].find((each) => each.checkVisibility());
+    if (!button) return;
+    event.preventDefault();
+    event.stopPropagation();
+    button.click();
+  },
+  true,
+);
+
+// On a small screen the picture may be out of sight when it begins to form.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("button.generate");
+  const stage = button?.closest(".workbench")?.querySelector(".canvas");
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  stage?.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+});

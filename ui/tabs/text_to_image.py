@@ -1,0 +1,42 @@
+"""The tab where words become a picture."""
+
+from __future__ import annotations
+
+import json
+
+import gradio as gr
+
+from imagegen.service import Service
+from ui.forms import Form
+from ui.tabs.generation import QUIET, PictureArea, run_buttons, usual_controls
+
+EXAMPLES = (
+    "a red circle on a blue background",
+    "a sailing boat on a lake at sunset, watercolor",
+    "snowy mountains at night with a full moon",
+    "pixel art of a city at night",
+    "a hot air balloon over green hills, line drawing",
+    "a small yellow star on a purple background",
+    "a house in the forest under a rainbow",
+    "the desert at sunrise with birds, watercolor",
+)
+
+
+def text_to_image(service: Service) -> PictureArea:
+    form = Form(service.model, service.images)
+    with gr.Tab("Text to image", id="text"), gr.Row(elem_classes="workbench"):
+        with gr.Column(elem_classes="controls"):
+            prompt = form.textbox("prompt", lines=3, max_lines=8, autofocus=True, elem_classes="prompt")
+            run, stop = run_buttons()
+            examples(prompt)
+            usual_controls(form, service.model.max_side)
+        area = PictureArea(service, form)
+    area.connect(run, stop)
+    return area
+
+
+def examples(prompt: gr.Textbox) -> None:
+    with gr.Row(elem_classes="examples"):
+        for text in EXAMPLES:
+            button = gr.Button(text, size="sm", elem_classes="example")
+            button.click(None, None, prompt, js=f"() => {json.dumps(text)}", **QUIET)

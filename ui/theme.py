@@ -1,0 +1,101 @@
+"""Colours, type and spacing of the page. What a theme cannot say is in page.css."""
+
+from __future__ import annotations
+
+from gradio.themes import Base, Color
+
+SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
+
+VERMILION = Color(
+    name="vermilion",
+    c50="#fff4ef",
+    c100="#ffe4d8",
+    c200="#fdc7b0",
+    c300="#f9a483",
+    c400="#f1835a",
+    c500="#e2603a",
+    c600="#c4451f",
+    c700="#a93a1a",
+    c800="#8a3119",
+    c900="#702b19",
+    c950="#3d1409",
+)
+PAPER = Color(
+    name="paper",
+    c50="#f8f7f5",
+    c100="#f1efeb",
+    c200="#e4e1db",
+    c300="#d0ccc4",
+    c400="#a29c93",
+    c500="#736d65",
+    c600="#59544d",
+    c700="#38352f",
+    c800="#262421",
+    c900="#1c1a18",
+    c950="#131210",
+)
+
+
+def theme() -> Base:
+    """Paper and ink, with one colour for what matters. Controls have no boxes around them."""
+    return Base(primary_hue=VERMILION, secondary_hue=VERMILION, neutral_hue=PAPER, font=SANS, font_mono=MONO).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color="*neutral_900",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        background_fill_primary="white",
+        background_fill_primary_dark="*neutral_900",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="*neutral_900",
+        border_color_primary="*neutral_200",
+        border_color_primary_dark="*neutral_700",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_padding="0px",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_border_width="0px",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        block_title_text_size="13px",
+        block_title_text_weight="600",
+        block_info_text_size="12px",
+        form_gap_width="16px",
+        layout_gap="16px",
+        input_background_fill="white",
+        input_background_fill_dark="*neutral_900",
+        input_border_width="1px",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_700",
+        input_border_color_focus="*primary_500",
+        input_border_color_focus_dark="*primary_400",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        input_radius="*radius_lg",
+        input_padding="10px 12px",
+        slider_color="*primary_500",
+        button_border_width="1px",
+        button_large_radius="*radius_lg",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_400",
+        button_primary_background_fill_hover_dark="*primary_300",
+        button_primary_border_color="transparent",
+        button_primary_border_color_dark="transparent",
+        button_primary_text_color_dark="*primary_950",
+        button_secondary_background_fill="white",
+        button_secondary_background_fill_hover="*neutral_100",
+        button_secondary_background_fill_dark="*neutral_900",
+        button_secondary_background_fill_hover_dark="*neutral_800",
+        button_secondary_border_color="*neutral_300",
+        button_secondary_border_color_dark="*neutral_700",
+        button_secondary_text_color="*neutral_800",
+        button_secondary_text_color_dark="*neutral_100",
+        button_cancel_background_fill="transparent",
+        button_cancel_background_fill_dark="transparent",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_300",
+    )
