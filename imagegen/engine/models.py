@@ -28,13 +28,11 @@ SUPPORTED = ("StableDiffusionPipeline",)
 def load_pipeline(folder: Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
     """The pipeline that lies in `folder`, ready to run. Raises WorkerUnavailable when there is none that fits."""
     if not (folder / "model_index.json").is_file():
-        raise WorkerUnavailable(f"there is no model in {folder}.")
+        raise WorkerUnavailable(f"there is no model in its folder {folder.name}.")
     with no_progress_bars(), known_oddities():
         pipeline = FOR_TEXT.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, local_files_only=True)
     if type(pipeline).__name__ not in SUPPORTED:
-        raise WorkerUnavailable(
-            f"the model in {folder} is a {type(pipeline).__name__}; it can be {', '.join(SUPPORTED)}."
-        )
+        raise WorkerUnavailable(f"its model is a {type(pipeline).__name__}; it can be a {', '.join(SUPPORTED)}.")
     return pipeline.to(device)
 
 

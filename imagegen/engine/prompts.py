@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import cycle, groupby, islice
 from typing import NamedTuple
 
 import torch
@@ -96,17 +96,18 @@ class PromptEncoder:
 
     @torch.no_grad()
     def encode(self, prompt: str, negative_prompt: str, clip_skip: int = 0) -> tuple[Tensor, Tensor]:
-        """Embeddings of both, each of shape (1, n * 77, width): the shorter one is filled up with empty parts.
+        """Embeddings of both, each of shape (1, n * 77, width).
 
-        `clip_skip` is how many of the text encoder's last layers are left out.
+        The shorter one is filled up with itself: who attends to the same words twice hears what he hears once, while
+        empty parts would drown it. `clip_skip` is how many of the text encoder's last layers are left out.
         """
-        both = [self._parts(prompt), self._parts(negative_prompt)]
-        length = max(map(len, both))
         empty = self._states([], clip_skip)
-        positive, negative = (
-            torch.cat([self._embedding(part, empty, clip_skip) for part in text + [[]] * (length - len(text))], dim=1)
-            for text in both
-        )
+        both = [
+            [self._embedding(part, empty, clip_skip) for part in self._parts(text)]
+            for text in (prompt, negative_prompt)
+        ]
+        length = max(map(len, both))
+        positive, negative = (torch.cat([*islice(cycle(embeddings), length)], dim=1) for embeddings in both)
         return positive, negative
 
     def _parts(self, prompt: str) -> list[list[Token]]:

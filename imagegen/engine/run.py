@@ -47,12 +47,11 @@ class Steps:
     def __call__(self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if self.control.cancelled.is_set():
             raise Stopped
-        latents: Tensor = tensors["latents"]
         step, steps = index + 1, int(pipeline.num_timesteps)
-        if not torch.isfinite(latents).all():
+        if not torch.isfinite(tensors["latents"]).all():
             raise BadLatents(step)
         seconds_left = self.seconds_left(step, steps)
-        picture = self.preview(pipeline, timestep, latents) if step < steps else None
+        picture = self.preview(pipeline.scheduler.estimate) if step < steps else None
         self.say(Progress(step=step, steps=steps, seconds_left=seconds_left, preview=picture))
         return {}
 
@@ -64,14 +63,14 @@ class Steps:
             return (now - self.began) * (steps - 1)
         return (now - self.first_step) / (step - 1) * (steps - step)
 
-    def preview(self, pipeline: Any, timestep: Any, latents: Tensor) -> str | None:
+    def preview(self, estimate: Tensor) -> str | None:
+        """Of what the latents will be: they themselves are noise until the last steps."""
         now = time.monotonic()
         wanted = self.control.previews.is_set() and now - self.last_preview >= SECONDS_BETWEEN_PREVIEWS
         if self.projection is None or not wanted:
             return None
         self.last_preview = now
-        # Some samplers keep their noise at a scale of its own, and only show the denoiser what it knows.
-        return preview(pipeline.scheduler.scale_model_input(latents, timestep), self.projection)
+        return preview(estimate, self.projection)
 
 
 def seeds(request: GenerationRequest) -> list[int]:

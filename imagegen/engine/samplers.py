@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import wraps
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from torch import Tensor
 
 from imagegen.schema import SamplerName
 
@@ -37,8 +39,8 @@ class WholeSteps:
     steps. Most schedulers waste a step on it; DDIM takes it for pure noise, and ruins the picture.
     """
 
-    timesteps: torch.Tensor
-    sigmas: torch.Tensor
+    timesteps: Tensor
+    sigmas: Tensor
     num_inference_steps: int
 
     def set_timesteps(self, num_inference_steps: int, *args: Any, **options: Any) -> None:
@@ -50,36 +52,34 @@ class WholeSteps:
                 self.sigmas = torch.cat([self.sigmas[:num_inference_steps], self.sigmas[-1:]])
 
 
-class DDIM(WholeSteps, DDIMScheduler):
-    """Denoising diffusion implicit models, https://arxiv.org/abs/2010.02502, with eta 0."""
+def improved(kind: Any) -> Any:
+    """The scheduler class, with whole steps. After each, `estimate` is what it takes the finished latents to be."""
+
+    @wraps(kind.step)  # The pipeline asks which parameters it has.
+    def step(self: Any, *args: Any, return_dict: bool = True, **options: Any) -> Any:
+        output = kind.step(self, *args, return_dict=True, **options)
+        # The multistep solvers keep their estimates themselves.
+        self.estimate = output.pred_original_sample if "pred_original_sample" in output else self.model_outputs[-1]
+        return output if return_dict else output.to_tuple()
+
+    return type(kind.__name__, (WholeSteps, kind), {"step": step})
 
 
-class DPMSolver(WholeSteps, DPMSolverMultistepScheduler):
-    """DPM-Solver++, https://arxiv.org/abs/2211.01095, of second order."""
+DDIM = improved(DDIMScheduler)
+DPM_SOLVER = improved(DPMSolverMultistepScheduler)
+EULER = improved(EulerDiscreteScheduler)
+EULER_ANCESTRAL = improved(EulerAncestralDiscreteScheduler)
+UNIPC = improved(UniPCMultistepScheduler)
 
-
-class Euler(WholeSteps, EulerDiscreteScheduler):
-    """Euler's method, https://arxiv.org/abs/2206.00364, algorithm 2 without churn."""
-
-
-class EulerAncestral(WholeSteps, EulerAncestralDiscreteScheduler):
-    """Euler's method with fresh noise at each step, after k-diffusion."""
-
-
-class UniPC(WholeSteps, UniPCMultistepScheduler):
-    """A predictor and a corrector in one, https://arxiv.org/abs/2302.04867, of second order."""
-
-
-# Typed Any, since diffusers types neither making nor calling a scheduler.
 SAMPLERS: Mapping[SamplerName, tuple[Any, Mapping[str, Any]]] = {
-    "Euler": (Euler, {}),
-    "Euler a": (EulerAncestral, {}),
+    "Euler": (EULER, {}),
+    "Euler a": (EULER_ANCESTRAL, {}),
     "DDIM": (DDIM, {"clip_sample": False}),
-    "DPM++ 2M": (DPMSolver, {}),
-    "DPM++ 2M Karras": (DPMSolver, {"use_karras_sigmas": True}),
-    "DPM++ 2M SDE": (DPMSolver, {"algorithm_type": "sde-dpmsolver++"}),
-    "DPM++ 2M SDE Karras": (DPMSolver, {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}),
-    "UniPC": (UniPC, {}),
+    "DPM++ 2M": (DPM_SOLVER, {}),
+    "DPM++ 2M Karras": (DPM_SOLVER, {"use_karras_sigmas": True}),
+    "DPM++ 2M SDE": (DPM_SOLVER, {"algorithm_type": "sde-dpmsolver++"}),
+    "DPM++ 2M SDE Karras": (DPM_SOLVER, {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}),
+    "UniPC": (UNIPC, {}),
 }
 
 

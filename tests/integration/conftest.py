@@ -29,6 +29,8 @@ INFO = ModelInfo(
     guidance_scale=4.0,
     sampler="DPM++ 2M",
 )
+# A request names the picture that it starts from by its hash. The engine gets the picture itself beside it.
+ANY_IMAGE = "0" * 64
 Generate = Callable[..., Finished]
 
 
@@ -50,8 +52,10 @@ def engine(model_folder: Path) -> Engine:
 def generate(engine: Engine) -> Generate:
     """Runs a request, given by what is special about it, to its end."""
 
-    def finished(init_image: Image.Image | None = None, **fields: Any) -> Finished:
-        *_, last = engine.generate(request(**fields), init_image, unwatched())
+    def finished(start: Image.Image | None = None, **fields: Any) -> Finished:
+        if start is not None:
+            fields["init_image"] = ANY_IMAGE
+        *_, last = engine.generate(request(**fields), start, unwatched())
         assert isinstance(last, Finished)
         return last
 
@@ -104,6 +108,7 @@ def random_pipeline() -> Any:
         beta_schedule="scaled_linear",
         prediction_type="v_prediction",
         timestep_spacing="trailing",
+        steps_offset=1,
     )
     return StableDiffusionPipeline(
         vae, text_encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False

@@ -19,11 +19,10 @@ from safetensors.torch import load_file, save_file
 from imagegen.engine.engine import Engine, is_out_of_memory
 from imagegen.errors import BadLatents, OutOfMemory, WorkerUnavailable
 from imagegen.schema import SEED_LIMIT, Cancelled, Progress
-from tests.integration.conftest import INFO, Generate, request, unwatched
+from tests.integration.conftest import ANY_IMAGE, INFO, Generate, request, unwatched
 
 # numpy speaks of how torch's tensors become arrays; diffusers' schedulers make some so.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-ANY_IMAGE = "0" * 64
 
 
 def difference(first: Image.Image, second: Image.Image) -> float:
@@ -45,7 +44,7 @@ def test_the_same_seed_gives_the_same_picture(generate: Generate) -> None:
 
 def test_a_picture_has_the_size_that_was_asked_for(generate: Generate) -> None:
     assert generate(width=72, height=136).images[0].size == (72, 136)
-    assert generate(drawing(300, 100), init_image=ANY_IMAGE, strength=0.5, width=72).images[0].size == (72, 64)
+    assert generate(drawing(300, 100), strength=0.5, width=72).images[0].size == (72, 64)
 
 
 def test_each_picture_of_a_batch_has_its_receipt(generate: Generate) -> None:
@@ -83,11 +82,10 @@ def test_at_guidance_1_the_negative_prompt_is_not_heard(generate: Generate) -> N
 
 
 def test_weights_change_the_picture_in_both_modes(generate: Generate) -> None:
-    image: dict[str, Any]
-    for image in ({}, {"init_image": ANY_IMAGE, "strength": 0.7}):
-        start = drawing(64, 64) if image else None
+    for start in (None, drawing(64, 64)):
+        strength = 0.7 if start else None
         plain, heavy = (
-            generate(start, prompt=text, **image).images[0] for text in ("a red circle", "a (red:3) circle")
+            generate(start, prompt=text, strength=strength).images[0] for text in ("a red circle", "a (red:3) circle")
         )
         assert difference(plain, heavy) > 0
 
@@ -100,8 +98,7 @@ def test_words_beyond_the_text_encoders_77_tokens_are_heard(generate: Generate) 
 
 def test_image_to_image_with_little_strength_stays_near_the_picture(generate: Generate) -> None:
     start = drawing(64, 64)
-    fields = {"init_image": ANY_IMAGE, "steps": 8}
-    weak, strong = (generate(start, strength=strength, **fields).images[0] for strength in (0.05, 1.0))
+    weak, strong = (generate(start, strength=strength, steps=8).images[0] for strength in (0.05, 1.0))
     assert difference(weak, start) < difference(strong, start)
 
 
@@ -109,8 +106,8 @@ def test_an_initial_picture_of_another_shape_is_cropped_about_its_middle(generat
     start = drawing(64, 64)
     wide = Image.new("RGB", (256, 64), "white")
     wide.paste(start, (96, 0))
-    fields = {"init_image": ANY_IMAGE, "strength": 0.3}
-    assert generate(wide, **fields).images[0].tobytes() == generate(start, **fields).images[0].tobytes()
+    cropped, whole = (generate(image, strength=0.3, steps=4).images[0] for image in (wide, start))
+    assert cropped.tobytes() == whole.tobytes()
 
 
 def test_progress_counts_the_steps_that_run(engine: Engine) -> None:

@@ -53,7 +53,7 @@ def test_a_watcher_gets_one_after_the_first_step_and_none_of_the_last(engine: En
 
 
 def test_who_comes_later_gets_them_from_then_on(engine: Engine) -> None:
-    first, *others = steps_of(engine, watch_after=1, steps=60)
+    first, *others = steps_of(engine, watch_after=1, steps=20)
     assert first.preview is None
     assert any(step.preview for step in others)
 
