@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training.autoencoder import encoded, train_autoencoder
+from training.autoencoder import encoded, train_autoencoder, train_decoder
 from training.dataset import dataset
 from training.denoiser import Lessons, new_denoiser, train_denoiser
 from training.judge import train_judge
@@ -40,6 +40,7 @@ def train(recipe: Recipe, model: Path) -> None:
     lessons = Lessons(latents, scale, FIRST_SEED, tokenizer, seed=3)
     unet = new_denoiser(recipe.channels, latents.shape[-1])
     train_denoiser(unet, text, lessons, recipe.work / "denoiser.pt", recipe.denoiser_steps)
+    train_decoder(autoencoder, latents, pictures, recipe.work / "decoder.pt", recipe.decoder_steps)
     package(model, autoencoder, scale, text, tokenizer, unet)
     write_preview_matrix(model, latents, scale, pictures)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from training.dataset import Pixels
 from training.loop import Averaged, Clock, Progress, load_state, save_state
 
+CELL = 8
 CROP = 64
 BATCH = 16
 LATENT_NOISE = 0.05
@@ -31,15 +33,15 @@ def new_autoencoder(width: int) -> AutoencoderTiny:
     )
 
 
-def crops(pictures: Pixels, rng: np.random.Generator) -> Tensor:
-    """Random crops on the latent grid, half of them mirrored: float in -1..1 of shape (BATCH, 3, CROP, CROP)."""
-    places = (pictures.shape[1] - CROP) // 8 + 1
-    batch = []
-    for index in rng.integers(0, len(pictures), BATCH):
-        top, left = rng.integers(0, places, 2) * 8
-        crop = pictures[index, top : top + CROP, left : left + CROP]
-        batch.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
-    return to_tensor(np.stack(batch))
+def places(pictures: Pixels, rng: np.random.Generator) -> list[tuple[int, int, int]]:
+    """BATCH random crops: a picture, and the top and left of a crop in latent pixels."""
+    room = (pictures.shape[1] - CROP) // CELL + 1
+    return [(int(rng.integers(len(pictures))), int(rng.integers(room)), int(rng.integers(room))) for _ in range(BATCH)]
+
+
+def crop(pictures: Pixels, place: tuple[int, int, int]) -> Pixels:
+    index, top, left = place[0], place[1] * CELL, place[2] * CELL
+    return pictures[index, top : top + CROP, left : left + CROP]
 
 
 def to_tensor(pictures: Pixels) -> Tensor:
@@ -54,7 +56,18 @@ def gradient_loss(output: Tensor, target: Tensor) -> Tensor:
     return across.abs().mean() + down.abs().mean()
 
 
+def picture_loss(output: Tensor, target: Tensor) -> Tensor:
+    error = output - target
+    return error.abs().mean() + 2 * error.square().mean() + 0.5 * gradient_loss(output, target)
+
+
+def decibels(output: Tensor, target: Tensor) -> float:
+    """Peak signal to noise ratio of pictures in -1..1."""
+    return 10 * math.log10(4 / F.mse_loss(output, target).item())
+
+
 def train_autoencoder(pictures: Pixels, state: Path, steps: int, width: int, seed: int = 0) -> AutoencoderTiny:
+    """Encoder and decoder together. Half of the crops are mirrored; a little noise keeps the latents robust."""
     torch.manual_seed(seed)
     model = new_autoencoder(width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
@@ -66,27 +79,63 @@ def train_autoencoder(pictures: Pixels, state: Path, steps: int, width: int, see
         rng = np.random.default_rng([seed, clock.step])
         for group in optimizer.param_groups:
             group["lr"] = clock.rate(1.2e-3, warmup=100)
-        target = crops(pictures, rng)
+        chosen = [crop(pictures, place) for place in places(pictures, rng)]
+        target = to_tensor(np.stack([c[:, ::-1] if rng.random() < 0.5 else c for c in chosen]))
         with torch.autocast("cpu", torch.bfloat16):
             latents = model.encode(target).latents
         latents = latents.float()
         with torch.autocast("cpu", torch.bfloat16):
             output = model.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
         output = output.float()
-        error = F.mse_loss(output, target)
         spread = (latents.square().mean() - 1).abs() + latents.mean((0, 2, 3)).square().mean()
-        loss = (output - target).abs().mean() + 2 * error + 0.5 * gradient_loss(output, target) + 0.01 * spread
+        loss = picture_loss(output, target) + 0.01 * spread
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         clock.tick()
         averaged.update(clock.step)
-        progress.note(psnr=10 * np.log10(4 / error.item()), std=latents.std().item())
+        progress.note(psnr=decibels(output, target), std=latents.std().item())
         if clock.should_save():
             save_state(state, clock, averaged, optimizer, model)
     save_state(state, clock, averaged, optimizer, model)
     averaged.copy_to([model])
+    return model.eval()
+
+
+def train_decoder(
+    model: AutoencoderTiny, latents: Tensor, pictures: Pixels, state: Path, steps: int, seed: int = 5
+) -> AutoencoderTiny:
+    """Goes on with the decoder alone: the latents stay as the denoiser knows them, the pictures get sharper."""
+    torch.manual_seed(seed)
+    decoder = model.decoder.train()
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    averaged, clock = Averaged([decoder], limit=0.998), Clock(steps)
+    load_state(state, clock, averaged, optimizer, decoder)
+    progress = Progress("decoder", clock)
+    while not clock.done:
+        rng = np.random.default_rng([seed, clock.step])
+        for group in optimizer.param_groups:
+            group["lr"] = clock.rate(1e-3, warmup=50)
+        chosen = places(pictures, rng)
+        target = to_tensor(np.stack([crop(pictures, place) for place in chosen]))
+        side = CROP // CELL
+        known = torch.stack([latents[i, :, top : top + side, left : left + side] for i, top, left in chosen]).float()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model.decode(known + LATENT_NOISE * torch.randn_like(known)).sample
+        output = output.float()
+        loss = picture_loss(output, target)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        optimizer.step()
+        clock.tick()
+        averaged.update(clock.step)
+        progress.note(psnr=decibels(output, target))
+        if clock.should_save():
+            save_state(state, clock, averaged, optimizer, decoder)
+    save_state(state, clock, averaged, optimizer, decoder)
+    averaged.copy_to([decoder])
     return model.eval()
 
 

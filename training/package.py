@@ -52,6 +52,6 @@ def write_preview_matrix(folder: Path, latents: Tensor, scale: float, pictures: 
     inputs = seen.permute(0, 2, 3, 1).reshape(-1, 4).numpy()
     inputs = np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
     solution, *_ = np.linalg.lstsq(inputs, colors.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), rcond=None)
-    rounded = np.round(solution, 4).tolist()
+    rounded = np.round(solution.astype(np.float64), 4).tolist()
     text = json.dumps({"matrix": rounded[:4], "bias": rounded[4]}, indent=1)
     (folder / "preview.json").write_text(text + "\n", encoding="utf-8")

@@ -21,4 +21,5 @@ class Recipe:
     text_steps: int = 1_573
     channels: tuple[int, ...] = (96, 128, 192)
     denoiser_steps: int = 3_900
+    decoder_steps: int = 3_000
     judge_steps: int = 2_500

@@ -24,14 +24,16 @@ EVENTS_AT_ONCE = 1000
 
 
 def build_ui(service: Service) -> gr.Blocks:
-    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR)) as demo:
+    demo = gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
+    with demo:
         header(service, demo)
         with gr.Tabs(elem_classes="doors") as tabs:
             text, image = text_to_image(service), image_to_image(service)
         connect_send(text, image, tabs)
         connect_send(image, image, tabs)
         add_endpoints(service, demo)
-    return demo.queue(max_size=EVENTS_AT_ONCE, default_concurrency_limit=None, api_open=False)
+    demo.queue(max_size=EVENTS_AT_ONCE, default_concurrency_limit=None, api_open=False)
+    return demo
 
 
 def launch_options() -> dict[str, Any]:
@@ -50,7 +52,7 @@ def launch_options() -> dict[str, Any]:
 def header(service: Service, demo: gr.Blocks) -> None:
     """The name, the model, and whether it is ready; the page looks again until it is."""
     with gr.Row(elem_classes="masthead"):
-        html(f'{LOGO.read_text(encoding="utf-8")}<h1>{TITLE}</h1>', elem_classes="name")
+        html(f"{LOGO.read_text(encoding='utf-8')}<h1>{TITLE}</h1>", elem_classes="name")
         badge = html(readiness(service), elem_classes="badge")
     again = gr.Timer(1)
 

@@ -27,14 +27,18 @@ ENDPOINTS = {
     "txt2img": ("Paints a picture from a prompt.", TEXT_FIELDS),
     "img2img": ("Paints a picture anew, from it and a prompt.", (TEXT_FIELDS[0], *IMAGE_FIELDS, *TEXT_FIELDS[1:])),
 }
-RETURNS = "Returns the PNG file and its receipt, all that decided it; with a batch_size above 1, a list of each."
+RESULTS = (("image_file", "The PNG file, with the receipt inside."), ("receipt", "All that decided the picture."))
+RETURNS = "Returns the picture and its receipt; with a batch_size above 1, a list of each."
 
 
 def add_endpoints(service: Service, demo: gr.Blocks) -> None:
     for name, (summary, fields) in ENDPOINTS.items():
         added = gr.api(endpoint(service, name, summary, fields), api_name=name)
-        for control, field in zip(demo.fns[added["id"]].inputs, fields, strict=True):
-            document(control, field)
+        function = demo.fns[added["id"]]
+        for control, field in zip(function.inputs, fields, strict=True):
+            document(control, field, GenerationRequest.model_fields[field].description)
+        for control, result in zip(function.outputs, RESULTS, strict=True):
+            document(control, *result)
 
 
 def endpoint(service: Service, name: str, summary: str, fields: tuple[str, ...]) -> Endpoint:
@@ -92,14 +96,14 @@ def parameter(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
 
 
-def document(control: Block, field: str) -> None:
+def document(control: Block, label: str, description: str | None) -> None:
     """Gradio's page about the API calls parameters "1st" and "2nd", and has no word on them, unless told."""
     assert isinstance(control, Component)
-    control.label = field
-    control.api_info()["additional_description"] = GenerationRequest.model_fields[field].description
+    control.label = label
+    control.api_info()["additional_description"] = description
 
 
-def publish(call: Endpoint, parameters: list[inspect.Parameter]) -> None:
+def publish(call: Any, parameters: list[inspect.Parameter]) -> None:
     http = inspect.Parameter("http", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=gr.Request)
     returns = tuple[gr.FileData | list[gr.FileData], dict[str, Any] | list[dict[str, Any]]]
     call.__signature__ = inspect.Signature([*parameters, http], return_annotation=returns)

@@ -26,14 +26,17 @@ class Form:
     def __init__(self, model: ModelInfo, images: ImageStore) -> None:
         self.images = images
         self.controls: dict[str, Component] = {}
+        self._numbers: set[str] = set()
         self._defaults = {name: field.default for name, field in GenerationRequest.model_fields.items()}
         self._defaults |= model.model_dump(include=set(self._defaults))
 
     def textbox(self, name: str, **options: Any) -> gr.Textbox:
         return self._add(name, gr.Textbox, **options)
 
-    def number(self, name: str, **options: Any) -> gr.Number:
-        return self._add(name, gr.Number, precision=0, **options)
+    def number(self, name: str, **options: Any) -> gr.Textbox:
+        """A whole number that may stay open. Gradio's own control for numbers shows 0 when it is empty."""
+        self._numbers.add(name)
+        return self._add(name, gr.Textbox, **options)
 
     def slider(self, name: str, step: float, **options: Any) -> gr.Slider:
         limits = field_schema(name)
@@ -44,7 +47,7 @@ class Form:
         return self._add(name, gr.Dropdown, choices=field_schema(name)["enum"], **options)
 
     def image(self, name: str, **options: Any) -> gr.Image:
-        return self._add(name, gr.Image, type="filepath", image_mode=None, **options)
+        return self._add(name, gr.Image, type="filepath", image_mode=None, buttons=[], **options)
 
     @property
     def inputs(self) -> list[Component]:
@@ -53,6 +56,7 @@ class Form:
     async def request(self, values: Sequence[Any]) -> GenerationRequest:
         """The request that the controls hold. Raises InvalidRequest."""
         fields = dict(zip(self.controls, values, strict=True))
+        fields |= {name: typed_number(fields[name]) for name in self._numbers}
         if "init_image" in fields:
             fields["init_image"] = await stored_upload(self.images, fields["init_image"])
         return parse_request(fields)
@@ -76,6 +80,15 @@ class Form:
         control = component(**{fact: value for fact, value in facts.items() if fact in known} | options)
         self.controls[name] = control
         return control
+
+
+def typed_number(text: str | None) -> int | str | None:
+    """What is no number stays text, for the request to refuse."""
+    text = (text or "").strip()
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return text
 
 
 def field_schema(name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@ document.addEventListener(
   "keydown",
   (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
-    const button = [...document.querySelectorAll("button.generate")].find((each) => each.checkVisibility());
+    const button = [...document.querySelectorAll("button.generate")].find((each) => each.offsetParent);
     if (!button) return;
     event.preventDefault();
     event.stopPropagation();

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
+
+from PIL import Image
 
 from imagegen.schema import Picture, Progress, Receipt
 from ui.wording import describe, time_left
@@ -23,21 +27,24 @@ FACTS = {
 
 
 def empty() -> str:
-    return frame('<p class="hint">What you describe will be painted here.</p>', "empty")
+    return frame('<p class="hint">What you describe will be painted here.</p>', "empty", ratio=1)
 
 
-def preview(jpeg: str, progress: Progress) -> str:
-    """The picture so far. It is blurred less and less, as there is more and more to see."""
+def preview(jpeg: str, share: float) -> str:
+    """The picture so far; of a batch, all of them on one sheet. With the share that is done, the blur goes."""
+    with Image.open(BytesIO(b64decode(jpeg))) as sheet:
+        ratio = sheet.width / sheet.height
     image = f'<img src="data:image/jpeg;base64,{escape(jpeg)}" alt="The picture so far">'
-    return frame(image, "preview", share=progress.share)
+    return frame(image, "preview", ratio, share)
 
 
 def finished(picture: Picture, file: Path) -> str:
-    return frame(f'<img src="{file_url(file)}" alt="{escape(picture.receipt.prompt)}">', "finished", share=1)
+    image = f'<img src="{file_url(file)}" alt="{escape(picture.receipt.prompt)}">'
+    return frame(image, "finished", picture.receipt.width / picture.receipt.height)
 
 
-def frame(content: str, state: str, share: float = 0) -> str:
-    return f'<div class="stage {state}" style="--share: {share:.2f}">{content}</div>'
+def frame(content: str, state: str, ratio: float, share: float = 1) -> str:
+    return f'<div class="stage {state}" style="--ratio: {ratio:.4f}; --share: {share:.2f}">{content}</div>'
 
 
 def idle() -> str:
@@ -46,13 +53,15 @@ def idle() -> str:
 
 def told(state: str, text: str) -> str:
     """One line about how things stand: `done`, `stopped`, or `failed`."""
-    return line(state, f'<span class="what">{escape(text)}</span>')
+    return line(state, f"<span>{escape(text)}</span>")
 
 
-def running(text: str, progress: Progress | None = None) -> str:
+def waiting(text: str) -> str:
+    return bar(None, text) + line("running", f"<span>{escape(text)}</span>")
+
+
+def painting(progress: Progress) -> str:
     """Readers of the screen are told the state and can ask for the rest; they are not told each step."""
-    if progress is None:
-        return bar(None, text) + line("running", f'<span class="what">{escape(text)}</span>')
     facts = [describe(progress), f"{progress.share:.0%}"]
     if progress.seconds_left is not None:
         facts.append(time_left(progress.seconds_left))
@@ -75,9 +84,13 @@ def line(state: str, content: str) -> str:
     return f'<p class="state {state}" role="{role}">{content}</p>'
 
 
+def no_details() -> str:
+    return '<p class="hint">How a picture was made, and those before it, will stand here.</p>'
+
+
 def details(picture: Picture, file: Path) -> str:
     receipt = picture.receipt
-    values = receipt.model_dump() | {"size": f"{receipt.width} × {receipt.height}"}
+    values = receipt.model_dump() | {"size": f"{receipt.width} by {receipt.height}"}
     facts = "".join(
         f"<div><dt>{label}</dt><dd>{escape(str(values[name]))}</dd></div>"
         for name, label in FACTS.items()

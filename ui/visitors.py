@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ def user_of(http: gr.Request) -> User:
     return User(id=http.username or f"session:{http.session_hash}")
 
 
-async def while_watched(events: AsyncGenerator[T]) -> AsyncIterator[T]:
+async def while_watched(events: AsyncGenerator[T]) -> AsyncGenerator[T]:
     """The same events, until they end or nobody is left to see them; then they are closed.
 
     Gradio notices a closed tab or a vanished client only when there is something to tell it. A job that waits has

@@ -52,7 +52,10 @@ def running_studio(folder: Path, *flags: str, until: str = "readyz") -> Iterator
     """`until` names the route that must answer 200 before the tests begin."""
     port, log = free_port(), folder / "log.jsonl"
     command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "data")]
-    with log.open("wb") as output, subprocess.Popen([*command, *flags], cwd=ROOT, stdout=output, stderr=output) as process:
+    with (
+        log.open("wb") as output,
+        subprocess.Popen([*command, *flags], cwd=ROOT, stdout=output, stderr=output) as process,
+    ):
         try:
             studio = Studio(f"http://127.0.0.1:{port}", folder / "data", log, process)
             wait_until_answered(f"{studio.url}/{until}", studio)

@@ -22,7 +22,6 @@ from imagegen.schema import SEED_LIMIT, Cancelled, Progress
 from tests.integration.conftest import ANY_IMAGE, INFO, Generate, request, unwatched
 
 # numpy speaks of how torch's tensors become arrays; diffusers' schedulers make some so.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def difference(first: Image.Image, second: Image.Image) -> float:

@@ -17,7 +17,6 @@ from imagegen.engine.previews import Projection, preview, projection_for
 from imagegen.schema import Progress
 from tests.integration.conftest import request, unwatched
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 RED_BY_FIRST_CHANNEL = Projection(np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32))
 
 

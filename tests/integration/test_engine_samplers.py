@@ -13,7 +13,6 @@ from imagegen.engine.samplers import SAMPLERS, scheduler_for
 from imagegen.schema import SamplerName
 from tests.integration.conftest import Generate
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 EVERY_SAMPLER = pytest.mark.parametrize("sampler", get_args(SamplerName))
 CONFIG = {
     "beta_start": 0.00085,

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from imagegen.images import ImageStore
-from imagegen.schema import LAST_EVENTS, Cancelled, Event, Failed, GenerationRequest, ModelInfo, Progress, Result
+from imagegen.schema import LAST_EVENTS, Cancelled, Event, Failed, GenerationRequest, Progress, Result
 from imagegen.validation import resolved
 from imagegen.workers.base import JobEvent, Report, Worker, WorkerGone, WorkerReady
 from imagegen.workers.inline import InlineWorker
 from imagegen.workers.local import LocalWorker
 from imagegen.workers.messages import Load
+from tests.integration.conftest import INFO, MODELS
 
 
 @pytest.fixture
-def load(tmp_path: Path, model: ModelInfo, model_folder: Path) -> Load:
-    model = model.model_copy(update={"folder": model_folder.name})
-    return Load(model=model, models_dir=model_folder.parent, data_dir=tmp_path, device="cpu", log_format="text")
+def load(tmp_path: Path) -> Load:
+    return Load(model=INFO, models_dir=MODELS, data_dir=tmp_path, device="cpu", log_format="text")
 
 
 class Watched:

@@ -9,7 +9,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import Block
-from gradio.components import Component
 
 from imagegen.schema import Cancelled, Event, Failed, Picture, Progress, Queued, Result, Started
 from imagegen.service import Service
@@ -41,20 +40,21 @@ class Shelf:
 class PictureArea:
     """The stage on which a picture forms, and beside it the facts about it and the pictures before it."""
 
-    def __init__(self, service: Service, form: Form) -> None:
+    def __init__(self, service: Service, form: Form, send: str) -> None:
         self.service, self.form = service, form
         self.shelf = gr.State(Shelf())
         with gr.Column(elem_classes="canvas"):
             self.stage = html(stage.empty())
             self.status = html(stage.idle(), elem_classes="status")
         with gr.Column(elem_classes="side"):
-            self.details = html("", elem_classes="details")
+            self.details = html(stage.no_details(), elem_classes="details")
             with gr.Row(visible=False, elem_classes="actions") as self.actions:
                 self.reuse_seed = gr.Button("Reuse seed", size="sm")
                 self.reuse_settings = gr.Button("Reuse settings", size="sm")
-                self.send = gr.Button("Send to image to image", size="sm")
+                self.send = gr.Button(send, size="sm")
             self.gallery = gr.Gallery(
                 label="Made on this visit",
+                show_label=False,
                 visible=False,
                 columns=4,
                 format="png",
@@ -86,7 +86,7 @@ class PictureArea:
         self.reuse_settings.click(self.settings, [self.shelf], self.form.inputs, **QUIET)
 
     async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncIterator[Updates]:
-        yield {self.status: stage.running("Getting ready")}
+        yield {self.status: stage.waiting("Getting ready")}
         try:
             request = await self.form.request(values)
             events = self.service.generate(request, user_of(http), previews=True)
@@ -99,12 +99,12 @@ class PictureArea:
     def updates(self, event: Event, shelf: Shelf) -> Updates:
         match event:
             case Queued() | Started():
-                return {self.status: stage.running(describe(event))}
-            case Progress(preview=None):
-                return {self.status: stage.running(describe(event), event)}
-            case Progress(preview=str(jpeg)):
-                status = stage.running(describe(event), event)
-                return {self.status: status, self.stage: stage.preview(jpeg, event)}
+                return {self.status: stage.waiting(describe(event))}
+            case Progress():
+                updates: Updates = {self.status: stage.painting(event)}
+                if event.preview is not None:
+                    updates[self.stage] = stage.preview(event.preview, event.share)
+                return updates
             case Result():
                 return self.filled(shelf.with_new(event.pictures), event.latency_ms)
             case Failed():
@@ -146,7 +146,7 @@ class PictureArea:
         return self.looked_at(replace(shelf, index=chosen.index))
 
     async def seed(self, shelf: Shelf) -> Any:
-        return shelf.picture.receipt.seed if shelf.picture else gr.skip()
+        return str(shelf.picture.receipt.seed) if shelf.picture else gr.skip()
 
     async def settings(self, shelf: Shelf) -> Any:
         return self.form.filled(shelf.picture.receipt) if shelf.picture else gr.skip()
@@ -163,19 +163,19 @@ def run_buttons() -> tuple[gr.Button, gr.Button]:
     return run, stop
 
 
-def usual_controls(form: Form, model_side: int) -> None:
-    """What decides a picture besides prompt and, perhaps, a picture to start from."""
+def usual_controls(form: Form, max_side: int, strength: bool = False) -> None:
+    """What decides a picture besides the prompt and, perhaps, a picture to start from."""
     with gr.Row(elem_classes="often"):
+        if strength:
+            form.slider("strength", step=0.05)
         form.number("seed", placeholder="New each time")
         form.slider("batch_size", step=1)
     with gr.Accordion("More settings", open=False, elem_classes="settings"):
         form.textbox("negative_prompt", lines=2)
-        with gr.Row():
-            form.slider("width", step=8, maximum=model_side)
-            form.slider("height", step=8, maximum=model_side)
+        with gr.Row(elem_classes="pair"):
+            form.slider("width", step=8, maximum=max_side, info=None)
+            form.slider("height", step=8, maximum=max_side, info=None)
         form.slider("steps", step=1)
         form.slider("guidance_scale", step=0.5)
         form.dropdown("sampler")
         form.slider("clip_skip", step=1)
-
-

@@ -17,20 +17,18 @@ EXAMPLES = (
     "pixel art of a city at night",
     "a hot air balloon over green hills, line drawing",
     "a small yellow star on a purple background",
-    "a house in the forest under a rainbow",
-    "the desert at sunrise with birds, watercolor",
 )
 
 
 def text_to_image(service: Service) -> PictureArea:
     form = Form(service.model, service.images)
-    with gr.Tab("Text to image", id="text"), gr.Row(elem_classes="workbench"):
+    with gr.Tab("Text to image", id="text-to-image"), gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls"):
             prompt = form.textbox("prompt", lines=3, max_lines=8, autofocus=True, elem_classes="prompt")
             run, stop = run_buttons()
             examples(prompt)
             usual_controls(form, service.model.max_side)
-        area = PictureArea(service, form)
+        area = PictureArea(service, form, send="Send to image to image")
     area.connect(run, stop)
     return area
 
