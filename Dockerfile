@@ -8,7 +8,7 @@ ARG DEVICE=cuda
 # the GPU and its driver, and refuses to start on a driver that is too old.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS base-cuda
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && apt-get install --yes --no-install-recommends ca-certificates python3-venv \
     && rm -rf /var/lib/apt/lists/*
 ENV UV_TORCH_BACKEND=cu130
 
@@ -17,11 +17,12 @@ ENV UV_TORCH_BACKEND=cpu
 
 # The environment is built on the base that it runs on: it refers to that base's Python.
 FROM base-${DEVICE} AS build
-COPY --from=ghcr.io/astral-sh/uv:0.13.9 /uv /usr/local/bin/
 COPY requirements.txt constraints.txt /tmp/
-RUN --mount=type=cache,target=/root/.cache/uv \
-    uv venv --no-python-downloads --python python3 /opt/venv \
-    && uv pip install --python /opt/venv --link-mode copy --compile-bytecode \
+# uv alone chooses the build of torch that fits the device.
+RUN --mount=type=cache,target=/root/.cache \
+    python3 -m venv /opt/venv /tmp/tools \
+    && /tmp/tools/bin/pip install uv==0.13.9 \
+    && /tmp/tools/bin/uv pip install --python /opt/venv/bin/python --link-mode copy --compile-bytecode \
         --requirement /tmp/requirements.txt --constraint /tmp/constraints.txt
 
 FROM base-${DEVICE}

@@ -19,12 +19,13 @@ endif
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make run          start the studio on http://127.0.0.1:7860 (ARGS=\"--port 8000\", PYTHON=python3.12, TORCH=cpu)"
+	@echo "make run          start the studio on http://127.0.0.1:7860; takes ARGS=\"--port 8000\""
 	@echo "make test         lint, types, and all tests"
 	@echo "make lint         style and types only"
 	@echo "make unit         the fast tests only"
 	@echo "make constraints  resolve the versions of all packages anew"
 	@echo "make clean        remove $(VENV) and the caches of the tools"
+	@echo "The first call takes PYTHON=python3.12 and TORCH=cpu (or auto, or cu126)."
 
 run: $(VENV)/run
 	exec $(BIN)/python app.py $(ARGS)

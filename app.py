@@ -20,7 +20,7 @@ from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
 from imagegen.logs import configure_logging
 from imagegen.service import Service
-from imagegen.settings import Settings
+from imagegen.settings import Settings, read_settings
 from imagegen.workers.base import Worker
 from imagegen.workers.inline import InlineWorker
 from imagegen.workers.local import LocalWorker
@@ -42,6 +42,7 @@ def build_service(settings: Settings) -> Service:
         data_dir=data_dir,
         device=settings.device,
         log_format=settings.log_format,
+        log_dir=settings.log_dir and settings.log_dir.resolve(),
     )
     worker: Worker = WORKERS[settings.worker](load)
     return Service(settings, model, JobStore(data_dir / "jobs.sqlite"), ImageStore(data_dir), worker)
@@ -96,12 +97,13 @@ def serve(settings: Settings) -> None:
     )
     logger.info("The studio is at %s", demo.local_url, extra={"action": "started"})
     stop.wait()
-    demo.close()
+    demo.close(verbose=False)
+    service.jobs.close()
 
 
 def main() -> None:
     try:
-        settings = Settings(_cli_parse_args=True)  # type: ignore[call-arg]
+        settings = read_settings(sys.argv[1:], os.environ)
     except ValidationError as error:
         sys.exit("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
     configure_logging(settings.log_format, settings.log_dir and settings.log_dir / "studio.jsonl")

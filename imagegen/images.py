@@ -8,6 +8,7 @@ import secrets
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
@@ -96,7 +97,7 @@ def rgb(image: Image.Image) -> Image.Image:
 def eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits or of floats as 8 bits; Pillow alone would cut off everything above 255."""
     grey = image.convert("F")
-    _, brightest = grey.getextrema()
+    brightest = float(np.asarray(grey).max())
     white = 65535.0 if image.mode.startswith("I;16") or brightest > 255 else 255.0 if brightest > 1 else 1.0
     return grey.point(lambda value: value * (255 / white) + 0).convert("L")
 

@@ -22,7 +22,8 @@ def palette(style: str) -> NDArray[np.float32]:
 def named(pixels: NDArray[np.float32], style: str) -> NDArray[np.intp]:
     """The index of the nearest colour of every pixel of (..., 3)."""
     distances = np.square(pixels[..., None, :] - palette(style)).sum(-1)
-    return distances.argmin(-1)
+    nearest: NDArray[np.intp] = distances.argmin(-1)
+    return nearest
 
 
 def background_and_shape(picture: Pixels, style: str) -> tuple[str, str]:

@@ -40,7 +40,8 @@ def dataset(folder: Path, first: int, count: int, size: int) -> Pixels:
                 part[:] = chunk[: len(part)]
         pictures.flush()
         partial.rename(path)
-    return np.load(path)
+    drawn_before: Pixels = np.load(path)
+    return drawn_before
 
 
 def draw_chunk(start: int, size: int) -> Pixels:

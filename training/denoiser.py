@@ -107,12 +107,12 @@ def train_denoiser(
         for group in optimizer.param_groups:
             group["lr"] = clock.rate(1.2e-3, warmup=100)
         clean, ids = lessons.batch(clock.step)
-        noisy, steps, target = velocity_lesson(clean, alphas)
+        noisy, times, target = velocity_lesson(clean, alphas)
         # On the CPU and at these sizes, plain matrix products train faster than the flash kernel.
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             with torch.no_grad():
                 words = text_encoder(ids).last_hidden_state
-            output = denoiser(noisy, steps, words).sample
+            output = denoiser(noisy, times, words).sample
         loss = F.mse_loss(output.float(), target)
         optimizer.zero_grad()
         loss.backward()

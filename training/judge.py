@@ -56,7 +56,7 @@ def small(pictures: Pixels) -> Tensor:
 
 def train_judge(pictures: Pixels, first: int, state: Path, steps: int, seed: int = 4) -> Judge:
     torch.manual_seed(seed)
-    judge = Judge().to(memory_format=torch.channels_last)
+    judge = Judge()
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.01)
     averaged, clock = Averaged([judge], limit=0.0), Clock(steps)
     load_state(state, clock, averaged, optimizer, judge)
@@ -69,7 +69,7 @@ def train_judge(pictures: Pixels, first: int, state: Path, steps: int, seed: int
         for group in optimizer.param_groups:
             group["lr"] = clock.rate(2e-3, warmup=50)
         chosen = torch.randint(len(seen), (BATCH,), generator=generator)
-        batch = seen[chosen].float().contiguous(memory_format=torch.channels_last)
+        batch = seen[chosen].float()
         batch = batch + 0.06 * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(batch)
         loss = judge.loss(batch, Labels(truth.classes[chosen], truth.extras[chosen]))
         optimizer.zero_grad()
@@ -80,7 +80,8 @@ def train_judge(pictures: Pixels, first: int, state: Path, steps: int, seed: int
         if clock.should_save():
             save_state(state, clock, averaged, optimizer, judge)
     save_state(state, clock, averaged, optimizer, judge)
-    return judge.eval()
+    judge.eval()
+    return judge
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ class Examiner(nn.Module):
         for column, head in enumerate(self.classes.values()):
             answer = truth.classes[:, column]
             good &= (answer == IGNORED) | (head(embedding).argmax(1) == answer)
-        return 1 - good.float().mean().item()
+        return 1 - float(good.float().mean())
 
 
 def train_text_encoder(tokenizer: CLIPTokenizer, state: Path, steps: int, seed: int = 2) -> CLIPTextModel:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from imagegen.service import Service
 from ui.endpoints import add_endpoints
-from ui.tabs.generation import QUIET, html
+from ui.tabs.generation import AT_ONCE, html
 from ui.tabs.image_to_image import connect_send, image_to_image
 from ui.tabs.text_to_image import text_to_image
 from ui.theme import theme
@@ -59,7 +59,7 @@ def header(service: Service, demo: gr.Blocks) -> None:
     async def look() -> tuple[str, gr.Timer]:
         return readiness(service), gr.Timer(active=service.state != "ready")
 
-    gr.on([demo.load, again.tick], look, None, [badge, again], **QUIET)
+    gr.on([demo.load, again.tick], look, None, [badge, again], **AT_ONCE)
 
 
 def readiness(service: Service) -> str:

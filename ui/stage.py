@@ -52,7 +52,7 @@ def idle() -> str:
 
 
 def told(state: str, text: str) -> str:
-    """One line about how things stand: `done`, `stopped`, or `failed`."""
+    """One line about how things stand: `preparing`, `done`, `stopped` or `failed`."""
     return line(state, f"<span>{escape(text)}</span>")
 
 

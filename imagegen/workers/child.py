@@ -20,7 +20,8 @@ from imagegen.workers.messages import ORDER, Load, line
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group: the web process decides.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # These reach the whole group: the web process decides.
     reports, writing = private_output(), threading.Lock()
 
     def report(message: Report) -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     orders = (ORDER.validate_json(text) for text in sys.stdin.buffer)
     load = next(orders, None)
     if isinstance(load, Load):
-        configure_logging(load.log_format)
+        configure_logging(load.log_format, load.log_dir and load.log_dir / "worker.jsonl")
         try:
             desk = Desk(load, report)
         except ImageGenError as error:

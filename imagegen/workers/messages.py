@@ -20,6 +20,7 @@ class Load(Message):
     data_dir: Path
     device: str
     log_format: str
+    log_dir: Path | None = None
 
 
 class Run(Message):

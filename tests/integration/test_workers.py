@@ -30,7 +30,7 @@ class Watched:
         self.worker, self.load = worker, load
         self.reports = worker.reports()
 
-    async def next(self, kind: type[Report]) -> Report:  # type: ignore[valid-type]
+    async def next(self, kind: type[Report]) -> Report:
         async for report in self.reports:
             if isinstance(report, kind):
                 return report

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from training.drawing.canvas import Canvas, Color, Point, darker, jitter, lighter, mix
+from training.drawing.canvas import Canvas, Point, darker, jitter, lighter, mix
 from training.drawing.light import CLOUD, SUN, lit, painted, window
-from training.drawing.vocabulary import COLORS, ScenePicture
+from training.drawing.vocabulary import COLORS, Color, ScenePicture
 
 SKY_EXTRAS = ("stars", "sun", "moon", "rainbow", "clouds")
 UNPAINTED: dict[str, Color] = {"house": (238, 222, 196), "boat": (250, 248, 240), "balloon": COLORS["red"]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from training.drawing.canvas import Color, mix
+from training.drawing.canvas import mix
+from training.drawing.vocabulary import Color
 
 SKY: dict[str, tuple[Color, Color]] = {
     "sunrise": ((130, 168, 226), (255, 204, 176)),

@@ -7,10 +7,10 @@ import random
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from training.drawing.canvas import Canvas, Color, Point, jitter, mix
+from training.drawing.canvas import Canvas, Point, jitter, mix
 from training.drawing.extras import SKY_EXTRAS, draw_extra, draw_snowflakes
 from training.drawing.light import SKY, SUN, lit, window
-from training.drawing.vocabulary import ScenePicture
+from training.drawing.vocabulary import Color, ScenePicture
 
 SNOW: Color = (242, 246, 252)
 STANDING = ("trees", "house")

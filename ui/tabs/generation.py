@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +19,9 @@ from ui.wording import STOPPED, describe, message_of
 
 Updates = dict[Block, Any]
 SHELF_SIZE = 48
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# What answers at once stays out of Gradio's queue: each turn there opens and closes the page's stream of news, and a
+# picture asked for at that moment would be made without the page hearing of it.
+AT_ONCE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class PictureArea:
     def __init__(self, service: Service, form: Form, send: str) -> None:
         self.service, self.form = service, form
         self.shelf = gr.State(Shelf())
+        self.job = gr.State(None)
         with gr.Column(elem_classes="canvas"):
             self.stage = html(stage.empty())
             self.status = html(stage.idle(), elem_classes="status")
@@ -71,30 +74,46 @@ class PictureArea:
         outputs: list[Any] = [self.shelf, self.stage, self.status, self.details, self.actions, self.gallery]
         prompt, seed = self.form.controls["prompt"], self.form.controls["seed"]
         assert isinstance(prompt, gr.Textbox)
-        running = gr.on(
+        gr.on(
             [run.click, prompt.submit],
             self.generate,
             [self.shelf, *self.form.inputs],
-            outputs,
+            [self.job, *outputs],
             preprocess=False,
             trigger_mode="once",
-            **QUIET,
+            show_progress="hidden",
+            api_visibility="private",
         )
-        stop.click(self.stopped, [self.shelf], [self.stage, self.status], cancels=[running], queue=False, **QUIET)
-        self.gallery.select(self.select, [self.shelf], outputs, **QUIET)
-        self.reuse_seed.click(self.seed, [self.shelf], [seed], **QUIET)
-        self.reuse_settings.click(self.settings, [self.shelf], self.form.inputs, **QUIET)
+        stop.click(self.stop, [self.job], None, **AT_ONCE)
+        self.gallery.select(self.select, [self.shelf], outputs, **AT_ONCE)
+        self.reuse_seed.click(self.seed, [self.shelf], [seed], **AT_ONCE)
+        self.reuse_settings.click(self.settings, [self.shelf], self.form.inputs, **AT_ONCE)
 
-    async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncIterator[Updates]:
-        yield {self.status: stage.waiting("Getting ready")}
+    async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncGenerator[Updates]:
+        yield {self.status: stage.told("preparing", "Getting ready")}
         try:
             request = await self.form.request(values)
-            events = self.service.generate(request, user_of(http), previews=True)
-            async with aclosing(while_watched(events)) as watched:
-                async for event in watched:
-                    yield self.updates(event, shelf)
+            job_id = await self.service.submit(request, user_of(http))
+            async with aclosing(self.watch(job_id, shelf)) as watched:
+                async for updates in watched:
+                    yield updates
         except Exception as error:
             yield self.ended(shelf, stage.told("failed", message_of(error)))
+
+    async def watch(self, job_id: str, shelf: Shelf) -> AsyncGenerator[Updates]:
+        """Follows a job to its end. When the visitor leaves before, there is nobody left to paint for."""
+        yield {self.job: job_id}
+        try:
+            async with aclosing(while_watched(self.service.events(job_id, previews=True))) as events:
+                async for event in events:
+                    yield self.updates(event, shelf)
+        finally:
+            await self.service.cancel(job_id)
+
+    async def stop(self, job_id: str | None) -> None:
+        """Ends the job, and leaves it to its last event to tell so: then no late step can be told after it."""
+        if job_id is not None:
+            await self.service.cancel(job_id)
 
     def updates(self, event: Event, shelf: Shelf) -> Updates:
         match event:
@@ -137,10 +156,6 @@ class PictureArea:
     def ended(self, shelf: Shelf, status: str) -> Updates:
         """There is no new picture: the stage shows again what it showed before."""
         return {**self.looked_at(shelf), self.status: status}
-
-    async def stopped(self, shelf: Shelf) -> tuple[str, str]:
-        updates = self.ended(shelf, stage.told("stopped", STOPPED))
-        return updates[self.stage], updates[self.status]
 
     async def select(self, shelf: Shelf, chosen: gr.SelectData) -> Updates:
         return self.looked_at(replace(shelf, index=chosen.index))

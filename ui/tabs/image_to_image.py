@@ -13,7 +13,7 @@ from imagegen.schema import ModelInfo
 from imagegen.service import Service
 from ui import stage
 from ui.forms import Form, field_schema
-from ui.tabs.generation import QUIET, PictureArea, Shelf, Updates, run_buttons, usual_controls
+from ui.tabs.generation import AT_ONCE, PictureArea, Shelf, Updates, run_buttons, usual_controls
 from ui.uploads import stored_upload
 
 
@@ -44,7 +44,7 @@ def connect_upload(service: Service, area: PictureArea, image: gr.Image) -> None
         sides = sides_like(stored, service.model)
         return {image: str(stored), area.status: stage.idle(), width: sides[0], height: sides[1]}
 
-    image.upload(receive, [image], [image, area.status, width, height], preprocess=False, **QUIET)
+    image.upload(receive, [image], [image, area.status, width, height], preprocess=False, **AT_ONCE)
 
 
 def sides_like(file: Path, model: ModelInfo) -> tuple[int, int]:
@@ -71,4 +71,4 @@ def connect_send(source: PictureArea, target: PictureArea, tabs: gr.Tabs) -> Non
         file = str(source.service.images.path(shelf.picture.id))
         return gr.Tabs(selected="image-to-image"), file, *(getattr(shelf.picture.receipt, name) for name in names)
 
-    source.send.click(send, [source.shelf], [tabs, *controls], **QUIET)
+    source.send.click(send, [source.shelf], [tabs, *controls], **AT_ONCE)

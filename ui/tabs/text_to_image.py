@@ -8,7 +8,7 @@ import gradio as gr
 
 from imagegen.service import Service
 from ui.forms import Form
-from ui.tabs.generation import QUIET, PictureArea, run_buttons, usual_controls
+from ui.tabs.generation import AT_ONCE, PictureArea, run_buttons, usual_controls
 
 EXAMPLES = (
     "a red circle on a blue background",
@@ -37,4 +37,4 @@ def examples(prompt: gr.Textbox) -> None:
     with gr.Row(elem_classes="examples"):
         for text in EXAMPLES:
             button = gr.Button(text, size="sm", elem_classes="example")
-            button.click(None, None, prompt, js=f"() => {json.dumps(text)}", **QUIET)
+            button.click(None, None, prompt, js=f"() => {json.dumps(text)}", **AT_ONCE)
