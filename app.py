@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from ui.app import build_ui, launch_options
 
 logger = logging.getLogger("studio")
 
+PATIENCE = 10.0
 WORKERS: dict[str, type[LocalWorker | InlineWorker]] = {"local": LocalWorker, "inline": InlineWorker}
 
 
@@ -66,17 +68,24 @@ def health(service: Service) -> FastAPI:
 
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM."""
-    stop = threading.Event()
+    stop, stopped = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     os.environ["GRADIO_TEMP_DIR"] = str(settings.data_dir.resolve() / "cache")
     service = build_service(settings)
 
+    async def work() -> None:
+        await service.start()
+        await asyncio.to_thread(stop.wait)
+        await service.stop()
+        stopped.set()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        working = asyncio.create_task(work())
         yield
-        await service.stop()
+        stop.set()
+        await working
 
     demo = build_ui(service)
     demo.launch(
@@ -91,12 +100,14 @@ def serve(settings: Settings) -> None:
         enable_monitoring=False,
         run_history=False,
         max_file_size="20mb",
-        allowed_paths=[str(service.images.pictures)],
+        allowed_paths=[str(service.images.pictures), str(service.images.inputs)],
         app_kwargs={"routes": list(health(service).routes), "lifespan": lifespan},
         **launch_options(),
     )
     logger.info("The studio is at %s", demo.local_url, extra={"action": "started"})
     stop.wait()
+    # First the service, then the server: or those who wait in the queue would seem to have left it.
+    stopped.wait(PATIENCE)
     demo.close(verbose=False)
     service.jobs.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.dataset import Pixels, described
@@ -15,6 +16,7 @@ from training.drawing.vocabulary import EXTRAS
 from training.labels import CLASSES, IGNORED, Labels, visible
 from training.loop import Averaged, Clock, Progress, load_state, save_state
 
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
 SIZE = 64
 BATCH = 128
 CHANNELS = (3, 24, 48, 96, 128)
@@ -71,7 +73,8 @@ def train_judge(pictures: Pixels, first: int, state: Path, steps: int, seed: int
         chosen = torch.randint(len(seen), (BATCH,), generator=generator)
         batch = seen[chosen].float()
         batch = batch + 0.06 * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(batch)
-        loss = judge.loss(batch, Labels(truth.classes[chosen], truth.extras[chosen]))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = judge.loss(batch, Labels(truth.classes[chosen], truth.extras[chosen]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -80,6 +83,14 @@ def train_judge(pictures: Pixels, first: int, state: Path, steps: int, seed: int
         if clock.should_save():
             save_state(state, clock, averaged, optimizer, judge)
     save_state(state, clock, averaged, optimizer, judge)
+    save_file({name: tensor.half() for name, tensor in judge.state_dict().items()}, WEIGHTS)
+    return load_judge()
+
+
+def load_judge() -> Judge:
+    """The judge that is kept beside this file."""
+    judge = Judge()
+    judge.load_state_dict(load_file(WEIGHTS))
     judge.eval()
     return judge
 

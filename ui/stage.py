@@ -27,7 +27,8 @@ FACTS = {
 
 
 def empty() -> str:
-    return frame('<p class="hint">What you describe will be painted here.</p>', "empty", ratio=1)
+    hint = "<span>What you describe will be painted here.</span><kbd>Ctrl + Enter</kbd>"
+    return frame(f'<p class="hint">{hint}</p>', "empty", ratio=1)
 
 
 def preview(jpeg: str, share: float) -> str:
@@ -90,7 +91,7 @@ def no_details() -> str:
 
 def details(picture: Picture, file: Path) -> str:
     receipt = picture.receipt
-    values = receipt.model_dump() | {"size": f"{receipt.width} by {receipt.height}"}
+    values = receipt.model_dump() | {"size": f"{receipt.width} \N{MULTIPLICATION SIGN} {receipt.height}"}
     facts = "".join(
         f"<div><dt>{label}</dt><dd>{escape(str(values[name]))}</dd></div>"
         for name, label in FACTS.items()

@@ -102,8 +102,8 @@ class PictureArea:
 
     async def watch(self, job_id: str, shelf: Shelf) -> AsyncGenerator[Updates]:
         """Follows a job to its end. When the visitor leaves before, there is nobody left to paint for."""
-        yield {self.job: job_id}
         try:
+            yield {self.job: job_id}
             async with aclosing(while_watched(self.service.events(job_id, previews=True))) as events:
                 async for event in events:
                     yield self.updates(event, shelf)

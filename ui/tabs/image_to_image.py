@@ -8,13 +8,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from imagegen.errors import InvalidRequest
 from imagegen.schema import ModelInfo
 from imagegen.service import Service
 from ui import stage
 from ui.forms import Form, field_schema
 from ui.tabs.generation import AT_ONCE, PictureArea, Shelf, Updates, run_buttons, usual_controls
 from ui.uploads import stored_upload
+from ui.wording import message_of
 
 
 def image_to_image(service: Service) -> PictureArea:
@@ -38,8 +38,8 @@ def connect_upload(service: Service, area: PictureArea, image: gr.Image) -> None
     async def receive(file: Any) -> Updates:
         try:
             image_id = await stored_upload(service.images, file)
-        except InvalidRequest as error:
-            return {image: None, area.status: stage.told("failed", str(error))}
+        except Exception as error:
+            return {image: None, area.status: stage.told("failed", message_of(error))}
         stored = service.images.input_path(image_id)
         sides = sides_like(stored, service.model)
         return {image: str(stored), area.status: stage.idle(), width: sides[0], height: sides[1]}
