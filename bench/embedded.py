@@ -37,15 +37,7 @@ def main() -> None:
     engine = Engine(model, folder, "cpu")
     plain = AutoPipelineForText2Image.from_pretrained(folder, torch_dtype=torch.float32)
     plain.set_progress_bar_config(disable=True)
-    request = GenerationRequest(
-        prompt=PROMPT,
-        width=128,
-        height=128,
-        steps=20,
-        guidance_scale=model.guidance_scale,
-        sampler=model.sampler,
-        seed=1,
-    )
+    request = resolved(GenerationRequest(prompt=PROMPT, steps=20), model, seed=1)
 
     def ours() -> None:
         *_, last = engine.generate(request, None, Control(threading.Event(), threading.Event()))
