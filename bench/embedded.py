@@ -35,7 +35,7 @@ def main() -> None:
     model = catalogue(ASSETS / "models")[0]
     folder = ASSETS / "models" / model.folder
     engine = Engine(model, folder, "cpu")
-    plain = AutoPipelineForText2Image.from_pretrained(folder, torch_dtype=torch.float32)
+    plain = AutoPipelineForText2Image.from_pretrained(folder, dtype=torch.float32)
     plain.set_progress_bar_config(disable=True)
     request = resolved(GenerationRequest(prompt=PROMPT, steps=20), model, seed=1)
 

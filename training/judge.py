@@ -52,7 +52,7 @@ class Judge(nn.Module):
 
 def small(pictures: Pixels) -> Tensor:
     """uint8 of shape (N, s, s, 3) as the judge sees it."""
-    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
+    tensor = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float()
     return F.interpolate(tensor, (SIZE, SIZE), mode="area").div(127.5).sub(1)
 
 

@@ -20,6 +20,6 @@ class Recipe:
     autoencoder_steps: int = 3078
     text_steps: int = 1_573
     channels: tuple[int, ...] = (96, 128, 192)
-    denoiser_steps: int = 2_750
+    denoiser_steps: int = 3_100
     decoder_steps: int = 2_000
     judge_steps: int = 900

@@ -60,7 +60,7 @@ def trials(count: int, size: int) -> list[Trial]:
 
 @torch.inference_mode()
 def generated(model: Path, prompts: list[str]) -> list[Image.Image]:
-    pipeline = AutoPipelineForText2Image.from_pretrained(model, torch_dtype=torch.float32)
+    pipeline = AutoPipelineForText2Image.from_pretrained(model, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     images: list[Image.Image] = []
     for start in range(0, len(prompts), BATCH):

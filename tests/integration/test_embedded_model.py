@@ -18,7 +18,7 @@ SIZE = 128
 
 @pytest.fixture(scope="module")
 def pipeline(model_folder: Path) -> Any:
-    pipeline = AutoPipelineForText2Image.from_pretrained(model_folder, torch_dtype=torch.float32)
+    pipeline = AutoPipelineForText2Image.from_pretrained(model_folder, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

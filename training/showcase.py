@@ -1,0 +1,52 @@
+"""`python -m training.showcase`: the sheet of pictures at the top of the README, each under its prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoPipelineForText2Image
+from PIL import Image, ImageDraw, ImageFont
+
+ROOT = Path(__file__).parent.parent
+PROMPTS = (
+    "a red circle on a blue background",
+    "a yellow star on a purple background",
+    "a large black heart on a pink background",
+    "a small green hexagon on the left, white background",
+    "a sailing boat on a lake at sunset, watercolor",
+    "snowy mountains at night with a full moon",
+    "a city at sunrise with clouds",
+    "green hills with a red house and a rainbow",
+)
+SEED, COLUMNS, SIDE, GAP, LINE = 7, 4, 256, 16, 40
+INK, PAPER = (60, 56, 50), (248, 247, 245)
+
+
+def main() -> None:
+    pipeline = AutoPipelineForText2Image.from_pretrained(ROOT / "assets/models/embedded", dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    generators = [torch.Generator("cpu").manual_seed(SEED) for _ in PROMPTS]
+    images = pipeline(list(PROMPTS), num_inference_steps=20, guidance_scale=4.0, generator=generators).images
+    file = ROOT / "assets/readme/sheet.png"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet(images).save(file, optimize=True)
+
+
+def sheet(images: list[Image.Image]) -> Image.Image:
+    rows = -(-len(images) // COLUMNS)
+    canvas = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + LINE + GAP) + GAP), PAPER)
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    for number, (image, prompt) in enumerate(zip(images, PROMPTS, strict=True)):
+        left = GAP + number % COLUMNS * (SIDE + GAP)
+        top = GAP + number // COLUMNS * (SIDE + LINE + GAP)
+        canvas.paste(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC), (left, top))
+        words = prompt.split()
+        half = next(n for n in range(len(words), 0, -1) if pen.textlength(" ".join(words[:n]), font) <= SIDE)
+        lines = "\n".join(" ".join(part) for part in (words[:half], words[half:]) if part)
+        pen.text((left, top + SIDE + 4), lines, INK, font)
+    return canvas
+
+
+if __name__ == "__main__":
+    main()
