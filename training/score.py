@@ -18,7 +18,7 @@ from training.card import write_card
 from training.colors import background_and_shape
 from training.dataset import Pixels, drawn
 from training.drawing import Picture, ScenePicture, ShapePicture
-from training.drawing.vocabulary import EXTRAS
+from training.drawing.vocabulary import EXTRAS, PAINTED
 from training.judge import Judge, verdicts
 from training.labels import CLASSES, NEEDS_COLOR, answers
 
@@ -94,7 +94,7 @@ def compare(asked: list[Trial], judge: Judge, made: Pixels) -> dict[str, Tally]:
     ):
         for name, answer in answers(trial.picture).items():
             if trial.picture.style != "line drawing" or name not in NEEDS_COLOR:
-                right[name].append((seen[name] == answer, seen_drawn[name] == answer))
+                right[f"{name} color" if name in PAINTED else name].append((seen[name] == answer, seen_drawn[name] == answer))
         if isinstance(trial.picture, ShapePicture) and trial.picture.style != "line drawing":
             wanted = (trial.picture.background, trial.picture.color)
             both = [background_and_shape(p, trial.picture.style) for p in (pixels, trial.reference)]
@@ -110,6 +110,7 @@ def compare(asked: list[Trial], judge: Judge, made: Pixels) -> dict[str, Tally]:
 
 def tally(name: str, right: list[tuple[bool, bool]]) -> Tally:
     made, drawn_right = np.array(right).mean(0)
+    attribute = name.removesuffix(" by pixels").removesuffix(" color")
     return Tally(
         len(right), float(made), float(drawn_right), 1 / len(CLASSES.get(name.removesuffix(" by pixels"), (0, 1)))
     )
