@@ -94,7 +94,8 @@ def compare(asked: list[Trial], judge: Judge, made: Pixels) -> dict[str, Tally]:
     ):
         for name, answer in answers(trial.picture).items():
             if trial.picture.style != "line drawing" or name not in NEEDS_COLOR:
-                right[f"{name} color" if name in PAINTED else name].append((seen[name] == answer, seen_drawn[name] == answer))
+                question = f"{name} color" if name in PAINTED else name
+                right[question].append((seen[name] == answer, seen_drawn[name] == answer))
         if isinstance(trial.picture, ShapePicture) and trial.picture.style != "line drawing":
             wanted = (trial.picture.background, trial.picture.color)
             both = [background_and_shape(p, trial.picture.style) for p in (pixels, trial.reference)]
@@ -110,10 +111,8 @@ def compare(asked: list[Trial], judge: Judge, made: Pixels) -> dict[str, Tally]:
 
 def tally(name: str, right: list[tuple[bool, bool]]) -> Tally:
     made, drawn_right = np.array(right).mean(0)
-    attribute = name.removesuffix(" by pixels").removesuffix(" color")
-    return Tally(
-        len(right), float(made), float(drawn_right), 1 / len(CLASSES.get(name.removesuffix(" by pixels"), (0, 1)))
-    )
+    classes = CLASSES.get(name.removesuffix(" by pixels").removesuffix(" color"), ("yes", "no"))
+    return Tally(len(right), float(made), float(drawn_right), 1 / len(classes))
 
 
 def contact_sheet(images: list[Image.Image], columns: int = 8) -> Image.Image:
