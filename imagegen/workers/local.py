@@ -13,9 +13,10 @@ from pathlib import Path
 
 import imagegen
 from imagegen.errors import WorkerDied
-from imagegen.schema import LAST_EVENTS, Failed, GenerationRequest
+from imagegen.schema import LAST_EVENTS, Failed
 from imagegen.workers.base import JobEvent, Report, WorkerGone, WorkerReady
-from imagegen.workers.messages import REPORT, Cancel, Load, Order, Previews, Run, line
+from imagegen.workers.messages import REPORT, Load, Order, line
+from imagegen.workers.ordered import OrderedWorker
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +27,12 @@ HOPELESS = "it ends before its model is loaded; the log says why."
 SECRETS = ("TOKEN", "SECRET", "PASSWORD", "KEY")
 
 
-class LocalWorker:
+class LocalWorker(OrderedWorker):
     """Starts the child again whenever it dies; gives up when it dies TRIES times in a row before it is ready."""
 
     def __init__(self, load: Load) -> None:
-        self.load = load
+        super().__init__(load)
         self.process: Process | None = None
-        self._job_id: str | None = None
-        self._reports: asyncio.Queue[Report | None] = asyncio.Queue()
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -46,20 +45,6 @@ class LocalWorker:
         if self.process is not None:
             await end(self.process)
         self._reports.put_nowait(None)
-
-    def submit(self, job_id: str, request: GenerationRequest, previews: bool) -> None:
-        self._job_id = job_id
-        self._order(Run(job_id=job_id, request=request, previews=previews))
-
-    def cancel(self, job_id: str) -> None:
-        self._order(Cancel(job_id=job_id))
-
-    def set_previews(self, job_id: str, wanted: bool) -> None:
-        self._order(Previews(job_id=job_id, wanted=wanted))
-
-    async def reports(self) -> AsyncIterator[Report]:
-        while (report := await self._reports.get()) is not None:
-            yield report
 
     def _order(self, order: Order) -> None:
         if self.process is not None and self.process.stdin is not None:

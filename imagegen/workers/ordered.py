@@ -1,0 +1,38 @@
+"""What workers have in common that hear orders and queue up reports."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+
+from imagegen.schema import GenerationRequest
+from imagegen.workers.base import Report
+from imagegen.workers.messages import Cancel, Load, Previews, Run
+
+
+class OrderedWorker(ABC):
+    """Turns calls into orders; what becomes of an order is the worker's own affair. None ends the reports."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self._job_id: str | None = None
+        self._reports: asyncio.Queue[Report | None] = asyncio.Queue()
+
+    def submit(self, job_id: str, request: GenerationRequest, previews: bool) -> None:
+        self._job_id = job_id
+        self._order(Run(job_id=job_id, request=request, previews=previews))
+
+    def cancel(self, job_id: str) -> None:
+        self._order(Cancel(job_id=job_id))
+
+    def set_previews(self, job_id: str, wanted: bool) -> None:
+        self._order(Previews(job_id=job_id, wanted=wanted))
+
+    async def reports(self) -> AsyncIterator[Report]:
+        while (report := await self._reports.get()) is not None:
+            yield report
+
+    @abstractmethod
+    def _order(self, order: Run | Cancel | Previews) -> None:
+        """Passes an order on, and does not wait."""
