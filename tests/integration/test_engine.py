@@ -236,10 +236,10 @@ def test_auto_is_a_device(model_folder: Path) -> None:
     assert Engine(INFO, model_folder).device in {"cuda", "mps", "cpu"}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_device_that_is_missing_is_named(model_folder: Path) -> None:
-    with pytest.raises(WorkerUnavailable, match="cuda"):
-        Engine(INFO, model_folder, "cuda")
+    missing = "cuda" if torch.backends.mps.is_available() else "mps"
+    with pytest.raises(WorkerUnavailable, match=missing):
+        Engine(INFO, model_folder, missing)
 
 
 def test_a_device_that_nobody_knows_is_named(model_folder: Path) -> None:
