@@ -146,7 +146,11 @@ def test_the_same_seed_gives_the_same_picture(page: Page) -> None:
     expect(desk(page).locator(".details dl")).to_contain_text(seed)
     desk(page).get_by_role("button", name="Reuse seed").click()
     expect(desk(page).get_by_label("Seed")).to_have_value(seed)
-    generate(page)
+    steps, before = fact(page, "Steps"), desk(page).locator(".stage.finished img").get_attribute("src")
+    desk(page).get_by_role("button", name="Reuse settings").click()
+    expect(desk(page).get_by_label("number input for Steps")).to_have_value(steps)
+    desk(page).get_by_role("button", name="Generate").click()
+    expect(desk(page).locator(f".stage.finished img:not([src='{before}'])")).to_be_visible(timeout=PATIENCE)
     assert shown_picture(page).tobytes() == first.tobytes()
 
 
