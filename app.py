@@ -16,9 +16,9 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when gradio is imported
 from fastapi import FastAPI, Response
 from pydantic import ValidationError
 
-from imagegen.catalogue import catalogue
 from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
+from imagegen.library.library import Library
 from imagegen.logs import configure_logging
 from imagegen.service import Service
 from imagegen.settings import Settings, read_settings
@@ -37,17 +37,21 @@ WORKERS: dict[str, type[LocalWorker | InlineWorker]] = {"local": LocalWorker, "i
 def build_service(settings: Settings) -> Service:
     data_dir = settings.data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
-    model = catalogue(settings.models_dir)[0]
+    library = Library(settings)
+    first = library.models.get(library.models.first)
+    assert first.source is not None, "the embedded model lies in assets"
     load = Load(
-        model=model,
-        models_dir=settings.models_dir.resolve(),
+        model=first.source,
         data_dir=data_dir,
         device=settings.device,
+        gpu_memory_gb=settings.gpu_memory_gb,
+        memory_gb=settings.memory_gb,
+        low_memory=settings.low_memory,
         log_format=settings.log_format,
         log_dir=settings.log_dir and settings.log_dir.resolve(),
     )
     worker: Worker = WORKERS[settings.worker](load)
-    return Service(settings, model, JobStore(data_dir / "jobs.sqlite"), ImageStore(data_dir), worker)
+    return Service(settings, library, JobStore(data_dir / "jobs.sqlite"), ImageStore(data_dir), worker)
 
 
 def health(service: Service) -> FastAPI:

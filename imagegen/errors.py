@@ -2,11 +2,22 @@
 
 ImageGenError
 ├── InvalidRequest          a field of a request is wrong
+│   ├── UnknownModel
+│   ├── UnusableModel
+│   └── NotOnDisk
+├── BadCatalogue            the owner's list of models is wrong
+├── HubRefused              the Hub does not give what was asked for
+├── NoRoom                  a download is larger than what is allowed, or than the disk
+├── NotAllowed              only the owner may do this
+├── Stopped                 a download was ended before it was whole
+├── Told                    what went wrong in another process
 ├── QueueFull               come back later
 ├── UnknownJob              no such job
 └── JobFailed               the job was accepted, and could not be finished
     ├── WorkerDied
     ├── WorkerUnavailable
+    ├── ModelBroken
+    ├── PackageMissing
     ├── BadLatents
     ├── OutOfMemory
     └── Interrupted
@@ -16,6 +27,7 @@ Each error has a code for programs; its docstring is its message for people, fil
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -38,6 +50,77 @@ class InvalidRequest(ImageGenError):
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(field=field, problem=problem)
         self.field = field
+
+
+class UnknownModel(InvalidRequest):
+    """{field}: {problem}"""
+
+    code = "unknown_model"
+
+    def __init__(self, field: str, reference: str, known: Iterable[str]) -> None:
+        names = ", ".join(known)
+        kind = "model" if field == "model" else field
+        place = f"a Hugging Face repository that was loaded before, or a name in the {kind} folder"
+        super().__init__(
+            field, f"there is no {shortened(reference)!r} here. It can be {names or 'no name yet'}, {place}"
+        )
+
+
+class UnusableModel(InvalidRequest):
+    """{field}: {problem}"""
+
+    code = "unusable_model"
+
+    def __init__(self, reference: str, problem: str, field: str = "model") -> None:
+        super().__init__(field, f"{shortened(reference)} cannot be used: {problem}")
+
+
+class NotOnDisk(InvalidRequest):
+    """{field}: {problem}"""
+
+    code = "not_on_disk"
+
+    def __init__(self, reference: str, field: str = "model") -> None:
+        super().__init__(field, f"{shortened(reference)} is not on disk yet; load it first")
+
+
+class BadCatalogue(ImageGenError):
+    """The list of models in {file} is wrong: {problem}"""
+
+    code = "bad_catalogue"
+
+
+class HubRefused(ImageGenError):
+    """{reference} cannot be had from the Hub: {problem}"""
+
+    code = "hub_refused"
+
+    def __init__(self, reference: str, problem: str) -> None:
+        super().__init__(reference=reference, problem=problem)
+
+
+class NoRoom(ImageGenError):
+    """{reference} is {size} large; {problem}"""
+
+    code = "no_room"
+
+    def __init__(self, reference: str, size: int, problem: str) -> None:
+        super().__init__(reference=reference, size=in_words(size), problem=problem)
+
+
+class NotAllowed(ImageGenError):
+    """Only the owner of this studio may {deed}."""
+
+    code = "not_allowed"
+
+    def __init__(self, deed: str) -> None:
+        super().__init__(deed=deed)
+
+
+class Stopped(ImageGenError):
+    """The download was stopped. What came so far is kept, and goes on from there the next time."""
+
+    code = "stopped"
 
 
 class QueueFull(ImageGenError):
@@ -71,6 +154,14 @@ class WorkerDied(JobFailed):
     code = "worker_died"
 
 
+class Told(ImageGenError):
+    """{message}"""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message=message)
+        self.code = code  # type: ignore[misc] # That of the error in another process.
+
+
 class WorkerUnavailable(JobFailed):
     """The worker cannot be started: {reason}"""
 
@@ -78,6 +169,24 @@ class WorkerUnavailable(JobFailed):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason=reason)
+
+
+class ModelBroken(JobFailed):
+    """The model {model} cannot be loaded: {problem}"""
+
+    code = "model_broken"
+
+    def __init__(self, model: str, problem: str) -> None:
+        super().__init__(model=model, problem=problem)
+
+
+class PackageMissing(JobFailed):
+    """{what} needs the Python package {package}, which is not installed here."""
+
+    code = "package_missing"
+
+    def __init__(self, what: str, package: str) -> None:
+        super().__init__(what=what, package=package)
 
 
 class BadLatents(JobFailed):
@@ -101,3 +210,15 @@ class Interrupted(JobFailed):
     """The studio was stopped while it made this picture. Please try once more."""
 
     code = "interrupted"
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def in_words(size: int) -> str:
+    """Bytes as people read them, in units of 10^9, 10^6 or 10^3."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} B"

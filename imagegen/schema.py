@@ -48,6 +48,8 @@ def multiple_of_8(value: int) -> int:
 
 NUMBER = BeforeValidator(number)
 Text = Annotated[str, AfterValidator(readable)]
+# A name, a repository as `owner/name`, or a file in either.
+Reference = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(readable)]
 Side = Annotated[int, Field(ge=64, le=2048), AfterValidator(multiple_of_8), NUMBER]
 
 
@@ -55,6 +57,13 @@ class Message(BaseModel):
     """Immutable, and without room for fields that nobody reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class LoraUse(Message):
+    """One LoRA of a stack. At weight 0 the picture is the one without it, to the pixel."""
+
+    lora: Reference = Field(description="A name from the list of LoRAs, or a Hugging Face repository, with a file.")
+    weight: Annotated[float, Field(ge=-4, le=4), NUMBER] = Field(1.0, description="How strongly it works.")
 
 
 class GenerationRequest(Message):
@@ -86,6 +95,15 @@ class GenerationRequest(Message):
     strength: Annotated[float, Field(gt=0, le=1), NUMBER] | None = Field(
         None, description="How far to move away from the picture: 1 forgets it."
     )
+    model: Reference | None = Field(
+        None, description="A name from the list of models, a Hugging Face repository, or a file in the models folder."
+    )
+    loras: tuple[LoraUse, ...] = Field(
+        (), max_length=8, description='LoRAs to put on, such as [{"lora": "neon", "weight": 0.8}].'
+    )
+    embeddings: tuple[Reference, ...] = Field(
+        (), max_length=8, description="Textual inversions to know, each called up by its name in a prompt."
+    )
 
     @model_validator(mode="after")
     def strength_needs_an_image(self) -> Self:
@@ -94,19 +112,15 @@ class GenerationRequest(Message):
         return self
 
 
-class ModelInfo(Message):
-    """What a model is called, what it can do, and what it does when not told otherwise."""
+class UsedLora(LoraUse):
+    """`sha256` is of its whole file."""
 
-    id: str
-    name: str
-    folder: str
-    width: int
-    height: int
-    max_side: int
-    steps: int
-    guidance_scale: float
-    sampler: SamplerName
-    strength: float = 0.6
+    sha256: str
+
+
+class UsedEmbedding(Message):
+    embedding: str
+    sha256: str
 
 
 class Receipt(Message):
@@ -124,6 +138,10 @@ class Receipt(Message):
     init_image: str | None
     strength: float | None
     model_id: str
+    model_revision: str | None = None
+    loras: tuple[UsedLora, ...] = ()
+    embeddings: tuple[UsedEmbedding, ...] = ()
+    quantization: str | None = None
     device: str
     dtype: str
     versions: dict[str, str]
@@ -148,6 +166,14 @@ class Queued(Message):
 class Started(Message):
     type: Literal["started"] = "started"
     seq: int = 0
+
+
+class Loading(Message):
+    """The job's turn has come, and its model is brought to the device first."""
+
+    type: Literal["loading"] = "loading"
+    seq: int = 0
+    model: str
 
 
 class Progress(Message):
@@ -186,12 +212,13 @@ class Cancelled(Message):
     seq: int = 0
 
 
-Event = Annotated[Queued | Started | Progress | Result | Failed | Cancelled, Field(discriminator="type")]
+Event = Annotated[Queued | Started | Loading | Progress | Result | Failed | Cancelled, Field(discriminator="type")]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 LAST_EVENTS = (Result, Failed, Cancelled)
 
 
 class User(Message):
-    """Who asks. Jobs take turns between users."""
+    """Who asks. Jobs take turns between users. The owner may download and delete what all others use."""
 
     id: str
+    is_owner: bool = False

@@ -12,6 +12,7 @@ from contextlib import aclosing, contextmanager
 from imagegen.errors import ImageGenError, InvalidRequest, QueueFull, WorkerUnavailable
 from imagegen.images import ImageStore
 from imagegen.jobs import Job, JobStore
+from imagegen.library.library import Library
 from imagegen.logs import generation_finished
 from imagegen.schema import (
     LAST_EVENTS,
@@ -20,7 +21,6 @@ from imagegen.schema import (
     Event,
     Failed,
     GenerationRequest,
-    ModelInfo,
     Progress,
     Queued,
     Result,
@@ -28,8 +28,10 @@ from imagegen.schema import (
     User,
 )
 from imagegen.settings import Settings
-from imagegen.validation import resolved
-from imagegen.workers.base import JobEvent, Worker, WorkerGone, WorkerReady, WorkerState
+from imagegen.stock import Stock
+from imagegen.validation import resolved, with_adapters
+from imagegen.workers.base import Worker, WorkerState
+from imagegen.workers.messages import Held, JobEvent, Run, Warmed, WorkerGone, WorkerReady
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +43,10 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, model: ModelInfo, jobs: JobStore, images: ImageStore, worker: Worker
+        self, settings: Settings, library: Library, jobs: JobStore, images: ImageStore, worker: Worker
     ) -> None:
-        self.settings, self.model, self.jobs, self.images, self.worker = settings, model, jobs, images, worker
+        self.settings, self.jobs, self.images, self.worker = settings, jobs, images, worker
+        self.stock = Stock(library, worker, self._until_ready)
         self._state: WorkerState = "warming up"
         self._trouble = ""
         self._running: Job | None = None
@@ -64,7 +67,8 @@ class Service:
         self._follower = asyncio.create_task(self._follow_worker())
 
     async def stop(self) -> None:
-        """Ends the worker, and every watcher's wait. Jobs in the queue stay there for the next start."""
+        """Ends the worker, downloads, and every watcher's wait. Jobs in the queue stay there for the next start."""
+        await self.stock.library.downloads.close()
         await self.worker.stop()
         if self._follower is not None:
             await self._follower
@@ -78,7 +82,7 @@ class Service:
             raise WorkerUnavailable(self._trouble)
         if request.init_image is not None and not self.images.input_path(request.init_image).exists():
             raise InvalidRequest("init_image", "is not known here")
-        request = resolved(request, self.model, secrets.randbelow(SEED_LIMIT + 1))
+        request = await asyncio.to_thread(self._checked, request)
         waiting = len(self.jobs.queue())
         if waiting >= self.settings.max_queued:
             raise QueueFull(waiting, retry_after=round(waiting * self.jobs.usual_seconds()) + 1)
@@ -130,6 +134,19 @@ class Service:
         finally:
             await self.cancel(job_id)
 
+    def _checked(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with nothing left open, and all that it is made with at hand. Raises InvalidRequest."""
+        model, _ = self.stock.model(request.model)
+        request = resolved(request, model, secrets.randbelow(SEED_LIMIT + 1))
+        return with_adapters(request, model, self.stock.adapters(request))
+
+    async def _until_ready(self) -> None:
+        """Raises WorkerUnavailable."""
+        while self._state == "warming up" and not self._stopped:
+            await self._news.wait()
+        if self._state != "ready":
+            raise WorkerUnavailable(self._trouble)
+
     @contextmanager
     def _watching(self, job_id: str, previews: bool) -> Iterator[None]:
         if not previews:
@@ -167,23 +184,36 @@ class Service:
                     logger.info("Ready", extra={"action": "worker_ready", **report.model_dump(exclude={"type"})})
                 case WorkerGone(reason=None):
                     self._state = "warming up"
+                    self.stock.forget()
                 case WorkerGone(reason=str(reason)):
                     self._state, self._trouble = "unavailable", reason
+                    self.stock.forget()
                     self._fail_queue(WorkerUnavailable(reason))
                 case JobEvent():
                     self._record(report.job_id, report.event)
+                case Held() | Warmed():
+                    self.stock.note(report)
             self._dispatch()
             self._tell_watchers()
 
     def _dispatch(self) -> None:
-        """Starts the next job, when the worker is free."""
-        if self._state != "ready" or self._running is not None:
-            return
-        self._running = self.jobs.start_next()
-        if self._running is not None:
-            self._record(self._running.id, Started())
-            wanted = self._preview_watchers[self._running.id] > 0
-            self.worker.submit(self._running.id, self._running.request, wanted)
+        """Starts the next job, when the worker is free. One whose model is gone by now has failed."""
+        while self._state == "ready" and self._running is None:
+            job = self._running = self.jobs.start_next()
+            if job is None:
+                return
+            self._record(job.id, Started())
+            try:
+                self.worker.submit(self._run(job))
+            except ImageGenError as error:
+                self._record(job.id, Failed(code=error.code, message=str(error)))
+
+    def _run(self, job: Job) -> Run:
+        """Raises InvalidRequest."""
+        _, source = self.stock.model(job.request.model)
+        wanted = self._preview_watchers[job.id] > 0
+        adapters = self.stock.adapters(job.request)
+        return Run(job_id=job.id, request=job.request, model=source, adapters=adapters, previews=wanted)
 
     def _record(self, job_id: str, event: Event) -> None:
         event = self.jobs.append(job_id, event)

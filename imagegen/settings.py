@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # What a Hugging Face Space sets, and what it means here.
 OF_GRADIO = {"GRADIO_SERVER_NAME": "host", "GRADIO_SERVER_PORT": "port"}
+LowMemory = Literal["auto", "off", "encoders", "offload", "layers"]
 ASSETS = Path(__file__).parent.parent / "assets"
 
 
@@ -28,8 +29,20 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(7860, ge=0, le=65535, description="Port to listen on.")
     data_dir: Path = Field(Path("data"), description="Where jobs, pictures and uploads are kept.")
-    models_dir: Path = Field(ASSETS / "models", description="Where the models lie.")
+    models_dir: Path = Field(Path("models"), description="Models of your own, and those that are downloaded.")
     device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="Where the engine runs.")
+    max_download_gb: float = Field(100, gt=0, description="The largest model that may be downloaded, in GB.")
+    gpu_memory_gb: float | None = Field(
+        None, gt=0, description="How much memory of the GPU models may take, in GB. Empty: what it has, less a reserve."
+    )
+    memory_gb: float | None = Field(
+        None, gt=0, description="How much main memory models may take, in GB. Empty: half of what the machine has."
+    )
+    low_memory: LowMemory = Field(
+        "auto",
+        description="How models share a small GPU. off: all on it; encoders: text encoders only while they work;"
+        " offload: one part at a time; layers: one layer at a time, slow; auto: as much of this as is needed.",
+    )
     worker: Literal["local", "inline"] = Field(
         "local", description="local: a child process; inline: this process, for hosts that forbid children."
     )

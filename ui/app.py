@@ -8,10 +8,16 @@ from typing import Any
 
 import gradio as gr
 
+from imagegen.errors import ImageGenError
 from imagegen.service import Service
+from ui import stage
 from ui.endpoints import add_endpoints
-from ui.tabs.generation import AT_ONCE, html
+from ui.stack import AT_ONCE
+from ui.stock_endpoints import add_stock_endpoints
+from ui.tabs.generation import PictureArea, html
 from ui.tabs.image_to_image import connect_send, image_to_image
+from ui.tabs.loras import AdapterShelves
+from ui.tabs.models import ModelShelves
 from ui.tabs.text_to_image import text_to_image
 from ui.theme import theme
 
@@ -29,9 +35,13 @@ def build_ui(service: Service) -> gr.Blocks:
         header(service, demo)
         with gr.Tabs(elem_classes="doors") as tabs:
             text, image = text_to_image(service), image_to_image(service)
+            models, adapters = ModelShelves(service), AdapterShelves(service)
         connect_send(text, image, tabs)
         connect_send(image, image, tabs)
+        connect_use(models, adapters, text, tabs)
+        keep_current(demo, text, image)
         add_endpoints(service, demo)
+        add_stock_endpoints(service, demo)
     demo.queue(max_size=EVENTS_AT_ONCE, default_concurrency_limit=None, api_open=False)
     return demo
 
@@ -49,6 +59,41 @@ def launch_options() -> dict[str, Any]:
     }
 
 
+def keep_current(demo: gr.Blocks, *areas: PictureArea) -> None:
+    """What can be chosen changes while the page is open: it is looked up anew whenever a tab is turned to."""
+    for area in areas:
+        chosen = area.form.controls["model"]
+        gr.on([demo.load, area.tab.select], area.refresh, [chosen], area.form.outputs, **AT_ONCE)
+
+
+def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureArea, tabs: gr.Tabs) -> None:
+    """From a shelf to the tab where words become a picture."""
+    form = text.form
+    assert form.stack is not None
+
+    async def use_model(reference: str | None) -> Any:
+        if reference is None:
+            return {tabs: gr.skip()}
+        try:
+            choices, suited = await form.choices(reference), await form.suited(reference, defaults=True)
+        except ImageGenError as error:
+            return {models.status: stage.told("failed", str(error))}
+        return {tabs: gr.Tabs(selected="text-to-image"), **choices, **suited}
+
+    async def use_adapter(reference: str | None, loras: list[str] | None, embeddings: list[str] | None) -> Any:
+        if reference is None:
+            return {tabs: gr.skip()}
+        is_lora = adapters.kind(reference) == "lora"
+        control = form.controls["loras" if is_lora else "embeddings"]
+        names = (loras if is_lora else embeddings) or []
+        chosen = [*(name for name in names if name != reference), reference]
+        return {tabs: gr.Tabs(selected="text-to-image"), control: gr.update(value=chosen)}
+
+    models.use.click(use_model, [models.list], [tabs, models.status, *form.outputs], **AT_ONCE)
+    worn = [form.controls["loras"], form.controls["embeddings"]]
+    adapters.use.click(use_adapter, [adapters.list, *worn], [tabs, *worn], **AT_ONCE)
+
+
 def header(service: Service, demo: gr.Blocks) -> None:
     """The name, the model, and whether it is ready; the page looks again until it is."""
     with gr.Row(elem_classes="masthead"):
@@ -64,4 +109,4 @@ def header(service: Service, demo: gr.Blocks) -> None:
 
 def readiness(service: Service) -> str:
     state = service.state
-    return f'<p class="{state.replace(" ", "-")}" role="status">{escape(service.model.name)} · {state}</p>'
+    return f'<p class="{state.replace(" ", "-")}" role="status">{escape(service.stock.default().name)} · {state}</p>'

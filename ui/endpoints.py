@@ -12,12 +12,12 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from imagegen.images import ImageStore
-from imagegen.schema import Failed, GenerationRequest, Progress, Queued, Result, Started
+from imagegen.schema import Failed, GenerationRequest, Loading, Progress, Queued, Result, Started
 from imagegen.service import Service
 from imagegen.validation import parse_request
 from ui.uploads import stored_upload
 from ui.visitors import user_of, while_watched
-from ui.wording import STOPPED, describe, message_of
+from ui.wording import STOPPED, describe, refused
 
 Endpoint = Callable[..., Awaitable[tuple[Any, Any]]]
 
@@ -28,6 +28,9 @@ ENDPOINTS = {
     "img2img": ("Paints a picture anew, from it and a prompt.", (TEXT_FIELDS[0], *IMAGE_FIELDS, *TEXT_FIELDS[1:])),
 }
 RESULTS = (("image_file", "The PNG file, with the receipt inside."), ("receipt", "All that decided the picture."))
+PICTURES = tuple[gr.FileData | list[gr.FileData], dict[str, Any] | list[dict[str, Any]]]
+# What Gradio has no JSON schema for, as what it has one for.
+LISTS = {"loras": list[dict[str, Any]], "embeddings": list[str]}
 RETURNS = "Returns the picture and its receipt; with a batch_size above 1, a list of each."
 
 
@@ -46,16 +49,11 @@ def endpoint(service: Service, name: str, summary: str, fields: tuple[str, ...])
 
     async def call(*arguments: Any) -> tuple[Any, Any]:
         *values, http = arguments
-        try:
+        with refused():
             return await generate(service, dict(zip(fields, values, strict=True)), http)
-        except gr.Error:
-            raise
-        except Exception as error:
-            raise gr.Error(message_of(error), print_exception=False) from None
 
-    help_texts = "\n".join(f"    {field}: {GenerationRequest.model_fields[field].description}" for field in fields)
-    call.__name__, call.__doc__ = name, f"{summary}\n{RETURNS}\n\nArgs:\n{help_texts}"
-    publish(call, [parameter(field) for field in fields])
+    help_texts = {field: GenerationRequest.model_fields[field].description or "" for field in fields}
+    publish(call, name, f"{summary}\n{RETURNS}", [parameter(field) for field in fields], help_texts, PICTURES)
     return call
 
 
@@ -67,7 +65,7 @@ async def generate(service: Service, fields: dict[str, Any], http: gr.Request) -
     async with aclosing(while_watched(service.generate(request, user_of(http)))) as events:
         async for event in events:
             match event:
-                case Queued() | Started():
+                case Queued() | Started() | Loading():
                     progress(0, desc=describe(event))
                 case Progress():
                     progress((event.step, event.steps), desc=describe(event), unit="steps")
@@ -91,6 +89,8 @@ def parameter(name: str) -> inspect.Parameter:
     field = GenerationRequest.model_fields[name]
     annotation = get_type_hints(GenerationRequest)[name]
     default = inspect.Parameter.empty if field.is_required() else field.default
+    if name in LISTS:
+        annotation, default = LISTS[name], []
     if name == "init_image":
         annotation, default = gr.FileData, inspect.Parameter.empty
     return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
@@ -103,8 +103,12 @@ def document(control: Block, label: str, description: str | None) -> None:
     control.api_info()["additional_description"] = description
 
 
-def publish(call: Any, parameters: list[inspect.Parameter]) -> None:
+def publish(
+    call: Any, name: str, summary: str, parameters: list[inspect.Parameter], help_texts: dict[str, str], returns: Any
+) -> None:
+    """Gives a function the name, the words and the types that Gradio and MCP look for."""
+    arguments = "".join(f"\n    {parameter.name}: {help_texts[parameter.name]}" for parameter in parameters)
+    call.__name__, call.__doc__ = name, f"{summary}\n\nArgs:{arguments}" if arguments else summary
     http = inspect.Parameter("http", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=gr.Request)
-    returns = tuple[gr.FileData | list[gr.FileData], dict[str, Any] | list[dict[str, Any]]]
     call.__signature__ = inspect.Signature([*parameters, http], return_annotation=returns)
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in [*parameters, http]}

@@ -89,6 +89,10 @@ def no_details() -> str:
     return '<p class="hint">How a picture was made, and those before it, will stand here.</p>'
 
 
+def nothing_here() -> str:
+    return '<p class="hint">There is none here yet.</p>'
+
+
 def details(picture: Picture, file: Path) -> str:
     receipt = picture.receipt
     values = receipt.model_dump() | {"size": f"{receipt.width} \N{MULTIPLICATION SIGN} {receipt.height}"}

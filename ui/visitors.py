@@ -18,7 +18,8 @@ LOOK_AGAIN = 0.2
 
 
 def user_of(http: gr.Request) -> User:
-    return User(id=http.username or f"session:{http.session_hash}")
+    """Without sign-in, whoever reaches the studio is its owner."""
+    return User(id=http.username or f"session:{http.session_hash}", is_owner=True)
 
 
 async def while_watched(events: AsyncGenerator[T]) -> AsyncGenerator[T]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from imagegen.errors import ImageGenError
-from imagegen.schema import Progress, Queued, Started
+import gradio as gr
+
+from imagegen.errors import ImageGenError, in_words
+from imagegen.info import Step
+from imagegen.schema import Loading, Progress, Queued, Started
 
 logger = logging.getLogger(__name__)
 
@@ -13,14 +18,29 @@ STOPPED = "Stopped"
 UNEXPECTED = "Something went wrong in the studio. Its log says what."
 
 
-def describe(event: Queued | Started | Progress) -> str:
+def describe(event: Queued | Started | Loading | Progress) -> str:
     match event:
         case Queued():
             return f"{'Warming up' if event.warming_up else 'Waiting'}{place(event)}"
         case Started():
             return "Starting"
+        case Loading():
+            return f"Loading {event.model}"
         case Progress():
             return f"Step {event.step} of {event.steps}"
+
+
+def told(step: Step) -> str:
+    """How far a model or an adapter is on its way."""
+    match step.doing:
+        case "downloading":
+            return f"Downloading: {in_words(step.received or 0)} of {in_words(step.size or 0)}"
+        case "loading":
+            return "Loading"
+        case "asking the Hub":
+            return "Asking the Hub"
+        case "done":
+            return "Ready"
 
 
 def place(event: Queued) -> str:
@@ -33,6 +53,17 @@ def time_left(seconds: float) -> str:
     if seconds < 60:
         return f"about {max(1, round(seconds))} s left"
     return f"about {round(seconds / 60)} min left"
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """For programs: whatever goes wrong is told in one line, and nothing else of it."""
+    try:
+        yield
+    except gr.Error:
+        raise
+    except Exception as error:
+        raise gr.Error(message_of(error), print_exception=False) from None
 
 
 def message_of(error: Exception) -> str:

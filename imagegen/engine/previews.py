@@ -70,20 +70,46 @@ PUBLISHED = {
         ],
         (0.2394, 0.2135, 0.1925),
     ),
+    "Flux": published(
+        [
+            [-0.0346, 0.0244, 0.0681],
+            [0.0034, 0.0210, 0.0687],
+            [0.0275, -0.0668, -0.0433],
+            [-0.0174, 0.0160, 0.0617],
+            [0.0859, 0.0721, 0.0329],
+            [0.0004, 0.0383, 0.0115],
+            [0.0405, 0.0861, 0.0915],
+            [-0.0236, -0.0185, -0.0259],
+            [-0.0245, 0.0250, 0.1180],
+            [0.1008, 0.0755, -0.0421],
+            [-0.0515, 0.0201, 0.0011],
+            [0.0428, -0.0012, -0.0036],
+            [0.0817, 0.0765, 0.0749],
+            [-0.1264, -0.0522, -0.1103],
+            [-0.0280, -0.0881, -0.0499],
+            [-0.1262, -0.0982, -0.0778],
+        ],
+        (-0.0329, -0.0718, -0.0851),
+    ),
     "StableDiffusion": published(
         [[0.3512, 0.2297, 0.3227], [0.3250, 0.4974, 0.2350], [-0.2829, 0.1762, 0.2721], [-0.2120, -0.2616, -0.7177]]
     ),
 }
 
 
-def projection_for(folder: Path, pipeline: str) -> Projection | None:
+# Its autoencoder is that of FLUX.1.
+PUBLISHED["ZImage"] = PUBLISHED["Flux"]
+
+
+def projection_for(folder: Path, pipeline: str, channels: int) -> Projection | None:
     """The model's own, from its preview.json; else that of its family; None when nothing is known of it."""
     own = folder / "preview.json"
     if own.is_file():
         fitted = json.loads(own.read_text(encoding="utf-8"))
         return Projection(np.array(fitted["matrix"], np.float32), np.array(fitted["bias"], np.float32))
     family = next((family for family in PUBLISHED if pipeline.startswith(family)), None)
-    return PUBLISHED[family] if family else None
+    fits = family is not None and len(PUBLISHED[family].matrix) == channels
+    return PUBLISHED[family] if family and fits else None
 
 
 def preview(latents: Tensor, projection: Projection) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 import time
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from imagegen.engine.previews import Projection, preview
 from imagegen.errors import BadLatents
+from imagegen.library.families import Family
 from imagegen.schema import SEED_LIMIT, GenerationRequest, Progress
 
 # A person sees no more of a picture that forms.
@@ -31,6 +33,14 @@ class Control:
     previews: threading.Event
 
 
+@dataclass(frozen=True)
+class View:
+    """How to look at the latents of one run: brought to planes, and then seen as colours."""
+
+    projection: Projection
+    planes: Callable[[Tensor], Tensor]
+
+
 class Stopped(Exception):
     """The run was cancelled."""
 
@@ -38,8 +48,8 @@ class Stopped(Exception):
 class Steps:
     """Called by the pipeline after each step: looks at the latents, and tells how far the run is."""
 
-    def __init__(self, control: Control, projection: Projection | None, say: Callable[[Progress], None]) -> None:
-        self.control, self.projection, self.say = control, projection, say
+    def __init__(self, control: Control, view: View, say: Callable[[Progress], None]) -> None:
+        self.control, self.view, self.say = control, view, say
         self.began = time.monotonic()
         self.first_step = self.began
         self.last_preview = -math.inf
@@ -67,10 +77,10 @@ class Steps:
         """Of what the latents will be: they themselves are noise until the last steps."""
         now = time.monotonic()
         wanted = self.control.previews.is_set() and now - self.last_preview >= SECONDS_BETWEEN_PREVIEWS
-        if self.projection is None or not wanted:
+        if not wanted:
             return None
         self.last_preview = now
-        return preview(estimate, self.projection)
+        return preview(self.view.planes(estimate), self.view.projection)
 
 
 def seeds(request: GenerationRequest) -> list[int]:
@@ -79,23 +89,42 @@ def seeds(request: GenerationRequest) -> list[int]:
     return [(request.seed + index) % (SEED_LIMIT + 1) for index in range(request.batch_size)]
 
 
-def arguments(request: GenerationRequest, init_image: Image.Image | None, finest: int) -> dict[str, Any]:
-    """What a pipeline is called with, but for the prompts and the callback. A schedule has at most `finest` steps."""
+def arguments(
+    request: GenerationRequest, pipeline: Any, family: Family, init_image: Image.Image | None
+) -> dict[str, Any]:
+    """What a pipeline is called with, but for the prompts and the callback."""
     assert request.steps is not None
     assert request.width is not None
     assert request.height is not None
+    known = inspect.signature(pipeline.__call__).parameters
     common = {
-        "guidance_scale": request.guidance_scale,
+        "num_inference_steps": request.steps,
         "num_images_per_prompt": request.batch_size,
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds(request)],
         "output_type": "np",
+        **guidance(request, pipeline, family),
+        **({"use_resolution_binning": False} if "use_resolution_binning" in known else {}),
+        **({"width": request.width, "height": request.height} if "width" in known else {}),
     }
     if init_image is None:
-        return common | {"width": request.width, "height": request.height, "num_inference_steps": request.steps}
-    assert request.strength is not None
-    steps, strength = schedule(request.steps, request.strength, finest)
+        return common
     image = ImageOps.fit(init_image, (request.width, request.height), Image.Resampling.LANCZOS)
-    return common | {"image": image, "num_inference_steps": steps, "strength": strength}
+    if request.strength is None:
+        return common | {"image": image}
+    finest = pipeline.scheduler.config.num_train_timesteps
+    steps, strength = schedule(request.steps, request.strength, finest)
+    # Some pipelines look for as many pictures as there are seeds.
+    return common | {"image": [image] * request.batch_size, "num_inference_steps": steps, "strength": strength}
+
+
+def guidance(request: GenerationRequest, pipeline: Any, family: Family) -> dict[str, Any]:
+    """The guidance scale by the pipeline's name for it, where 1 is none at all."""
+    assert request.guidance_scale is not None
+    if family.guidance == "true":
+        return {"true_cfg_scale": request.guidance_scale}
+    # Z-Image adds what others multiply by: 0 is none.
+    less = 1.0 if type(pipeline).__name__.startswith("ZImage") else 0.0
+    return {"guidance_scale": request.guidance_scale - less}
 
 
 def schedule(steps: int, strength: float, finest: int) -> tuple[int, float]:

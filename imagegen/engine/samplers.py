@@ -12,6 +12,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
@@ -29,6 +30,18 @@ OF_THE_MODEL = (
     "timestep_spacing",
     "rescale_betas_zero_snr",
     "set_alpha_to_one",
+)
+# The same for models that were trained by flow matching.
+OF_THE_FLOW = (
+    "num_train_timesteps",
+    "shift",
+    "use_dynamic_shifting",
+    "base_shift",
+    "max_shift",
+    "base_image_seq_len",
+    "max_image_seq_len",
+    "shift_terminal",
+    "time_shift_type",
 )
 
 
@@ -65,6 +78,18 @@ def improved(kind: Any) -> Any:
     return type(kind.__name__, (WholeSteps, kind), {"step": step})
 
 
+class FlowEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc] # It has no types.
+    """After each step, `estimate` is where the straight line through the latents ends."""
+
+    estimate: Tensor
+
+    def step(self, model_output: Tensor, timestep: Any, sample: Tensor, **options: Any) -> Any:
+        if self.step_index is None:
+            self._init_step_index(timestep)
+        self.estimate = sample.float() - self.sigmas[self.step_index] * model_output.float()
+        return super().step(model_output, timestep, sample, **options)
+
+
 DDIM = improved(DDIMScheduler)
 DPM_SOLVER = improved(DPMSolverMultistepScheduler)
 EULER = improved(EulerDiscreteScheduler)
@@ -81,6 +106,10 @@ SAMPLERS: Mapping[SamplerName, tuple[Any, Mapping[str, Any]]] = {
     "DPM++ 2M SDE Karras": (DPM_SOLVER, {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}),
     "UniPC": (UNIPC, {}),
 }
+FLOW_SAMPLERS: Mapping[SamplerName, tuple[Any, Mapping[str, Any]]] = {
+    "Euler": (FlowEuler, {}),
+    "DPM++ 2M": (DPM_SOLVER, {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
+}
 
 
 def scheduler_for(name: SamplerName, config: Mapping[str, Any]) -> Any:
@@ -88,7 +117,22 @@ def scheduler_for(name: SamplerName, config: Mapping[str, Any]) -> Any:
 
     Schedulers keep the state of a run, so every request needs its own.
     """
+    if is_flow(config):
+        return flow_scheduler(name, config)
     kind, options = SAMPLERS[name]
     of_the_model = {field: config[field] for field in OF_THE_MODEL if field in config}
     # diffusers warns of Stable Diffusion pipelines with any other offset, and then sets this one.
     return kind.from_config(of_the_model, steps_offset=1, **options)
+
+
+def is_flow(config: Mapping[str, Any]) -> bool:
+    return config.get("prediction_type") == "flow_prediction" or "base_image_seq_len" in config
+
+
+def flow_scheduler(name: SamplerName, config: Mapping[str, Any]) -> Any:
+    kind, options = FLOW_SAMPLERS[name]
+    shift = config.get("shift", config.get("flow_shift", 1.0))
+    of_the_model = {field: config[field] for field in OF_THE_FLOW if field in config} | {"shift": shift}
+    if kind is not FlowEuler:
+        of_the_model = {"num_train_timesteps": config["num_train_timesteps"], "flow_shift": shift}
+    return kind.from_config(of_the_model, **options)

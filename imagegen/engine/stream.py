@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TypeVar
@@ -20,8 +21,8 @@ class Ended:
     error: BaseException | None
 
 
-def streamed(work: Callable[[Callable[[Item], None]], None]) -> Generator[Item]:
-    """Runs `work` in a thread of its own, yields what it says, and raises what it raises.
+def streamed(work: Callable[[Callable[[Item], None]], None], thread: Executor) -> Generator[Item]:
+    """Runs `work` in another thread, yields what it says, and raises what it raises.
 
     Closing the generator ends the work when it next says something, and waits for that.
     """
@@ -41,13 +42,12 @@ def streamed(work: Callable[[Callable[[Item], None]], None]) -> Generator[Item]:
         else:
             said.put(Ended(None))
 
-    thread = threading.Thread(target=run, name="engine", daemon=True)
-    thread.start()
+    running = thread.submit(run)
     try:
         while not isinstance(item := said.get(), Ended):
             yield item
     finally:
         abandoned.set()
-        thread.join()
+        running.result()
     if item.error is not None:
         raise item.error

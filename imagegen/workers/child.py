@@ -14,9 +14,8 @@ from typing import BinaryIO
 
 from imagegen.errors import ImageGenError
 from imagegen.logs import configure_logging
-from imagegen.workers.base import Report, WorkerGone
 from imagegen.workers.desk import Desk
-from imagegen.workers.messages import ORDER, Load, line
+from imagegen.workers.messages import ORDER, Load, Report, WorkerGone, line
 
 
 def main() -> None:
@@ -39,8 +38,7 @@ def main() -> None:
             report(WorkerGone(reason=str(error)))
         else:
             for order in orders:
-                if not isinstance(order, Load):
-                    desk.obey(order)
+                desk.obey(order)
     os._exit(0)  # A step of a large model may take a minute, and nobody waits for it any more.
 
 

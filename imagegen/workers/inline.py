@@ -8,8 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from imagegen.errors import ImageGenError
-from imagegen.workers.base import Report, WorkerGone
-from imagegen.workers.messages import Cancel, Load, Previews, Run
+from imagegen.workers.messages import Load, Order, Report, WorkerGone
 from imagegen.workers.ordered import OrderedWorker
 
 if TYPE_CHECKING:
@@ -47,6 +46,6 @@ class InlineWorker(OrderedWorker):
             self.cancel(self._job_id)
         self._reports.put_nowait(None)
 
-    def _order(self, order: Run | Cancel | Previews) -> None:
+    def _order(self, order: Order) -> None:
         if self._desk is not None:
             self._desk.obey(order)

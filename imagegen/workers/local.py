@@ -14,8 +14,7 @@ from pathlib import Path
 import imagegen
 from imagegen.errors import WorkerDied
 from imagegen.schema import LAST_EVENTS, Failed
-from imagegen.workers.base import JobEvent, Report, WorkerGone, WorkerReady
-from imagegen.workers.messages import REPORT, Load, Order, line
+from imagegen.workers.messages import REPORT, JobEvent, Load, Order, Report, WorkerGone, WorkerReady, line
 from imagegen.workers.ordered import OrderedWorker
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
-from imagegen.schema import GenerationRequest
-from imagegen.workers.base import Report
-from imagegen.workers.messages import Cancel, Load, Previews, Run
+from imagegen.info import ModelSource
+from imagegen.workers.messages import Cancel, Load, Order, Previews, Release, Report, Run, Warm
 
 
 class OrderedWorker(ABC):
@@ -19,9 +18,9 @@ class OrderedWorker(ABC):
         self._job_id: str | None = None
         self._reports: asyncio.Queue[Report | None] = asyncio.Queue()
 
-    def submit(self, job_id: str, request: GenerationRequest, previews: bool) -> None:
-        self._job_id = job_id
-        self._order(Run(job_id=job_id, request=request, previews=previews))
+    def submit(self, run: Run) -> None:
+        self._job_id = run.job_id
+        self._order(run)
 
     def cancel(self, job_id: str) -> None:
         self._order(Cancel(job_id=job_id))
@@ -29,10 +28,16 @@ class OrderedWorker(ABC):
     def set_previews(self, job_id: str, wanted: bool) -> None:
         self._order(Previews(job_id=job_id, wanted=wanted))
 
+    def warm(self, model: ModelSource) -> None:
+        self._order(Warm(model=model))
+
+    def release(self, model_id: str) -> None:
+        self._order(Release(model_id=model_id))
+
     async def reports(self) -> AsyncIterator[Report]:
         while (report := await self._reports.get()) is not None:
             yield report
 
     @abstractmethod
-    def _order(self, order: Run | Cancel | Previews) -> None:
+    def _order(self, order: Order) -> None:
         """Passes an order on, and does not wait."""

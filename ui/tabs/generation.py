@@ -8,20 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import Block
 
-from imagegen.schema import Cancelled, Event, Failed, Picture, Progress, Queued, Result, Started
+from imagegen.schema import Cancelled, Event, Failed, Loading, Picture, Progress, Queued, Result, Started
 from imagegen.service import Service
 from ui import stage
-from ui.forms import Form
+from ui.forms import Form, Updates
+from ui.stack import AT_ONCE
 from ui.visitors import user_of, while_watched
 from ui.wording import STOPPED, describe, message_of
 
-Updates = dict[Block, Any]
 SHELF_SIZE = 48
-# What answers at once stays out of Gradio's queue: each turn there opens and closes the page's stream of news, and a
-# picture asked for at that moment would be made without the page hearing of it.
-AT_ONCE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,8 @@ class Shelf:
 class PictureArea:
     """The stage on which a picture forms, and beside it the facts about it and the pictures before it."""
 
-    def __init__(self, service: Service, form: Form, send: str) -> None:
-        self.service, self.form = service, form
+    def __init__(self, service: Service, form: Form, tab: gr.Tab, send: str) -> None:
+        self.service, self.form, self.tab = service, form, tab
         self.shelf = gr.State(Shelf())
         self.job = gr.State(None)
         with gr.Column(elem_classes="canvas"):
@@ -87,7 +83,10 @@ class PictureArea:
         stop.click(self.stop, [self.job], None, **AT_ONCE)
         self.gallery.select(self.select, [self.shelf], outputs, **AT_ONCE)
         self.reuse_seed.click(self.seed, [self.shelf], [seed], **AT_ONCE)
-        self.reuse_settings.click(self.settings, [self.shelf], self.form.inputs, **AT_ONCE)
+        self.reuse_settings.click(self.settings, [self.shelf], [self.status, *self.form.outputs], **AT_ONCE)
+        model, loras = self.form.controls["model"], self.form.controls["loras"]
+        assert isinstance(model, gr.Dropdown)
+        model.input(self.choose, [model, loras], self.form.outputs, **AT_ONCE)
 
     async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncGenerator[Updates]:
         yield {self.status: stage.told("preparing", "Getting ready")}
@@ -117,7 +116,7 @@ class PictureArea:
 
     def updates(self, event: Event, shelf: Shelf) -> Updates:
         match event:
-            case Queued() | Started():
+            case Queued() | Started() | Loading():
                 return {self.status: stage.waiting(describe(event))}
             case Progress():
                 updates: Updates = {self.status: stage.painting(event)}
@@ -164,7 +163,19 @@ class PictureArea:
         return str(shelf.picture.receipt.seed) if shelf.picture else gr.skip()
 
     async def settings(self, shelf: Shelf) -> Any:
-        return self.form.filled(shelf.picture.receipt) if shelf.picture else gr.skip()
+        if shelf.picture is None:
+            return {self.status: stage.idle()}
+        try:
+            return await self.form.filled(shelf.picture.receipt)
+        except Exception as error:
+            return {self.status: stage.told("failed", message_of(error))}
+
+    async def choose(self, model: str, loras: list[str]) -> Any:
+        return await self.form.suited(model, worn=loras, defaults=True)
+
+    async def refresh(self, model: str) -> Any:
+        """What can be chosen, as it is now."""
+        return await self.form.choices(model)
 
 
 def html(value: str, **options: Any) -> gr.HTML:
@@ -178,8 +189,11 @@ def run_buttons() -> tuple[gr.Button, gr.Button]:
     return run, stop
 
 
-def usual_controls(form: Form, max_side: int, strength: bool = False) -> None:
+def usual_controls(form: Form, strength: bool = False) -> None:
     """What decides a picture besides the prompt and, perhaps, a picture to start from."""
+    with gr.Column(elem_classes="chosen"):
+        form.models()
+        form.loras()
     with gr.Row(elem_classes="often"):
         if strength:
             form.slider("strength", step=0.05)
@@ -188,9 +202,10 @@ def usual_controls(form: Form, max_side: int, strength: bool = False) -> None:
     with gr.Accordion("More settings", open=False, elem_classes="settings"):
         form.textbox("negative_prompt", lines=2)
         with gr.Row(elem_classes="pair"):
-            form.slider("width", step=8, maximum=max_side, info=None)
-            form.slider("height", step=8, maximum=max_side, info=None)
+            form.slider("width", step=8, info=None)
+            form.slider("height", step=8, info=None)
         form.slider("steps", step=1)
         form.slider("guidance_scale", step=0.5)
         form.dropdown("sampler")
         form.slider("clip_skip", step=1)
+        form.embeddings()

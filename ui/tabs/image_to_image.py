@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from imagegen.schema import ModelInfo
+from imagegen.info import ModelInfo
 from imagegen.service import Service
 from ui import stage
-from ui.forms import Form, field_schema
-from ui.tabs.generation import AT_ONCE, PictureArea, Shelf, Updates, run_buttons, usual_controls
+from ui.forms import Form, Updates, field_schema
+from ui.stack import AT_ONCE
+from ui.tabs.generation import PictureArea, Shelf, run_buttons, usual_controls
 from ui.uploads import stored_upload
 from ui.wording import message_of
 
 
 def image_to_image(service: Service) -> PictureArea:
-    form = Form(service.model, service.images)
-    with gr.Tab("Image to image", id="image-to-image"), gr.Row(elem_classes="workbench"):
+    form = Form(service)
+    with gr.Tab("Image to image", id="image-to-image") as tab, gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls"):
             image = form.image("init_image", sources=["upload", "clipboard"], height=220, elem_classes="start")
             form.textbox("prompt", lines=3, max_lines=8, elem_classes="prompt")
             run, stop = run_buttons()
-            usual_controls(form, service.model.max_side, strength=True)
-        area = PictureArea(service, form, send="Start from this picture")
+            usual_controls(form, strength=True)
+        area = PictureArea(service, form, tab, send="Start from this picture")
     area.connect(run, stop)
     connect_upload(service, area, image)
     return area
@@ -33,18 +35,19 @@ def image_to_image(service: Service) -> PictureArea:
 
 def connect_upload(service: Service, area: PictureArea, image: gr.Image) -> None:
     """Shows an upload as the model will see it, upright and whole, or tells at once why it cannot be used."""
-    width, height = area.form.controls["width"], area.form.controls["height"]
+    width, height, chosen = (area.form.controls[name] for name in ("width", "height", "model"))
 
-    async def receive(file: Any) -> Updates:
+    async def receive(file: Any, reference: str) -> Updates:
         try:
             image_id = await stored_upload(service.images, file)
+            model, _ = await asyncio.to_thread(service.stock.model, reference)
         except Exception as error:
             return {image: None, area.status: stage.told("failed", message_of(error))}
         stored = service.images.input_path(image_id)
-        sides = sides_like(stored, service.model)
+        sides = sides_like(stored, model)
         return {image: str(stored), area.status: stage.idle(), width: sides[0], height: sides[1]}
 
-    image.upload(receive, [image], [image, area.status, width, height], preprocess=False, **AT_ONCE)
+    image.upload(receive, [image, chosen], [image, area.status, width, height], preprocess=False, **AT_ONCE)
 
 
 def sides_like(file: Path, model: ModelInfo) -> tuple[int, int]:
@@ -57,7 +60,8 @@ def sides_like(file: Path, model: ModelInfo) -> tuple[int, int]:
 
 def allowed_side(side: float, model: ModelInfo) -> int:
     smallest = field_schema("width")["minimum"]
-    return int(min(max(round(side / 8) * 8, smallest), model.max_side))
+    step = model.can.multiple
+    return int(min(max(round(side / step) * step, smallest), model.can.max_side))
 
 
 def connect_send(source: PictureArea, target: PictureArea, tabs: gr.Tabs) -> None:

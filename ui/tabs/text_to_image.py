@@ -8,7 +8,8 @@ import gradio as gr
 
 from imagegen.service import Service
 from ui.forms import Form
-from ui.tabs.generation import AT_ONCE, PictureArea, run_buttons, usual_controls
+from ui.stack import AT_ONCE
+from ui.tabs.generation import PictureArea, run_buttons, usual_controls
 
 EXAMPLES = (
     "a red circle on a blue background",
@@ -21,14 +22,14 @@ EXAMPLES = (
 
 
 def text_to_image(service: Service) -> PictureArea:
-    form = Form(service.model, service.images)
-    with gr.Tab("Text to image", id="text-to-image"), gr.Row(elem_classes="workbench"):
+    form = Form(service)
+    with gr.Tab("Text to image", id="text-to-image") as tab, gr.Row(elem_classes="workbench"):
         with gr.Column(elem_classes="controls"):
             prompt = form.textbox("prompt", lines=3, max_lines=8, autofocus=True, elem_classes="prompt")
             run, stop = run_buttons()
             examples(prompt)
-            usual_controls(form, service.model.max_side)
-        area = PictureArea(service, form, send="Send to image to image")
+            usual_controls(form)
+        area = PictureArea(service, form, tab, send="Send to image to image")
     area.connect(run, stop)
     return area
 

@@ -1,0 +1,178 @@
+"""LoRAs and textual inversions: shipped, in the models folder, and in the caches of the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
+from imagegen.info import AdapterInfo, AdapterKind, AdapterSource
+from imagegen.library import architectures
+from imagegen.library.snapshots import HubFiles, Snapshots
+from imagegen.library.weights import BrokenWeights, Head, head, weights_in
+
+REPOSITORY = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:/(?P<file>[^/].*\.safetensors))?")
+ARCHITECTURE = {"lora": architectures.of_lora, "embedding": architectures.of_embedding}
+# Ends of names that tell a LoRA or an embedding from any other file of weights.
+MARKS = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.default.weight")
+# Training tools count the words of all captions; those that come first call the LoRA up.
+MOST_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Adapter:
+    info: AdapterInfo
+    path: Path
+
+
+class Adapters:
+    """Those of one kind. A name is that of a file in one of the folders, with or without its ending."""
+
+    def __init__(self, kind: AdapterKind, folders: tuple[Path, ...], snapshots: Snapshots) -> None:
+        self.kind, self.folders, self.snapshots = kind, folders, snapshots
+
+    def get(self, reference: str) -> Adapter:
+        """Raises UnknownModel, NotOnDisk and UnusableModel."""
+        path = self._in_folders(reference) or self._downloaded(reference)
+        if path is None:
+            raise UnknownModel(self.kind, reference, [adapter.info.id for adapter in self.all()])
+        return self._described(reference.removesuffix(".safetensors") if "/" not in reference else reference, path)
+
+    def all(self) -> list[Adapter]:
+        """What can be used; what cannot is told to whoever asks for it by name."""
+        found: dict[str, Adapter] = {}
+        for reference, path in (*self._lying_in_folders(), *self._lying_in_caches()):
+            try:
+                found.setdefault(reference, self._described(reference, path))
+            except UnusableModel:
+                continue
+        return list(found.values())
+
+    def on_hub(self, reference: str) -> HubFiles | None:
+        """What to download, None when it comes from elsewhere. Raises UnknownModel."""
+        if self._in_folders(reference) is not None:
+            return None
+        match = REPOSITORY.fullmatch(reference)
+        if match is None:
+            raise UnknownModel(self.kind, reference, [adapter.info.id for adapter in self.all()])
+        return HubFiles(match["repository"], match["file"])
+
+    def source(self, reference: str, weight: float = 1.0) -> AdapterSource:
+        """Reads the whole file once, for its checksum."""
+        adapter = self.get(reference)
+        return AdapterSource(
+            kind=self.kind,
+            id=adapter.info.id,
+            name=adapter.info.name,
+            path=adapter.path.absolute(),
+            sha256=checksum(adapter.path),
+            architecture=adapter.info.architecture,
+            weight=weight,
+        )
+
+    def _in_folders(self, reference: str) -> Path | None:
+        """Only what lies below a folder: a reference comes from outside."""
+        parts = PurePosixPath(reference.removesuffix(".safetensors") + ".safetensors").parts
+        if parts[0] == "/" or any(part.startswith(".") for part in parts):
+            return None
+        try:
+            return next((path for folder in self.folders if (path := folder.joinpath(*parts)).is_file()), None)
+        except (OSError, ValueError):
+            return None
+
+    def _downloaded(self, reference: str) -> Path | None:
+        match = REPOSITORY.fullmatch(reference)
+        if match is None:
+            return None
+        snapshot = self.snapshots.find(HubFiles(match["repository"]))
+        files = [file for file in weights_in(snapshot) if match["file"] in (None, file)] if snapshot else []
+        if not files or snapshot is None:
+            raise NotOnDisk(reference, self.kind)
+        if len(files) > 1:
+            raise UnusableModel(reference, several(match["repository"], files), self.kind)
+        return snapshot / files[0]
+
+    def _lying_in_folders(self) -> Iterator[tuple[str, Path]]:
+        for folder in self.folders:
+            for path in sorted(folder.rglob("*.safetensors")):
+                yield path.relative_to(folder).with_suffix("").as_posix(), path
+
+    def _lying_in_caches(self) -> Iterator[tuple[str, Path]]:
+        for repository in self.snapshots.repositories():
+            snapshot = self.snapshots.find(HubFiles(repository))
+            if snapshot is None or (snapshot / "model_index.json").exists():
+                continue
+            files = weights_in(snapshot)
+            for file in files:
+                yield repository if len(files) == 1 else f"{repository}/{file}", snapshot / file
+
+    def _described(self, reference: str, path: Path) -> Adapter:
+        try:
+            found = head(path)
+        except BrokenWeights:
+            raise UnusableModel(reference, "it is no whole safetensors file", self.kind) from None
+        if not is_adapter(self.kind, found):
+            raise UnusableModel(reference, f"it holds no {self.kind}", self.kind)
+        return Adapter(adapter_info(self.kind, reference, path, found), path)
+
+
+def several(repository: str, files: list[str]) -> str:
+    return f"it holds several files; say which: {', '.join(f'{repository}/{file}' for file in files[:20])}"
+
+
+def is_adapter(kind: AdapterKind, found: Head) -> bool:
+    if kind == "lora":
+        return any(name.endswith(MARKS) for name in found.shapes)
+    return 0 < len(found.shapes) <= 2 and all(0 < len(shape) <= 2 for shape in found.shapes.values())
+
+
+def adapter_info(kind: AdapterKind, reference: str, path: Path, found: Head) -> AdapterInfo:
+    said = found.metadata
+    base = ("ss_base_model_version", "ss_sd_model_name", "modelspec.architecture")
+    return AdapterInfo(
+        kind=kind,
+        id=reference,
+        name=said.get("modelspec.title") or said.get("ss_output_name") or PurePosixPath(reference).stem,
+        architecture=ARCHITECTURE[kind](found),
+        trigger=trigger(said) if kind == "lora" else (token(reference),),
+        base_model=next((said[name] for name in base if said.get(name)), None),
+        description=said.get("modelspec.description"),
+        licence=said.get("modelspec.license"),
+        size=path.stat().st_size,
+    )
+
+
+def token(reference: str) -> str:
+    """The word that stands for a textual inversion in a prompt: its file's name, or its repository's."""
+    return PurePosixPath(reference).name.removesuffix(".safetensors")
+
+
+def trigger(metadata: dict[str, str]) -> tuple[str, ...]:
+    """What to write in a prompt: what the author says, else the words that most of the training captions held."""
+    if phrase := metadata.get("modelspec.trigger_phrase"):
+        return (phrase,)
+    try:
+        counts: dict[str, int] = {}
+        for folder in json.loads(metadata.get("ss_tag_frequency", "{}")).values():
+            for word, count in folder.items():
+                counts[word.strip()] = counts.get(word.strip(), 0) + count
+    except (ValueError, TypeError, AttributeError):
+        return ()
+    return tuple(sorted(counts, key=lambda word: -counts[word])[:MOST_WORDS])
+
+
+def checksum(path: Path) -> str:
+    status = path.stat()
+    return checksum_of(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def checksum_of(path: Path, _size: int, _changed: int) -> str:
+    """SHA-256 of a file, read again only when it changed."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,0 +1,83 @@
+"""Models that have a name: those that the studio knows, and those of its owner, each from one file of data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from imagegen.errors import BadCatalogue
+from imagegen.info import Guidance, Quantization
+from imagegen.library.families import FAMILIES
+from imagegen.schema import Message, SamplerName
+
+FILE = "catalogue.json"
+
+
+class Entry(Message):
+    """Where a model is: on the Hub in `repository`, whole or in one `file` there, or at `path`, relative to the
+    catalogue. `pipeline` is its class in diffusers. What is left open is usual for models of that class.
+
+    `variant` names the files to take where there are several sets, `config` is a folder in diffusers format with the
+    configuration of a single file, `trailing` is for models of few steps, whose last must end where training did.
+    """
+
+    id: str = Field(min_length=1, max_length=300)
+    name: str
+    repository: str | None = Field(None, pattern=r"^[\w.-]+/[\w.-]+$")
+    file: str | None = None
+    path: Path | None = None
+    config: Path | None = None
+    revision: str | None = None
+    variant: str | None = None
+    pipeline: str
+    licence: str | None = None
+    gated: bool = False
+    width: int | None = None
+    height: int | None = None
+    max_side: int | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    guidance: Guidance | None = None
+    sampler: SamplerName | None = None
+    strength: float | None = None
+    trailing: bool = False
+    quantization: Quantization | None = None
+    memory_gb: float | None = None
+    download_gb: float | None = None
+
+    @model_validator(mode="after")
+    def is_somewhere(self) -> Entry:
+        if (self.path is None) == (self.repository is None):
+            raise ValueError("needs either a repository or a path")
+        if self.pipeline not in FAMILIES:
+            raise ValueError(f"pipeline must be one of {', '.join(FAMILIES)}")
+        return self
+
+
+ENTRIES = TypeAdapter(list[Entry])
+
+
+def catalogue(ours: Path, theirs: Path) -> dict[str, Entry]:
+    """By id; the first is what a newcomer sees. An entry of the owner's replaces ours of the same id.
+
+    Both arguments are folders; only the first must hold a catalogue. Raises BadCatalogue.
+    """
+    found = entries(ours)
+    if (theirs / FILE).is_file():
+        found |= entries(theirs)
+    return found
+
+
+def entries(folder: Path) -> dict[str, Entry]:
+    try:
+        listed = ENTRIES.validate_json((folder / FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BadCatalogue(file=folder / FILE, problem=" ".join(str(error).split())[:500]) from None
+    return {entry.id: placed(entry, folder) for entry in listed}
+
+
+def placed(entry: Entry, folder: Path) -> Entry:
+    """Its paths are relative to the catalogue that names it."""
+    paths = {name: folder / path for name in ("path", "config") if (path := getattr(entry, name)) is not None}
+    return entry.model_copy(update=paths)

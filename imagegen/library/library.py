@@ -1,0 +1,67 @@
+"""All that can be generated with: models, LoRAs and embeddings, on disk and on the Hub."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+from huggingface_hub.constants import HF_HUB_CACHE
+
+from imagegen.errors import InvalidRequest, NotOnDisk
+from imagegen.info import AdapterKind
+from imagegen.library.adapters import Adapters
+from imagegen.library.downloads import Download, Downloads
+from imagegen.library.hub import Hub
+from imagegen.library.models import Model, Models
+from imagegen.library.snapshots import Snapshots
+from imagegen.settings import ASSETS, Settings
+
+
+class Library:
+    """Downloads go to the models folder; what the Hub's own cache holds already is used from there."""
+
+    def __init__(self, settings: Settings, hub_cache: Path = Path(HF_HUB_CACHE)) -> None:
+        folder = settings.models_dir.resolve()
+        self.snapshots = Snapshots(folder / "hub", hub_cache)
+        self.models = Models(ASSETS, folder, self.snapshots)
+        self.adapters: dict[AdapterKind, Adapters] = {
+            "lora": Adapters("lora", (folder / "loras", ASSETS / "loras"), self.snapshots),
+            "embedding": Adapters("embedding", (folder / "embeddings",), self.snapshots),
+        }
+        self.downloads = Downloads(self.snapshots, round(settings.max_download_gb * 10**9))
+        self._hub = Hub()
+
+    def download_model(self, reference: str) -> AsyncIterator[Download]:
+        """Raises UnknownModel, and what Downloads.follow raises."""
+        wanted = self.models.on_hub(reference)
+        if wanted is None:
+            raise NotOnDisk(reference)
+        return self.downloads.follow(reference, partial(self._hub.model_plan, reference, wanted))
+
+    def download_adapter(self, kind: AdapterKind, reference: str) -> AsyncIterator[Download]:
+        """Raises UnknownModel, and what Downloads.follow raises."""
+        wanted = self.adapters[kind].on_hub(reference)
+        if wanted is None:
+            raise NotOnDisk(reference, kind)
+        return self.downloads.follow(reference, partial(self._hub.adapter_plan, reference, wanted, kind))
+
+    def delete_model(self, model: Model) -> None:
+        """From our own folder of downloads; what somebody put elsewhere is his. Raises InvalidRequest."""
+        if model.source is not None:
+            self._delete("model", model.info.id, model.source.path)
+
+    def delete_adapter(self, kind: AdapterKind, reference: str) -> None:
+        """Raises InvalidRequest, and what Adapters.get raises."""
+        adapter = self.adapters[kind].get(reference)
+        self._delete(kind, adapter.info.id, adapter.path)
+
+    def _delete(self, field: str, reference: str, path: Path) -> None:
+        ours = self.snapshots.folders[0]
+        if not path.absolute().is_relative_to(ours):
+            raise InvalidRequest(
+                field, f"{reference} was not downloaded by the studio; whoever put it there deletes it"
+            )
+        repository = ours / path.absolute().relative_to(ours).parts[0]
+        shutil.rmtree(repository)

@@ -1,0 +1,158 @@
+"""What can be generated with: brought from the Hub, kept in memory, sent away. Who may do so is checked here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerDied
+from imagegen.info import AdapterInfo, AdapterKind, AdapterSource, ModelInfo, ModelSource, ModelStatus, Step
+from imagegen.library.downloads import Download
+from imagegen.library.library import Library
+from imagegen.schema import GenerationRequest, User
+from imagegen.workers.base import Worker
+from imagegen.workers.messages import Held, Warmed
+
+
+class Stock:
+    """`ready` waits until the worker hears orders, and raises WorkerUnavailable when it never will."""
+
+    def __init__(self, library: Library, worker: Worker, ready: Callable[[], Awaitable[None]]) -> None:
+        self.library, self.worker, self._ready = library, worker, ready
+        self.held = Held(models=())
+        self._warming: dict[str, list[asyncio.Future[Warmed]]] = {}
+
+    def default(self) -> ModelInfo:
+        return self.library.models.get(self.library.models.first).info
+
+    def model(self, reference: str | None) -> tuple[ModelInfo, ModelSource]:
+        """What is asked for, or the first there is. Raises UnknownModel, UnusableModel and NotOnDisk."""
+        model = self.library.models.get(reference or self.library.models.first)
+        if model.source is None:
+            raise NotOnDisk(model.info.id)
+        return model.info, model.source
+
+    def adapters(self, request: GenerationRequest) -> tuple[AdapterSource, ...]:
+        """What the request puts on. Reads files whole. Raises UnknownModel, UnusableModel and NotOnDisk."""
+        loras, embeddings = self.library.adapters["lora"], self.library.adapters["embedding"]
+        return (
+            *(loras.source(use.lora, use.weight) for use in request.loras),
+            *(embeddings.source(name) for name in request.embeddings),
+        )
+
+    def models(self) -> list[ModelStatus]:
+        return [self.status(model.info, model.source is not None) for model in self.library.models.all()]
+
+    def status(self, info: ModelInfo, on_disk: bool) -> ModelStatus:
+        download = self.library.downloads.running.get(info.id)
+        if download is not None:
+            return ModelStatus(model=info, state="downloading", received=download.received, size=download.size)
+        if info.id in self.held.models:
+            return ModelStatus(model=info, state="in memory")
+        return ModelStatus(model=info, state="on disk" if on_disk else "absent")
+
+    def listed(self, kind: AdapterKind) -> list[AdapterInfo]:
+        return [adapter.info for adapter in self.library.adapters[kind].all()]
+
+    async def load_model(self, reference: str, user: User) -> AsyncGenerator[Step]:
+        """Downloads a model when it is not on disk, and brings it to the device; ends when it is there.
+
+        Raises UnknownModel, UnusableModel, NotAllowed, HubRefused, NoRoom, Stopped, and what loading raises.
+        """
+        if await asyncio.to_thread(self._is_absent, reference):
+            downloads = self.library.download_model(reference)
+            async for step in self._downloaded(reference, user, downloads, "models"):
+                yield step
+        info, source = await asyncio.to_thread(self.model, reference)
+        yield Step(id=info.id, doing="loading")
+        await self._warmed(source)
+        yield Step(id=info.id, doing="done")
+
+    async def unload_model(self, reference: str, user: User, delete: bool = False) -> None:
+        """Frees its memory, or ends its download; with `delete`, removes it from the disk.
+
+        Raises UnknownModel, UnusableModel, NotAllowed, and InvalidRequest for what was not downloaded by the studio.
+        """
+        if reference in self.library.downloads.running or delete:
+            self._check(user, "delete models")
+        if self.library.downloads.stop(reference):
+            return
+        model = await asyncio.to_thread(self.library.models.get, reference)
+        self.worker.release(model.info.id)
+        if delete:
+            await asyncio.to_thread(self.library.delete_model, model)
+
+    async def load_adapter(self, kind: AdapterKind, reference: str, user: User) -> AsyncGenerator[Step]:
+        """Downloads it when it is not on disk, and looks into it. It changes no picture that does not name it.
+
+        Raises what load_model raises.
+        """
+        adapters = self.library.adapters[kind]
+        if await asyncio.to_thread(self._lacks, kind, reference):
+            async for step in self._downloaded(
+                reference, user, self.library.download_adapter(kind, reference), "files"
+            ):
+                yield step
+        yield Step(id=reference, doing="loading")
+        source = await asyncio.to_thread(adapters.source, reference)
+        yield Step(id=source.id, doing="done")
+
+    async def unload_adapter(self, kind: AdapterKind, reference: str, user: User, delete: bool = False) -> None:
+        if reference in self.library.downloads.running or delete:
+            self._check(user, "delete files")
+        if self.library.downloads.stop(reference):
+            return
+        adapter = await asyncio.to_thread(self.library.adapters[kind].get, reference)
+        if delete:
+            await asyncio.to_thread(self.library.delete_adapter, kind, adapter.info.id)
+
+    def note(self, report: Held | Warmed) -> None:
+        """What the worker says of its memory."""
+        match report:
+            case Held():
+                self.held = report
+            case Warmed():
+                for waiting in self._warming.pop(report.model_id, []):
+                    if not waiting.done():
+                        waiting.set_result(report)
+
+    def forget(self) -> None:
+        """The worker is gone, with all that it held."""
+        self.held = Held(models=())
+        error = WorkerDied()
+        for model_id in list(self._warming):
+            self.note(Warmed(model_id=model_id, code=error.code, message=str(error)))
+
+    def _check(self, user: User, deed: str) -> None:
+        if not user.is_owner:
+            raise NotAllowed(deed)
+
+    def _is_absent(self, reference: str) -> bool:
+        try:
+            return self.library.models.get(reference).source is None
+        except UnknownModel:
+            return True
+
+    def _lacks(self, kind: AdapterKind, reference: str) -> bool:
+        try:
+            self.library.adapters[kind].get(reference)
+        except (NotOnDisk, UnknownModel):
+            return True
+        return False
+
+    async def _downloaded(
+        self, reference: str, user: User, downloads: AsyncIterator[Download], what: str
+    ) -> AsyncGenerator[Step]:
+        self._check(user, f"download {what}")
+        yield Step(id=reference, doing="asking the Hub")
+        async for download in downloads:
+            yield Step(id=reference, doing="downloading", received=download.received, size=download.size)
+
+    async def _warmed(self, source: ModelSource) -> None:
+        await self._ready()
+        waiting: asyncio.Future[Warmed] = asyncio.get_running_loop().create_future()
+        self._warming.setdefault(source.id, []).append(waiting)
+        self.worker.warm(source)
+        answer = await waiting
+        if answer.message is not None:
+            raise Told(answer.code or JobFailed.code, answer.message)
