@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from diffusers import AutoPipelineForText2Image
 
-from imagegen.catalogue import catalogue
-from imagegen.engine.engine import Control, Engine, Finished
+from imagegen.engine.engine import Control, Engine, Finished, Work
 from imagegen.engine.previews import preview, projection_for
+from imagegen.library.models import Models
+from imagegen.library.snapshots import Snapshots
 from imagegen.schema import GenerationRequest
 from imagegen.settings import ASSETS
 from imagegen.validation import resolved
@@ -32,22 +33,22 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    model = catalogue(ASSETS / "models")[0]
-    folder = ASSETS / "models" / model.folder
-    engine = Engine(model, folder, "cpu")
-    plain = AutoPipelineForText2Image.from_pretrained(folder, dtype=torch.float32)
+    model = Models(ASSETS, ASSETS, Snapshots()).get("embedded")
+    assert model.source is not None
+    engine, source = Engine("cpu"), model.source
+    plain = AutoPipelineForText2Image.from_pretrained(source.path, dtype=torch.float32)
     plain.set_progress_bar_config(disable=True)
-    request = resolved(GenerationRequest(prompt=PROMPT, steps=20), model, seed=1)
+    request = resolved(GenerationRequest(prompt=PROMPT, steps=20), model.info, seed=1)
 
     def ours() -> None:
-        *_, last = engine.generate(request, None, Control(threading.Event(), threading.Event()))
+        *_, last = engine.generate(Work(request, source), Control(threading.Event(), threading.Event()))
         assert isinstance(last, Finished)
 
     def theirs() -> None:
-        plain(PROMPT, num_inference_steps=20, guidance_scale=model.guidance_scale, generator=torch.Generator())
+        plain(PROMPT, num_inference_steps=20, guidance_scale=model.info.guidance_scale, generator=torch.Generator())
 
     seconds = interleaved({"ours": ours, "plain diffusers": theirs})
-    projection = projection_for(folder, "StableDiffusionPipeline")
+    projection = projection_for(source.path, source.pipeline, 4)
     assert projection is not None
     latents = torch.randn(1, 4, 16, 16)
     (preview_seconds,) = interleaved({"preview": lambda: preview(latents, projection)}, rounds=200).values()

@@ -124,7 +124,11 @@ def parameters_text(receipt: Receipt) -> str:
         facts["Denoising strength"] = f"{receipt.strength:g}"
     if receipt.clip_skip:
         facts["Clip skip"] = receipt.clip_skip + 1
-    lines = [receipt.prompt]
+    if receipt.loras:
+        hashes = ", ".join(f"{used.lora}: {used.sha256[:12]}" for used in receipt.loras)
+        facts["Lora hashes"] = f'"{hashes}"'
+    worn = "".join(f" <lora:{used.lora}:{used.weight:g}>" for used in receipt.loras)
+    lines = [receipt.prompt + worn]
     if receipt.negative_prompt:
         lines.append(f"Negative prompt: {receipt.negative_prompt}")
     return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in facts.items())])

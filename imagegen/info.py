@@ -67,10 +67,11 @@ class ModelInfo(Message):
 
 
 class ModelStatus(Message):
-    """`received` of `size` bytes are there while a model downloads."""
+    """`received` of `size` bytes are there while a model downloads; `deletable` is what the studio downloaded."""
 
     model: ModelInfo
     state: ModelState
+    deletable: bool = False
     received: int | None = None
     size: int | None = None
 
@@ -90,7 +91,8 @@ AdapterKind = Literal["lora", "embedding"]
 class AdapterInfo(Message):
     """A LoRA or a textual inversion on disk. `architecture` is what it was made for, `trigger` what calls it up.
 
-    `base_model` and `description` are what its author wrote into it; `size` is in bytes.
+    `base_model` and `description` are what its author wrote into it; `size` is in bytes; `deletable` is what the studio
+    downloaded.
     """
 
     kind: AdapterKind
@@ -102,6 +104,7 @@ class AdapterInfo(Message):
     description: str | None = None
     licence: str | None = None
     size: int
+    deletable: bool = False
 
 
 class ModelSource(Message):
@@ -133,4 +136,5 @@ class AdapterSource(Message):
     path: Path
     sha256: str
     architecture: str
+    trigger: tuple[str, ...] = ()
     weight: float = 1.0

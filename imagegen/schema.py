@@ -102,7 +102,7 @@ class GenerationRequest(Message):
         (), max_length=8, description='LoRAs to put on, such as [{"lora": "neon", "weight": 0.8}].'
     )
     embeddings: tuple[Reference, ...] = Field(
-        (), max_length=8, description="Textual inversions to know, each called up by its name in a prompt."
+        (), max_length=8, description="Textual inversions to know, each called up by its word in a prompt."
     )
 
     @model_validator(mode="after")

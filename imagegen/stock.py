@@ -6,9 +6,19 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerDied
-from imagegen.info import AdapterInfo, AdapterKind, AdapterSource, ModelInfo, ModelSource, ModelStatus, Step
+from imagegen.info import (
+    AdapterInfo,
+    AdapterKind,
+    AdapterSource,
+    ModelInfo,
+    ModelSource,
+    ModelState,
+    ModelStatus,
+    Step,
+)
 from imagegen.library.downloads import Download
 from imagegen.library.library import Library
+from imagegen.library.models import Model
 from imagegen.schema import GenerationRequest, User
 from imagegen.workers.base import Worker
 from imagegen.workers.messages import Held, Warmed
@@ -41,15 +51,16 @@ class Stock:
         )
 
     def models(self) -> list[ModelStatus]:
-        return [self.status(model.info, model.source is not None) for model in self.library.models.all()]
+        return [self.status(model) for model in self.library.models.all()]
 
-    def status(self, info: ModelInfo, on_disk: bool) -> ModelStatus:
-        download = self.library.downloads.running.get(info.id)
+    def status(self, model: Model) -> ModelStatus:
+        info, download = model.info, self.library.downloads.running.get(model.info.id)
         if download is not None:
             return ModelStatus(model=info, state="downloading", received=download.received, size=download.size)
-        if info.id in self.held.models:
-            return ModelStatus(model=info, state="in memory")
-        return ModelStatus(model=info, state="on disk" if on_disk else "absent")
+        if model.source is None:
+            return ModelStatus(model=info, state="absent")
+        state: ModelState = "in memory" if info.id in self.held.models else "on disk"
+        return ModelStatus(model=info, state=state, deletable=self.library.snapshots.is_download(model.source.path))
 
     def listed(self, kind: AdapterKind) -> list[AdapterInfo]:
         return [adapter.info for adapter in self.library.adapters[kind].all()]

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
-from imagegen.schema import Cancelled, Event, GenerationRequest, ModelInfo, Picture, Receipt, Result
-from imagegen.workers.base import JobEvent, Report, WorkerGone, WorkerReady
+from imagegen.info import ModelSource
+from imagegen.library.library import Library
+from imagegen.schema import Cancelled, Event, Picture, Receipt, Result
+from imagegen.settings import Settings
+from imagegen.workers.messages import JobEvent, Report, Run, WorkerGone, WorkerReady
 
-MODEL = ModelInfo(
-    id="double",
-    name="Double",
-    folder="double",
-    width=128,
-    height=128,
-    max_side=512,
-    steps=20,
-    guidance_scale=4.0,
-    sampler="DPM++ 2M",
-)
+
+def library(folder: Path) -> Library:
+    """The one that ships with the studio, with room for more in `folder`."""
+    return Library(Settings(models_dir=folder / "models"), hub_cache=folder / "cache")
 
 
 class ScriptedWorker:
     """Remembers what it was asked; the test says what it reports."""
 
     def __init__(self) -> None:
-        self.submitted: list[tuple[str, GenerationRequest]] = []
+        self.submitted: list[Run] = []
+        self.warmed: list[ModelSource] = []
+        self.released: list[str] = []
         self.cancelled: list[str] = []
         self.previews: dict[str, bool] = {}
         self._reports: asyncio.Queue[Report | None] = asyncio.Queue()
@@ -36,9 +35,15 @@ class ScriptedWorker:
     async def stop(self) -> None:
         self._reports.put_nowait(None)
 
-    def submit(self, job_id: str, request: GenerationRequest, previews: bool) -> None:
-        self.submitted.append((job_id, request))
-        self.previews[job_id] = previews
+    def submit(self, run: Run) -> None:
+        self.submitted.append(run)
+        self.previews[run.job_id] = run.previews
+
+    def warm(self, model: ModelSource) -> None:
+        self.warmed.append(model)
+
+    def release(self, model_id: str) -> None:
+        self.released.append(model_id)
 
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
@@ -57,12 +62,15 @@ class ScriptedWorker:
     def gone(self, reason: str | None = None) -> None:
         self._reports.put_nowait(WorkerGone(reason=reason))
 
+    def report(self, report: Report) -> None:
+        self._reports.put_nowait(report)
+
     def tell(self, job_id: str, event: Event) -> None:
         self._reports.put_nowait(JobEvent(job_id=job_id, event=event))
 
     @property
     def current(self) -> str:
-        return self.submitted[-1][0]
+        return self.submitted[-1].job_id
 
 
 def receipt(**changes: object) -> Receipt:
@@ -78,7 +86,7 @@ def receipt(**changes: object) -> Receipt:
         "clip_skip": 0,
         "init_image": None,
         "strength": None,
-        "model_id": "double",
+        "model_id": "embedded",
         "device": "cpu",
         "dtype": "float32",
         "versions": {"torch": "2"},

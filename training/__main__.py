@@ -1,4 +1,5 @@
-"""`python -m training` makes the embedded model; `python -m training score` judges the one that is there.
+"""`python -m training` makes the embedded model; `python -m training score` judges the one that is there;
+`python -m training lora` teaches it a style.
 
 Each stage goes on where it was stopped, and is passed over when it is done.
 """
@@ -16,6 +17,7 @@ from training.autoencoder import encoded, train_autoencoder, train_decoder
 from training.dataset import dataset
 from training.denoiser import Lessons, new_denoiser, train_denoiser
 from training.judge import train_judge
+from training.lora import train_lora
 from training.package import package, write_preview_matrix
 from training.recipe import FIRST_SEED, Recipe
 from training.score import score
@@ -53,8 +55,9 @@ def judge_model(recipe: Recipe, model: Path, prompts: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("task", nargs="?", choices=("train", "score", "all"), default="all")
+    parser.add_argument("task", nargs="?", choices=("train", "score", "all", "lora"), default="all")
     parser.add_argument("--model", type=Path, default=ROOT / "assets/models/embedded", help="where the model lies")
+    parser.add_argument("--lora", type=Path, default=ROOT / "assets/loras/neon.safetensors", help="where it goes")
     parser.add_argument("--work", type=Path, default=ROOT / "build/training", help="where work in progress lies")
     parser.add_argument("--prompts", type=int, default=400, help="how many prompts to judge by")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -69,6 +72,8 @@ def main() -> None:
         train(recipe, arguments.model)
     if arguments.task in ("score", "all"):
         judge_model(recipe, arguments.model, arguments.prompts)
+    if arguments.task == "lora":
+        train_lora(recipe, arguments.model, arguments.lora)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -18,6 +19,7 @@ CELL = 8
 CROP = 64
 BATCH = 16
 LATENT_NOISE = 0.05
+NEARNESS = 0.03
 
 
 def new_autoencoder(width: int) -> AutoencoderTiny:
@@ -136,6 +138,44 @@ def train_decoder(
             save_state(state, clock, averaged, optimizer, decoder)
     save_state(state, clock, averaged, optimizer, decoder)
     averaged.copy_to([decoder])
+    return model.eval()
+
+
+def train_encoder(model: AutoencoderTiny, pictures: Pixels, state: Path, steps: int, seed: int = 6) -> AutoencoderTiny:
+    """Goes on with the encoder alone, for pictures unlike those it learned from: the decoder can show more of their
+    colours than the encoder asks for. The new latents stay near the old ones, which the denoiser knows.
+    """
+    torch.manual_seed(seed)
+    model.requires_grad_(False).to(memory_format=torch.channels_last)
+    before = copy.deepcopy(model.encoder)
+    encoder = model.encoder.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    averaged, clock = Averaged([encoder], limit=0.98), Clock(steps)
+    load_state(state, clock, averaged, optimizer, encoder)
+    progress = Progress("encoder", clock)
+    while not clock.done:
+        rng = np.random.default_rng([seed, clock.step])
+        for group in optimizer.param_groups:
+            group["lr"] = clock.rate(1e-3, warmup=20)
+        target = to_tensor(np.stack([crop(pictures, place) for place in places(pictures, rng)]))
+        with torch.autocast("cpu", torch.bfloat16):
+            known, latents = before(target), encoder(target)
+        latents = latents.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
+        output = output.float()
+        loss = picture_loss(output, target) + NEARNESS * F.mse_loss(latents, known.float())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        optimizer.step()
+        clock.tick()
+        averaged.update(clock.step)
+        progress.note(psnr=decibels(output, target), std=latents.std().item())
+        if clock.should_save():
+            save_state(state, clock, averaged, optimizer, encoder)
+    save_state(state, clock, averaged, optimizer, encoder)
+    averaged.copy_to([encoder])
     return model.eval()
 
 

@@ -23,7 +23,6 @@ from training.drawing import Picture
 from training.loop import Averaged, Clock, Progress, load_state, save_state
 from training.text_encoder import WIDTH, tokens
 
-BATCH = 64
 UNCONDITIONAL = 0.1
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -61,19 +60,24 @@ def new_denoiser(channels: tuple[int, ...], latent_size: int) -> UNet2DCondition
 class Lessons:
     """Latents with captions: batch i is decided by i and the seed alone."""
 
+    batch_size = 64
+
     def __init__(self, latents: Tensor, scale: float, first: int, tokenizer: CLIPTokenizer, seed: int) -> None:
         self.latents, self.scale, self.tokenizer, self.seed = latents, scale, tokenizer, seed
         self.pictures: list[Picture] = [described(first + i) for i in range(len(latents))]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Scaled latents of shape (BATCH, 4, h, w), and token ids of shape (BATCH, 77)."""
+        """Scaled latents of shape (N, 4, h, w), and token ids of shape (N, 77)."""
         rng = random.Random(f"{self.seed}-{step}")
         texts, chosen = [], []
-        for _ in range(BATCH):
+        for _ in range(self.batch_size):
             index = rng.randrange(len(self.pictures))
-            texts.append("" if rng.random() < UNCONDITIONAL else caption(self.pictures[index], rng).text)
+            texts.append("" if rng.random() < UNCONDITIONAL else self.text(self.pictures[index], rng))
             chosen.append(index)
         return self.latents[chosen].float() * self.scale, tokens(self.tokenizer, texts)
+
+    def text(self, picture: Picture, rng: random.Random) -> str:
+        return caption(picture, rng).text
 
 
 def velocity_lesson(clean: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,17 +99,20 @@ def train_denoiser(
     lessons: Lessons,
     state: Path,
     steps: int,
-    seed: int = 3,
+    learns: nn.Module | None = None,
+    peak: float = 1.2e-3,
 ) -> UNet2DConditionModel:
-    torch.manual_seed(seed)
+    """`learns` is the part of the denoiser that learns, when it is not all of it; `peak` its learning rate."""
+    torch.manual_seed(lessons.seed)
+    learns = denoiser if learns is None else learns
     alphas: Tensor = DDIMScheduler(**SCHEDULE).alphas_cumprod
-    optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    averaged, clock = Averaged([denoiser], limit=0.998), Clock(steps)
-    load_state(state, clock, averaged, optimizer, denoiser)
+    optimizer = torch.optim.AdamW(learns.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    averaged, clock = Averaged([learns], limit=min(0.998, 1 - 6 / steps)), Clock(steps)
+    load_state(state, clock, averaged, optimizer, learns)
     progress = Progress("denoiser", clock)
     while not clock.done:
         for group in optimizer.param_groups:
-            group["lr"] = clock.rate(1.2e-3, warmup=100)
+            group["lr"] = clock.rate(peak, warmup=min(100, steps // 20))
         clean, ids = lessons.batch(clock.step)
         noisy, times, target = velocity_lesson(clean, alphas)
         # On the CPU and at these sizes, plain matrix products train faster than the flash kernel.
@@ -116,13 +123,13 @@ def train_denoiser(
         loss = F.mse_loss(output.float(), target)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learns.parameters(), 1.0)
         optimizer.step()
         clock.tick()
         averaged.update(clock.step)
         progress.note(loss=loss.item())
         if clock.should_save():
-            save_state(state, clock, averaged, optimizer, denoiser)
-    save_state(state, clock, averaged, optimizer, denoiser)
-    averaged.copy_to([denoiser])
+            save_state(state, clock, averaged, optimizer, learns)
+    save_state(state, clock, averaged, optimizer, learns)
+    averaged.copy_to([learns])
     return denoiser.eval()

@@ -23,3 +23,6 @@ class Recipe:
     denoiser_steps: int = 3_100
     decoder_steps: int = 2_000
     judge_steps: int = 900
+    lora_pictures: int = 6_000
+    encoder_steps: int = 400
+    lora_steps: int = 700

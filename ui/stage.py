@@ -23,6 +23,8 @@ FACTS = {
     "sampler": "Sampler",
     "strength": "Strength",
     "model_id": "Model",
+    "loras": "LoRAs",
+    "embeddings": "Embeddings",
 }
 
 
@@ -95,7 +97,11 @@ def nothing_here() -> str:
 
 def details(picture: Picture, file: Path) -> str:
     receipt = picture.receipt
-    values = receipt.model_dump() | {"size": f"{receipt.width} \N{MULTIPLICATION SIGN} {receipt.height}"}
+    values = receipt.model_dump() | {
+        "size": f"{receipt.width} \N{MULTIPLICATION SIGN} {receipt.height}",
+        "loras": ", ".join(f"{used.lora} {used.weight:g}" for used in receipt.loras) or None,
+        "embeddings": ", ".join(used.embedding for used in receipt.embeddings) or None,
+    }
     facts = "".join(
         f"<div><dt>{label}</dt><dd>{escape(str(values[name]))}</dd></div>"
         for name, label in FACTS.items()

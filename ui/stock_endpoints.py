@@ -105,8 +105,7 @@ class Models(Kind):
         return [status.model_dump() for status in self.stock.models()]
 
     def one(self, reference: str) -> Facts:
-        model = self.stock.library.models.get(reference)
-        return self.stock.status(model.info, model.source is not None).model_dump()
+        return self.stock.status(self.stock.library.models.get(reference)).model_dump()
 
     def steps(self, reference: str, user: User) -> AsyncGenerator[Step]:
         return self.stock.load_model(reference, user)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath
 from typing import Any
 
 from safetensors.torch import load_file
@@ -21,11 +20,11 @@ PAIR = ("clip_l", "clip_g")
 
 
 class Inversion:
-    """`word` stands for it in a prompt; `vectors` has one tensor of shape (tokens, width) for each text encoder."""
+    """`word` calls it up in a prompt; `vectors` has one tensor of shape (tokens, width) for each text encoder."""
 
     def __init__(self, source: AdapterSource, widths: tuple[int, ...]) -> None:
         """Raises UnusableModel when its vectors are not as wide as the text encoders."""
-        self.word = PurePosixPath(source.id).name.removesuffix(".safetensors")
+        self.word = source.trigger[0]
         tensors = load_file(source.path)
         names = PAIR if set(PAIR) <= tensors.keys() else tuple(tensors)
         self.vectors = tuple(tensors[name].reshape(-1, tensors[name].shape[-1]) for name in names)

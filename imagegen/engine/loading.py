@@ -14,6 +14,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from imagegen.engine.checkpoints import from_checkpoint
 from imagegen.engine.quantization import quantized
 from imagegen.engine.quiet import unsaid
 from imagegen.errors import ImageGenError, ModelBroken, shortened
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 # diffusers types neither making nor calling a pipeline.
 Pipeline = Any
 STABLE_DIFFUSION = "diffusers.pipelines.stable_diffusion"
+# What diffusers says of each network from a single file, although it names none.
+KEPT = "There are modules in {} that should be kept in float32: []"
+NETWORKS = ("UNet2DConditionModel", "AutoencoderKL", "FluxTransformer2DModel")
 FOR_TEXT: Pipeline = AutoPipelineForText2Image
 FOR_IMAGE: Pipeline = AutoPipelineForImage2Image
 
@@ -73,12 +77,12 @@ def from_folder(source: ModelSource, dtype: torch.dtype) -> Pipeline:
 
 def from_file(source: ModelSource, dtype: torch.dtype) -> Pipeline:
     """One checkpoint, with its configuration from our own folder; of FLUX, with the other parts from a whole model."""
-    kind: Pipeline = getattr(diffusers, source.pipeline)
     if source.config is None:
         raise ModelBroken(source.name, "it holds the denoiser alone; the other parts come from a whole model on disk")
-    options = {"config": str(source.config), "local_files_only": True}
     if FAMILIES[source.pipeline].denoiser == "unet":
-        return kind.from_single_file(str(source.path), torch_dtype=dtype, **options)
+        return from_checkpoint(source, source.config, dtype)
+    kind: Pipeline = getattr(diffusers, source.pipeline)
+    options = {"config": str(source.config), "local_files_only": True}
     transformer = diffusers.FluxTransformer2DModel.from_single_file(
         str(source.path), torch_dtype=dtype, subfolder="transformer", **options, **quantized(source, dtype)
     )
@@ -107,6 +111,7 @@ def known_oddities() -> Iterator[None]:
     with (
         unsaid("diffusers.pipelines.pipeline_utils", "Expected types for vae"),
         unsaid("diffusers.configuration_utils", "The config attributes {'block_out_channels'"),
+        unsaid("diffusers.models.modeling_utils", *(KEPT.format(network) for network in NETWORKS)),
         unsaid(
             "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "You have disabled the safety checker"
         ),

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from imagegen.engine.loading import Pipeline
@@ -38,16 +37,11 @@ OLD_NAMES = (
 
 @dataclass(frozen=True)
 class Factors:
-    """`down` is of shape (rank, in, ...), `up` of shape (out, rank, ...); their product is multiplied by `scale`."""
+    """`down` is of shape (rank, in, ...), `up` of shape (out, rank, ...); `scale` is alpha / rank."""
 
     down: Tensor
     up: Tensor
     scale: float
-
-    def product(self, device: torch.device) -> Tensor:
-        """In float32, of shape (out, in * ...)."""
-        down, up = (half.to(device, torch.float32).flatten(1) for half in (self.down, self.up))
-        return (up @ down) * self.scale
 
 
 # By part of the pipeline and module in it.

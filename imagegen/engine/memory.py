@@ -40,7 +40,7 @@ def memory_budget(wanted_gb: float | None) -> float:
     return total / 2
 
 
-def chosen_mode(wanted: str, sizes: dict[str, int], denoiser: str, budget: float) -> Mode:
+def chosen_mode(wanted: str, sizes: dict[str, int], budget: float) -> Mode:
     """The fastest way to fit a model, whose parts have these sizes in bytes, into a budget."""
     if wanted in ("off", "encoders", "offload", "layers"):
         return wanted  # type: ignore[return-value]

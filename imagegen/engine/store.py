@@ -121,7 +121,7 @@ class ModelStore:
         encoder = encoder_for(pipeline) if family.prompts != "pipeline" else None
         mode: Mode = "off"
         if self.device.type == "cuda":
-            mode = chosen_mode(self.budget.low_memory, sizes, family.denoiser, self.budget.device)
+            mode = chosen_mode(self.budget.low_memory, sizes, self.budget.device)
         held = Held(source, family, pipeline, Wardrobe(pipeline), encoder, sum(sizes.values()), mode)
         self._make_room_in_memory(held)
         logger.info(

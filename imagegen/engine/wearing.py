@@ -6,7 +6,7 @@ to subtract again would leave rounding errors, and a picture without LoRAs must 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class Wardrobe:
         self.pipeline = pipeline
         self._worn: tuple[tuple[str, float], ...] = ()
         self._clean: dict[nn.Parameter, Tensor] = {}
+        self._weights: dict[tuple[str, str], nn.Parameter | None] = {}
 
     @torch.no_grad()
     def wear(self, stack: Mapping[str, tuple[Lora, float]]) -> None:
@@ -40,8 +41,7 @@ class Wardrobe:
         for parameter, parts in sums.items():
             if parameter not in self._clean:
                 self._clean[parameter] = parameter.detach().to("cpu", copy=True)
-            change = sum(factors.product(parameter.device) * weight for factors, weight in parts)
-            parameter.copy_(parameter.float() + change.view(parameter.shape))  # type: ignore[union-attr]
+            parameter.copy_(changed(parameter, parts))
 
     @torch.no_grad()
     def take_off(self) -> None:
@@ -50,12 +50,18 @@ class Wardrobe:
                 parameter.copy_(clean)
         self._worn = ()
 
+    def _weight(self, part: str, module: str) -> nn.Parameter | None:
+        place = part, module
+        if place not in self._weights:
+            self._weights[place] = weight_of(getattr(self.pipeline, part, None), module)
+        return self._weights[place]
+
     def _summed(self, stack: Mapping[str, tuple[Lora, float]]) -> dict[nn.Parameter, list[tuple[Factors, float]]]:
         """What each weight gets from the whole stack. Nothing is changed before all of it is known to fit."""
         sums: dict[nn.Parameter, list[tuple[Factors, float]]] = {}
         for name, (lora, weight) in stack.items():
             for (part, module), factors in lora.items():
-                parameter = weight_of(getattr(self.pipeline, part, None), module)
+                parameter = self._weight(part, module)
                 if parameter is None:
                     raise UnusableModel(name, f"this model has no {part}.{module} for it to change", "loras")
                 shape = (factors.up.shape[0], factors.down[0].numel())
@@ -64,6 +70,14 @@ class Wardrobe:
                     raise UnusableModel(name, f"{problem}{parameter.shape[0]} x {parameter[0].numel()}", "loras")
                 sums.setdefault(parameter, []).append((factors, weight))
         return sums
+
+
+def changed(parameter: nn.Parameter, parts: Sequence[tuple[Factors, float]]) -> Tensor:
+    """A weight with all that is added to it, in float32: the factors side by side make one product."""
+    device = parameter.device
+    up = torch.cat([factors.up.to(device, torch.float32).flatten(1) * factors.scale * w for factors, w in parts], dim=1)
+    down = torch.cat([factors.down.to(device, torch.float32).flatten(1) for factors, _ in parts])
+    return torch.addmm(parameter.float().flatten(1), up, down).view(parameter.shape)
 
 
 def weight_of(network: Any, module: str) -> nn.Parameter | None:

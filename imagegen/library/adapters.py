@@ -20,6 +20,10 @@ REPOSITORY = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:/(?P<file
 ARCHITECTURE = {"lora": architectures.of_lora, "embedding": architectures.of_embedding}
 # Ends of names that tell a LoRA or an embedding from any other file of weights.
 MARKS = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.default.weight")
+# Relatives of LoRA that change weights in another way.
+OTHERS = (("dora_scale", "DoRA"), ("hada_w1", "LoHa"), ("lokr_w", "LoKr"), ("oft_", "OFT"))
+# What tools call the vectors of an embedding when they do not name its word.
+NAMELESS = ("emb_params", "clip_l", "clip_g", "text_encoders_0", "text_encoders_1")
 # Training tools count the words of all captions; those that come first call the LoRA up.
 MOST_WORDS = 5
 
@@ -72,6 +76,7 @@ class Adapters:
             path=adapter.path.absolute(),
             sha256=checksum(adapter.path),
             architecture=adapter.info.architecture,
+            trigger=adapter.info.trigger,
             weight=weight,
         )
 
@@ -116,9 +121,13 @@ class Adapters:
             found = head(path)
         except BrokenWeights:
             raise UnusableModel(reference, "it is no whole safetensors file", self.kind) from None
+        other = next((name for mark, name in OTHERS if any(mark in key for key in found.shapes)), None)
+        if self.kind == "lora" and other is not None:
+            raise UnusableModel(reference, f"it is a {other}, and only plain LoRAs are put on", self.kind)
         if not is_adapter(self.kind, found):
             raise UnusableModel(reference, f"it holds no {self.kind}", self.kind)
-        return Adapter(adapter_info(self.kind, reference, path, found), path)
+        info = adapter_info(self.kind, reference, path, found)
+        return Adapter(info.model_copy(update={"deletable": self.snapshots.is_download(path)}), path)
 
 
 def several(repository: str, files: list[str]) -> str:
@@ -139,7 +148,7 @@ def adapter_info(kind: AdapterKind, reference: str, path: Path, found: Head) -> 
         id=reference,
         name=said.get("modelspec.title") or said.get("ss_output_name") or PurePosixPath(reference).stem,
         architecture=ARCHITECTURE[kind](found),
-        trigger=trigger(said) if kind == "lora" else (token(reference),),
+        trigger=trigger(said) if kind == "lora" else (token(reference, found),),
         base_model=next((said[name] for name in base if said.get(name)), None),
         description=said.get("modelspec.description"),
         licence=said.get("modelspec.license"),
@@ -147,8 +156,11 @@ def adapter_info(kind: AdapterKind, reference: str, path: Path, found: Head) -> 
     )
 
 
-def token(reference: str) -> str:
-    """The word that stands for a textual inversion in a prompt: its file's name, or its repository's."""
+def token(reference: str, found: Head) -> str:
+    """The word that calls a textual inversion up: the one it was trained by, else the name of its file."""
+    for name in found.shapes:
+        if name not in NAMELESS:
+            return name.strip("<>")
     return PurePosixPath(reference).name.removesuffix(".safetensors")
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_url
+from huggingface_hub import constants, hf_hub_url
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -23,6 +23,7 @@ from imagegen.library.snapshots import Snapshots
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 4
+CHUNK = 2**18
 SECONDS_BETWEEN_LOOKS = 0.2
 # What must be left on the disk, for pictures and for everybody else.
 SPARE = 10**9
@@ -130,6 +131,8 @@ class Downloads:
 
     def __init__(self, snapshots: Snapshots, limit: int) -> None:
         self.snapshots, self.limit = snapshots, limit
+        # The Hub's client hands over and counts 10 MB at a time, which a slow line takes minutes for.
+        constants.DOWNLOAD_CHUNK_SIZE = CHUNK
         self.running: dict[str, Download] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+from httpx2 import HTTPError
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -182,7 +183,8 @@ def told(reference: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "nothing"
         logger.warning("The Hub answered an error", exc_info=error, extra={"action": "hub_error"})
-        raise HubRefused(reference, f"the Hub answered {status}; please try again") from None
-    except OSError as error:
+        problem = "HF_TOKEN is not valid" if status == 401 else f"the Hub answered {status}; please try again"
+        raise HubRefused(reference, problem) from None
+    except (OSError, HTTPError) as error:
         logger.warning("The Hub could not be reached", exc_info=error, extra={"action": "hub_unreachable"})
         raise HubRefused(reference, "the connection failed; what came so far is kept. Please try again") from None

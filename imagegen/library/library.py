@@ -16,6 +16,7 @@ from imagegen.library.downloads import Download, Downloads
 from imagegen.library.hub import Hub
 from imagegen.library.models import Model, Models
 from imagegen.library.snapshots import Snapshots
+from imagegen.library.weights import weights_in
 from imagegen.settings import ASSETS, Settings
 
 
@@ -58,10 +59,12 @@ class Library:
         self._delete(kind, adapter.info.id, adapter.path)
 
     def _delete(self, field: str, reference: str, path: Path) -> None:
+        """One file, or a whole repository."""
+        if not self.snapshots.is_download(path):
+            raise InvalidRequest(field, f"{reference} was not downloaded by the studio, so it is not deleted by it")
+        if path.is_file():
+            path.unlink()
         ours = self.snapshots.folders[0]
-        if not path.absolute().is_relative_to(ours):
-            raise InvalidRequest(
-                field, f"{reference} was not downloaded by the studio; whoever put it there deletes it"
-            )
-        repository = ours / path.absolute().relative_to(ours).parts[0]
-        shutil.rmtree(repository)
+        repository = ours / path.absolute().relative_to(ours.absolute()).parts[0]
+        if path.is_dir() or not weights_in(repository):
+            shutil.rmtree(repository)

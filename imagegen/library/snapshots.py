@@ -54,6 +54,10 @@ class Snapshots:
         """Where its downloads lie."""
         return self.folders[0] / f"models--{repository.replace('/', '--')}"
 
+    def is_download(self, path: Path) -> bool:
+        """Whether the studio brought it, and so may delete it."""
+        return path.absolute().is_relative_to(self.folders[0].absolute()) if self.folders else False
+
     def _versions(self, repository: str) -> Iterator[Path]:
         name = f"models--{repository.replace('/', '--')}"
         for folder in self.folders:

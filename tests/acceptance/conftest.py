@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.hub.repositories import REPOSITORIES
+from tests.hub.server import StandInHub
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -48,13 +52,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_studio(folder: Path, *flags: str, until: str = "readyz") -> Iterator[Studio]:
+def running_studio(
+    folder: Path, *flags: str, until: str = "readyz", environment: Mapping[str, str] | None = None
+) -> Iterator[Studio]:
     """`until` names the route that must answer 200 before the tests begin."""
     port, log = free_port(), folder / "log.jsonl"
-    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "data")]
+    folders = ["--data-dir", str(folder / "data"), "--models-dir", str(folder / "models")]
+    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *folders, *flags]
     with (
         log.open("wb") as output,
-        subprocess.Popen([*command, *flags], cwd=ROOT, stdout=output, stderr=output) as process,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        ) as process,
     ):
         try:
             studio = Studio(f"http://127.0.0.1:{port}", folder / "data", log, process)
@@ -106,3 +115,18 @@ def page(browser: Browser, studio: Studio) -> Iterator[Page]:
     page.goto(studio.url)
     yield page
     context.close()
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
+    """Stands in for the Hugging Face Hub, on loopback."""
+    with StandInHub(tmp_path_factory.mktemp("hub"), REPOSITORIES) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def stocked(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio whose Hub is the stand-in."""
+    folder = tmp_path_factory.mktemp("stocked")
+    with running_studio(folder, environment=hub.environment(folder / "hf")) as studio:
+        yield studio

@@ -36,15 +36,22 @@ def test_it_is_alive_and_ready(studio: Studio) -> None:
     assert status(f"{studio.url}/readyz") == 200
 
 
-def test_only_the_two_endpoints_are_published(client: Client) -> None:
+def test_only_these_endpoints_are_published(client: Client) -> None:
     info = client.view_api(return_format="dict", print_info=False)
-    assert sorted(info["named_endpoints"]) == ["/img2img", "/txt2img"]
+    assert sorted(info["named_endpoints"]) == [
+        "/img2img", "/list_embeddings", "/list_loras", "/list_models", "/load_embedding", "/load_lora", "/load_model",
+        "/txt2img", "/unload_embedding", "/unload_lora", "/unload_model",
+    ]  # fmt: skip
     assert info["unnamed_endpoints"] == {}
     names = [p["parameter_name"] for p in info["named_endpoints"]["/txt2img"]["parameters"]]
     assert names == [
         "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
-        "clip_skip",
+        "clip_skip", "model", "loras", "embeddings",
     ]  # fmt: skip
+    (model, delete) = info["named_endpoints"]["/unload_model"]["parameters"]
+    assert (model["parameter_name"], delete["parameter_name"]) == ("model", "delete")
+    assert (model["python_type"]["type"], delete["python_type"]["type"]) == ("str", "bool")
+    assert delete["parameter_default"] is False
 
 
 def test_a_picture_comes_as_a_file_with_its_receipt(client: Client) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,35 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imagegen.catalogue import catalogue
-from imagegen.engine.engine import Control, Engine, Finished
+from imagegen.engine.engine import Engine, Finished, Work
+from imagegen.info import ModelInfo, ModelSource
+from imagegen.library.models import Models
+from imagegen.library.snapshots import Snapshots
 from imagegen.schema import GenerationRequest
 from imagegen.settings import ASSETS
+from tests.integration.tiny import ANY_IMAGE, Bench, unwatched
 
-MODELS = ASSETS / "models"
-INFO = catalogue(MODELS)[0]
-# A request names the picture that it starts from by its hash. The engine gets the picture itself beside it.
-ANY_IMAGE = "0" * 64
 Generate = Callable[..., Finished]
+__all__ = ["ANY_IMAGE", "EMBEDDED", "INFO", "Generate", "request", "unwatched"]
+
+
+def embedded() -> tuple[ModelInfo, ModelSource]:
+    model = Models(ASSETS, ASSETS, Snapshots()).get("embedded")
+    assert model.source is not None
+    return model.info, model.source
+
+
+INFO, EMBEDDED = embedded()
 
 
 @pytest.fixture(scope="session")
 def model_folder() -> Path:
-    return MODELS / INFO.folder
+    return EMBEDDED.path
 
 
 @pytest.fixture(scope="session")
-def engine(model_folder: Path) -> Engine:
-    return Engine(INFO, model_folder, "cpu")
+def engine() -> Engine:
+    return Engine("cpu")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +47,7 @@ def generate(engine: Engine) -> Generate:
     def finished(start: Image.Image | None = None, **fields: Any) -> Finished:
         if start is not None:
             fields["init_image"] = ANY_IMAGE
-        *_, last = engine.generate(request(**fields), start, unwatched())
+        *_, last = engine.generate(Work(request(**fields), EMBEDDED, init_image=start), unwatched())
         assert isinstance(last, Finished)
         return last
 
@@ -52,5 +60,7 @@ def request(**fields: Any) -> GenerationRequest:
     return GenerationRequest(**{**usual, "guidance_scale": 4.0, "sampler": "DPM++ 2M", **fields})
 
 
-def unwatched() -> Control:
-    return Control(cancelled=threading.Event(), previews=threading.Event())
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """Tiny models of all architectures, each made when it is first asked for."""
+    return Bench(tmp_path_factory.mktemp("models"))

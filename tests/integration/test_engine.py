@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,26 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from imagegen.engine.engine import Engine, is_out_of_memory
-from imagegen.errors import BadLatents, OutOfMemory, WorkerUnavailable
-from imagegen.schema import SEED_LIMIT, Cancelled, Progress
-from tests.integration.conftest import ANY_IMAGE, INFO, Generate, request, unwatched
-
-# numpy speaks of how torch's tensors become arrays; diffusers' schedulers make some so.
+from imagegen.engine.engine import Engine, Work, is_out_of_memory
+from imagegen.errors import BadLatents, ModelBroken, OutOfMemory, WorkerUnavailable
+from imagegen.info import ModelSource
+from imagegen.schema import SEED_LIMIT, Cancelled, GenerationRequest, Loading, Progress
+from tests.integration.conftest import ANY_IMAGE, EMBEDDED, Generate, request, unwatched
 
 
 def difference(first: Image.Image, second: Image.Image) -> float:
     """Mean over all pixels, in steps of 1/255."""
     assert first.size == second.size
     return float(np.abs(np.asarray(first, np.float32) - np.asarray(second, np.float32)).mean())
+
+
+def work(asked: GenerationRequest, start: Image.Image | None = None, model: ModelSource = EMBEDDED) -> Work:
+    return Work(asked, model, init_image=start)
+
+
+def elsewhere(folder: Path) -> ModelSource:
+    """The embedded model, but from that folder."""
+    return EMBEDDED.model_copy(update={"path": folder})
 
 
 def drawing(width: int, height: int) -> Image.Image:
@@ -59,7 +68,9 @@ def test_each_picture_of_a_batch_has_its_receipt(generate: Generate) -> None:
 
 def test_a_receipt_gives_the_picture_again(generate: Generate) -> None:
     finished = generate(batch_size=2, sampler="Euler a", prompt="a (blue:1.2) square")
-    fields = finished.receipts[1].model_dump(exclude={"model_id", "device", "dtype", "versions"})
+    fields = finished.receipts[1].model_dump(
+        exclude={"model_id", "model_revision", "quantization", "device", "dtype", "versions"}
+    )
     assert difference(generate(**fields).images[0], finished.images[1]) < 0.5
 
 
@@ -110,7 +121,7 @@ def test_an_initial_picture_of_another_shape_is_cropped_about_its_middle(generat
 
 
 def test_progress_counts_the_steps_that_run(engine: Engine) -> None:
-    events = list(engine.generate(request(steps=4), None, unwatched()))[:-1]
+    events = list(engine.generate(work(request(steps=4)), unwatched()))[:-1]
     assert [(event.step, event.steps) for event in events if isinstance(event, Progress)] == [
         (n, 4) for n in range(1, 5)
     ]
@@ -124,7 +135,7 @@ def test_image_to_image_runs_its_share_of_the_steps_and_one_at_least(
     engine: Engine, strength: float, steps: int
 ) -> None:
     asked = request(steps=8, init_image=ANY_IMAGE, strength=strength)
-    events = list(engine.generate(asked, drawing(64, 64), unwatched()))[:-1]
+    events = list(engine.generate(work(asked, drawing(64, 64)), unwatched()))[:-1]
     assert [(event.step, event.steps) for event in events if isinstance(event, Progress)] == [
         (n, steps) for n in range(1, steps + 1)
     ]
@@ -133,7 +144,8 @@ def test_image_to_image_runs_its_share_of_the_steps_and_one_at_least(
 def test_cancel_stops_within_a_step(engine: Engine) -> None:
     control = unwatched()
     events = []
-    for event in engine.generate(request(steps=150), None, control):
+    engine.warm(EMBEDDED)
+    for event in engine.generate(work(request(steps=150)), control):
         control.cancelled.set()
         events.append(event)
     assert events[-1] == Cancelled()
@@ -143,19 +155,27 @@ def test_cancel_stops_within_a_step(engine: Engine) -> None:
 def test_what_is_cancelled_before_it_starts_makes_no_step(engine: Engine) -> None:
     control = unwatched()
     control.cancelled.set()
-    assert list(engine.generate(request(steps=150), None, control)) == [Cancelled()]
+    engine.warm(EMBEDDED)
+    assert list(engine.generate(work(request(steps=150)), control)) == [Cancelled()]
 
 
 def test_closing_the_generator_ends_the_run(engine: Engine) -> None:
-    events = engine.generate(request(steps=150), None, unwatched())
+    engine.warm(EMBEDDED)
+    steps: list[int] = []
+    unet = engine.store.held["embedded"].pipeline.unet
+    hook = unet.register_forward_pre_hook(lambda *_: steps.append(1))
+    events = engine.generate(work(request(steps=150)), unwatched())
     next(events)
     events.close()
-    assert "engine" not in {thread.name for thread in threading.enumerate()}
+    made = len(steps)
+    time.sleep(0.2)
+    hook.remove()
+    assert len(steps) == made < 10
 
 
 def test_the_engine_works_on_after_a_cancel(engine: Engine, generate: Generate) -> None:
     before = generate().images[0]
-    events = engine.generate(request(steps=150, sampler="UniPC"), None, unwatched())
+    events = engine.generate(work(request(steps=150, sampler="UniPC")), unwatched())
     next(events)
     events.close()
     assert generate().images[0].tobytes() == before.tobytes()
@@ -190,16 +210,17 @@ def poisoned(folder: Path, target: Path, part: str, weight: str) -> Path:
 def test_broken_numbers_end_in_an_error_and_never_in_a_black_picture(
     model_folder: Path, tmp_path: Path, part: str, weight: str
 ) -> None:
-    engine = Engine(INFO, poisoned(model_folder, tmp_path / "model", part, weight), "cpu")
+    broken = elsewhere(poisoned(model_folder, tmp_path / "model", part, weight))
     with pytest.raises(BadLatents, match="step 1" if part == "unet" else "step 3"):
-        list(engine.generate(request(), None, unwatched()))
+        list(Engine("cpu").generate(work(request(), model=broken), unwatched()))
 
 
 def test_too_little_memory_is_an_error_of_its_own(engine: Engine, generate: Generate) -> None:
     def exhausted(*_: Any) -> None:
         raise torch.OutOfMemoryError
 
-    hook = engine._pipeline.unet.register_forward_pre_hook(exhausted)
+    engine.warm(EMBEDDED)
+    hook = engine.store.held["embedded"].pipeline.unet.register_forward_pre_hook(exhausted)
     with pytest.raises(OutOfMemory):
         generate()
     hook.remove()
@@ -212,41 +233,94 @@ def test_a_cpu_says_in_words_that_its_memory_is_too_small() -> None:
     assert is_out_of_memory(caught.value)
 
 
-def test_the_engine_needs_no_network(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: Any, **__: Any) -> None:
         raise AssertionError("the network was asked for")
 
     monkeypatch.setattr(socket, "getaddrinfo", refused)
     monkeypatch.setattr(socket.socket, "connect", refused)
-    list(Engine(INFO, model_folder, "cpu").generate(request(), None, unwatched()))
+    list(Engine("cpu").generate(work(request()), unwatched()))
 
 
-def test_the_engine_is_quiet_from_its_import_on(model_folder: Path) -> None:
-    program = f"""
-from pathlib import Path
-from imagegen.engine.engine import Engine
-from tests.integration.conftest import INFO, request, unwatched
-for _ in Engine(INFO, Path({str(model_folder)!r}), "cpu").generate(request(), None, unwatched()): pass
+def test_the_engine_is_quiet_from_its_import_on() -> None:
+    program = """
+from imagegen.engine.engine import Engine, Work
+from tests.integration.conftest import EMBEDDED, request, unwatched
+for _ in Engine("cpu").generate(Work(request(), EMBEDDED), unwatched()): pass
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ("", "")
 
 
-def test_auto_is_a_device(model_folder: Path) -> None:
-    assert Engine(INFO, model_folder).device in {"cuda", "mps", "cpu"}
+def test_auto_is_a_device() -> None:
+    assert Engine().device in {"cuda", "mps", "cpu"}
 
 
-def test_a_device_that_is_missing_is_named(model_folder: Path) -> None:
+def test_a_device_that_is_missing_is_named() -> None:
     missing = "cuda" if torch.backends.mps.is_available() else "mps"
     with pytest.raises(WorkerUnavailable, match=missing):
-        Engine(INFO, model_folder, missing)
+        Engine(missing)
 
 
-def test_a_device_that_nobody_knows_is_named(model_folder: Path) -> None:
+def test_a_device_that_nobody_knows_is_named() -> None:
     with pytest.raises(WorkerUnavailable, match="abacus"):
-        Engine(INFO, model_folder, "abacus")
+        Engine("abacus")
 
 
-def test_a_model_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(WorkerUnavailable, match="nowhere"):
-        Engine(INFO, tmp_path / "nowhere", "cpu")
+def test_a_model_that_is_missing_is_named(engine: Engine, generate: Generate, tmp_path: Path) -> None:
+    missing = elsewhere(tmp_path / "nowhere").model_copy(update={"id": "missing", "name": "Missing"})
+    for attempt in (
+        lambda: engine.warm(missing),
+        lambda: list(engine.generate(work(request(), model=missing), unwatched())),
+    ):
+        with pytest.raises(ModelBroken, match="Missing cannot be loaded: .*nowhere"):
+            attempt()
+    assert generate().images
+
+
+def test_a_model_that_is_cut_short_is_named_and_the_engine_works_on(
+    engine: Engine, generate: Generate, model_folder: Path, tmp_path: Path
+) -> None:
+    before = generate().images[0]
+    broken = elsewhere(shutil.copytree(model_folder, tmp_path / "model")).model_copy(update={"id": "broken"})
+    file = broken.path / "unet" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ModelBroken, match="The model Embedded cannot be loaded: ") as failed:
+        engine.warm(broken)
+    assert "\n" not in str(failed.value) and len(str(failed.value)) < 400
+    assert "broken" not in engine.store.held
+    assert generate().images[0].tobytes() == before.tobytes()
+
+
+def test_a_model_is_loaded_once_and_that_is_told() -> None:
+    told: list[tuple[str, ...]] = []
+    engine = Engine("cpu", changed=lambda: told.append(tuple(engine.store.held)))
+    first, second = (list(engine.generate(work(request()), unwatched())) for _ in range(2))
+    assert first[0] == Loading(model="Embedded")
+    assert not any(isinstance(event, Loading) for event in second)
+    assert told == [("embedded",)]
+    engine.release("embedded")
+    assert told == [("embedded",), ()]
+    assert next(iter(engine.generate(work(request()), unwatched()))) == Loading(model="Embedded")
+
+
+def test_a_model_that_moved_is_loaded_from_its_new_place(
+    engine: Engine, generate: Generate, model_folder: Path, tmp_path: Path
+) -> None:
+    expected = generate().images[0]
+    moved = elsewhere(shutil.copytree(model_folder, tmp_path / "model"))
+    first, *_, last = engine.generate(work(request(), model=moved), unwatched())
+    assert isinstance(first, Loading)
+    assert not isinstance(last, Loading | Progress | Cancelled)
+    assert last.images[0].tobytes() == expected.tobytes()
+
+
+def test_models_beyond_the_memory_leave_in_the_order_in_which_they_were_used() -> None:
+    names = ("one", "two", "three")
+    one, two, three = (EMBEDDED.model_copy(update={"id": name}) for name in names)
+    roomy = Engine("cpu")
+    roomy.warm(one)
+    engine = Engine("cpu", memory_gb=2.5 * roomy.store.held["one"].size / 1e9)
+    for model in (one, two, one, three):
+        engine.warm(model)
+    assert list(engine.store.held) == ["one", "three"]

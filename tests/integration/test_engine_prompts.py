@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from imagegen.engine.models import load_pipeline
-from imagegen.engine.prompts import PromptEncoder, Token, parts, weighted
+from imagegen.engine.clip import PromptEncoder, encoder_for
+from imagegen.engine.loading import load_pipeline
+from imagegen.engine.prompts import Token, parts, weighted
+from tests.integration.conftest import EMBEDDED
 
 
 @pytest.fixture(scope="module")
-def pipeline(model_folder: Path) -> Any:
-    return load_pipeline(model_folder, torch.device("cpu"), torch.float32)
+def pipeline() -> Any:
+    return load_pipeline(EMBEDDED, torch.float32)
 
 
 @pytest.fixture(scope="module")
 def encoder(pipeline: Any) -> PromptEncoder:
-    return PromptEncoder(pipeline.tokenizer, pipeline.text_encoder)
+    return encoder_for(pipeline)
+
+
+def embeddings(encoder: PromptEncoder, *texts: str, clip_skip: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of prompt and negative prompt."""
+    positive, negative = encoder.encode(texts[0], texts[1], clip_skip)
+    assert positive.pooled is None and negative.pooled is None
+    return positive.states, negative.states
 
 
 def stock(pipeline: Any, prompt: str, negative_prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +85,7 @@ def test_brackets_weigh_words(prompt: str, expected: list[tuple[str, float]]) ->
     ],
 )
 def test_no_brackets_can_break_it(encoder: PromptEncoder, prompt: str) -> None:
-    positive, negative = encoder.encode(prompt, prompt[::-1])
+    positive, negative = embeddings(encoder, prompt, prompt[::-1])
     assert positive.shape == negative.shape
     assert positive.isfinite().all()
 
@@ -89,22 +97,22 @@ def test_without_brackets_the_embeddings_are_the_pipelines_own(
     pipeline: Any, encoder: PromptEncoder, prompt: str
 ) -> None:
     expected = stock(pipeline, prompt, "blurry, text")
-    assert all(map(torch.equal, encoder.encode(prompt, "blurry, text"), expected))
+    assert all(map(torch.equal, embeddings(encoder, prompt, "blurry, text"), expected))
 
 
 def test_escaped_brackets_are_plain_characters(pipeline: Any, encoder: PromptEncoder) -> None:
-    embeddings = encoder.encode(r"a tree \(oak\), [\[:1\)]", "")[0]
-    assert not torch.equal(embeddings, stock(pipeline, "a tree (oak), [:1)", "")[0])
-    assert torch.equal(encoder.encode(r"a tree \(oak\), big", "")[0], stock(pipeline, "a tree (oak), big", "")[0])
+    heard = embeddings(encoder, r"a tree \(oak\), [\[:1\)]", "")[0]
+    assert not torch.equal(heard, stock(pipeline, "a tree (oak), [:1)", "")[0])
+    assert torch.equal(embeddings(encoder, r"a tree \(oak\), big", "")[0], stock(pipeline, "a tree (oak), big", "")[0])
 
 
 def test_a_weight_of_1_changes_nothing(encoder: PromptEncoder) -> None:
-    assert torch.equal(encoder.encode("a (red:1) circle", "")[0], encoder.encode("a red circle", "")[0])
+    assert torch.equal(embeddings(encoder, "a (red:1) circle", "")[0], embeddings(encoder, "a red circle", "")[0])
 
 
 def test_a_weight_moves_its_word_and_no_other(encoder: PromptEncoder) -> None:
-    plain, heavy, none = (encoder.encode(f"(a:{weight}) b", "")[0][0] for weight in (1, 2, 0))
-    empty = encoder.encode("", "")[0][0]
+    plain, heavy, none = (embeddings(encoder, f"(a:{weight}) b", "")[0][0] for weight in (1, 2, 0))
+    empty = embeddings(encoder, "", "")[0][0]
     changed = (plain != heavy).any(dim=1).nonzero().flatten().tolist()
     assert changed == [1]
     assert torch.allclose(heavy[1] - empty[1], 2 * (plain[1] - empty[1]), atol=1e-5)
@@ -112,13 +120,13 @@ def test_a_weight_moves_its_word_and_no_other(encoder: PromptEncoder) -> None:
 
 
 def test_the_shorter_prompt_is_repeated_to_the_length_of_the_longer(pipeline: Any, encoder: PromptEncoder) -> None:
-    long, short = encoder.encode("a " * 160, "blurry")
+    long, short = embeddings(encoder, "a " * 160, "blurry")
     assert long.shape == short.shape == (1, 3 * 77, long.shape[2])
     assert torch.equal(short, stock(pipeline, "blurry", "")[0].repeat(1, 3, 1))
 
 
 def test_every_word_of_a_long_prompt_is_heard(encoder: PromptEncoder) -> None:
-    first, second = (encoder.encode("a " * 100 + end, "")[0] for end in ("x", "y"))
+    first, second = (embeddings(encoder, "a " * 100 + end, "")[0] for end in ("x", "y"))
     assert torch.equal(first[:, :77], second[:, :77])
     assert not torch.equal(first[:, 77:], second[:, 77:])
 
@@ -138,4 +146,4 @@ def test_clip_skip_leaves_out_the_last_layers(pipeline: Any, encoder: PromptEnco
     with torch.no_grad():
         states = text_encoder(ids, output_hidden_states=True).hidden_states
         expected = text_encoder.final_layer_norm(states[len(states) - 1 - clip_skip])
-    assert torch.equal(encoder.encode("a circle", "a circle", clip_skip)[1], expected)
+    assert torch.equal(embeddings(encoder, "a circle", "a circle", clip_skip=clip_skip)[1], expected)

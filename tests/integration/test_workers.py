@@ -11,16 +11,16 @@ import pytest
 from imagegen.images import ImageStore
 from imagegen.schema import LAST_EVENTS, Cancelled, Event, Failed, GenerationRequest, Progress, Result
 from imagegen.validation import resolved
-from imagegen.workers.base import JobEvent, Report, Worker, WorkerGone, WorkerReady
+from imagegen.workers.base import Worker
 from imagegen.workers.inline import InlineWorker
 from imagegen.workers.local import LocalWorker
-from imagegen.workers.messages import Load
-from tests.integration.conftest import INFO, MODELS
+from imagegen.workers.messages import Held, JobEvent, Load, Report, Run, Warmed, WorkerGone, WorkerReady
+from tests.integration.conftest import EMBEDDED, INFO
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    return Load(model=INFO, models_dir=MODELS, data_dir=tmp_path, device="cpu", log_format="text")
+    return Load(model=EMBEDDED, data_dir=tmp_path, device="cpu", log_format="text")
 
 
 class Watched:
@@ -38,10 +38,15 @@ class Watched:
 
     def submit(self, job_id: str, previews: bool = False, **fields: object) -> None:
         request = GenerationRequest.model_validate({"prompt": "a red circle", "steps": 3, **fields})
-        self.worker.submit(job_id, resolved(request, self.load.model, seed=1), previews)
+        self.worker.submit(
+            Run(job_id=job_id, request=resolved(request, INFO, seed=1), model=EMBEDDED, previews=previews)
+        )
 
     async def events(self, job_id: str) -> AsyncIterator[Event]:
+        """All of the job, and nothing of any other. What the worker says of its memory comes in between."""
         async for report in self.reports:
+            if isinstance(report, Held):
+                continue
             assert isinstance(report, JobEvent)
             assert report.job_id == job_id
             yield report.event
@@ -122,7 +127,8 @@ async def test_a_killed_engine_ends_its_job_and_comes_back(load: Load) -> None:
 
 @pytest.mark.parametrize("kind", [LocalWorker, InlineWorker])
 async def test_a_model_that_is_not_there_is_told_and_not_tried_for_ever(kind: type[LocalWorker], load: Load) -> None:
-    missing = load.model_copy(update={"models_dir": load.data_dir / "nowhere"})
+    nowhere = load.model.model_copy(update={"path": load.data_dir / "nowhere"})
+    missing = load.model_copy(update={"model": nowhere})
     watched = Watched(kind(missing), missing)
     await watched.worker.start()
     gone = await asyncio.wait_for(watched.next(WorkerGone), 120)
@@ -139,3 +145,25 @@ async def test_the_child_ends_with_its_parent(load: Load) -> None:
     await worker.stop()
     assert worker.process is not None
     assert worker.process.returncode == 0
+
+
+async def test_a_model_is_warmed_and_released_and_that_is_told(ready: Watched) -> None:
+    other = EMBEDDED.model_copy(update={"id": "other"})
+    ready.worker.warm(other)
+    assert await ready.next(Warmed) == Warmed(model_id="other")
+    ready.worker.release("other")
+    held = await ready.next(Held)
+    while isinstance(held, Held) and "other" in held.models:
+        held = await ready.next(Held)
+    assert isinstance(held, Held) and held.models == ("embedded",)
+    assert held.memory["cpu"] > 1e6
+
+
+async def test_a_model_that_cannot_be_warmed_is_told_and_the_next_job_runs(ready: Watched) -> None:
+    broken = EMBEDDED.model_copy(update={"id": "broken", "path": ready.load.data_dir / "nowhere"})
+    ready.worker.warm(broken)
+    warmed = await ready.next(Warmed)
+    assert isinstance(warmed, Warmed) and (warmed.model_id, warmed.code) == ("broken", "model_broken")
+    assert warmed.message and "\n" not in warmed.message and "Traceback" not in warmed.message
+    ready.submit("good")
+    assert isinstance(await ready.last("good"), Result)

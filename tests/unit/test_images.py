@@ -133,11 +133,11 @@ def test_nothing_is_left_of_a_refused_picture(store: ImageStore, file: Path) -> 
 def test_a_finished_picture_carries_its_receipt(store: ImageStore) -> None:
     picture = store.write(halves(), receipt(prompt="Ein Kreis 🔴", negative_prompt="blur", strength=0.5, clip_skip=1))
     with Image.open(store.path(picture.id)) as image:
-        assert json.loads(image.info["receipt"]) == picture.receipt.model_dump()
+        assert json.loads(image.info["receipt"]) == picture.receipt.model_dump(mode="json")
         assert image.info["parameters"].split("\n") == [
             "Ein Kreis 🔴",
             "Negative prompt: blur",
-            "Steps: 20, Sampler: DPM++ 2M, CFG scale: 4, Seed: 7, Size: 128x128, Model: double, RNG: CPU, "
+            "Steps: 20, Sampler: DPM++ 2M, CFG scale: 4, Seed: 7, Size: 128x128, Model: embedded, RNG: CPU, "
             "Denoising strength: 0.5, Clip skip: 2",
         ]
         assert image.size == (64, 32)

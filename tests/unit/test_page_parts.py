@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imagegen.schema import Picture, Progress, Queued
-from tests.doubles import MODEL, receipt
+from tests.doubles import library, receipt
 from ui import stage
 from ui.forms import field_schema, typed_number
 from ui.tabs.image_to_image import sides_like
@@ -74,7 +74,8 @@ def test_an_upload_keeps_its_proportions_within_what_the_model_can_do(
     tmp_path: Path, size: tuple[int, int], sides: tuple[int, int]
 ) -> None:
     Image.new("RGB", size).save(tmp_path / "upload.png")
-    assert sides_like(tmp_path / "upload.png", MODEL) == sides
+    model = library(tmp_path).models.get("embedded").info
+    assert sides_like(tmp_path / "upload.png", model) == sides
 
 
 async def test_events_that_nobody_watches_any_more_are_closed() -> None:

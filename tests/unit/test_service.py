@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
 
-from imagegen.errors import InvalidRequest, QueueFull, UnknownJob, WorkerUnavailable
+from imagegen.errors import InvalidRequest, NotOnDisk, QueueFull, UnknownJob, UnknownModel, WorkerUnavailable
 from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
-from imagegen.schema import Event, Failed, GenerationRequest, Progress, Queued, User
+from imagegen.schema import Event, Failed, GenerationRequest, Loading, LoraUse, Progress, Queued, User
 from imagegen.service import Service
 from imagegen.settings import Settings
-from tests.doubles import MODEL, ScriptedWorker, result
+from imagegen.workers.messages import Held
+from tests.doubles import ScriptedWorker, library, result
+from tests.unit.folders import lora, unet_model
+from tests.unit.waiting import settled, until
 
 ANN, BOB = User(id="ann"), User(id="bob")
 REQUEST = GenerationRequest(prompt="a red circle")
@@ -21,7 +24,7 @@ REQUEST = GenerationRequest(prompt="a red circle")
 
 def new_service(folder: Path, worker: ScriptedWorker, max_queued: int = 64) -> Service:
     settings = Settings(data_dir=folder, max_queued=max_queued)
-    return Service(settings, MODEL, JobStore(folder / "jobs.sqlite"), ImageStore(folder), worker)
+    return Service(settings, library(folder), JobStore(folder / "jobs.sqlite"), ImageStore(folder), worker)
 
 
 @pytest.fixture
@@ -34,15 +37,9 @@ async def service(tmp_path: Path, worker: ScriptedWorker) -> AsyncIterator[Servi
     service = new_service(tmp_path, worker, max_queued=3)
     await service.start()
     worker.ready()
-    await settled()
+    await until(lambda: service.state == "ready")
     yield service
     await service.stop()
-
-
-async def settled() -> None:
-    """Everything that can happen without news from outside has happened."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def seen(service: Service, job_id: str, after: int = 0) -> list[Event]:
@@ -58,9 +55,10 @@ async def test_a_job_runs_from_queue_to_result(service: Service, worker: Scripte
 
 async def test_what_was_left_open_is_filled_in(service: Service, worker: ScriptedWorker) -> None:
     await service.submit(REQUEST, ANN)
-    _, request = worker.submitted[0]
-    assert (request.width, request.steps, request.sampler) == (MODEL.width, MODEL.steps, MODEL.sampler)
+    request, model = worker.submitted[0].request, service.stock.default()
+    assert (request.width, request.steps, request.sampler) == (model.width, model.steps, model.sampler)
     assert request.seed is not None and request.strength is None
+    assert request.model == worker.submitted[0].model.id == model.id == "embedded"
 
 
 async def test_seeds_are_drawn_anew(service: Service, worker: ScriptedWorker) -> None:
@@ -68,7 +66,7 @@ async def test_seeds_are_drawn_anew(service: Service, worker: ScriptedWorker) ->
         job_id = await service.submit(REQUEST, ANN)
         worker.tell(job_id, result())
         await settled()
-    first, second = (request.seed for _, request in worker.submitted)
+    first, second = (run.request.seed for run in worker.submitted)
     assert first != second
 
 
@@ -195,7 +193,7 @@ async def test_a_worker_that_comes_back_goes_on_with_the_queue(service: Service,
     assert service.state == "warming up"
     worker.ready()
     await settled()
-    assert [job_id for job_id, _ in worker.submitted] == [lost, kept]
+    assert [run.job_id for run in worker.submitted] == [lost, kept]
 
 
 async def test_a_worker_without_hope_fails_the_queue_and_refuses_jobs(service: Service, worker: ScriptedWorker) -> None:
@@ -229,10 +227,93 @@ async def test_what_was_queued_before_a_restart_runs_after_it(tmp_path: Path) ->
 
 
 async def test_a_size_that_the_model_cannot_do_is_refused_by_name(service: Service) -> None:
-    with pytest.raises(InvalidRequest, match="width: must be at most 512 with the model double"):
+    with pytest.raises(InvalidRequest, match="width: must be at most 512 with the model embedded"):
         await service.submit(GenerationRequest(prompt="x", width=1024), ANN)
 
 
 async def test_an_unknown_picture_to_start_from_is_refused(service: Service) -> None:
     with pytest.raises(InvalidRequest, match="init_image: is not known here"):
         await service.submit(GenerationRequest(prompt="x", init_image="0" * 64), ANN)
+
+
+async def test_that_a_model_is_brought_to_the_device_is_told(service: Service, worker: ScriptedWorker) -> None:
+    job_id = await service.submit(REQUEST, ANN)
+    worker.tell(job_id, Loading(model="Embedded"))
+    worker.tell(job_id, result())
+    assert [event.type for event in await seen(service, job_id)] == ["queued", "started", "loading", "result"]
+
+
+async def test_a_job_runs_on_the_model_that_it_asks_for(
+    service: Service, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    folder = unet_model(tmp_path / "models" / "mine")
+    await service.submit(GenerationRequest(prompt="x", model="mine"), ANN)
+    run = worker.submitted[0]
+    assert (run.model.path, run.request.model, run.request.width) == (folder, "mine", 512)
+
+
+async def test_a_model_that_is_not_here_is_refused_with_those_that_are(service: Service) -> None:
+    with pytest.raises(UnknownModel, match="model: there is no 'nonsense' here. It can be embedded, "):
+        await service.submit(GenerationRequest(prompt="x", model="nonsense"), ANN)
+    with pytest.raises(NotOnDisk, match="model: sd-1.5 is not on disk yet"):
+        await service.submit(GenerationRequest(prompt="x", model="sd-1.5"), ANN)
+    assert service.jobs.queue() == []
+
+
+async def test_a_model_that_is_gone_when_its_turn_comes_fails_its_job_and_no_other(
+    service: Service, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    folder = unet_model(tmp_path / "models" / "mine")
+    first = await service.submit(REQUEST, ANN)
+    lost = await service.submit(GenerationRequest(prompt="x", model="mine"), ANN)
+    last = await service.submit(REQUEST, ANN)
+    folder.rename(tmp_path / "elsewhere")
+    worker.tell(first, result())
+    failed = (await seen(service, lost))[-1]
+    assert isinstance(failed, Failed) and failed.code == "unknown_model"
+    await until(lambda: worker.current == last)
+
+
+async def test_loras_go_to_the_worker_by_their_own_names(
+    service: Service, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    file = lora(tmp_path / "models" / "loras" / "mine.safetensors")
+    await service.submit(GenerationRequest(prompt="x", loras=(LoraUse(lora="mine.safetensors", weight=0.5),)), ANN)
+    run = worker.submitted[0]
+    assert run.request.loras == (LoraUse(lora="mine", weight=0.5),)
+    (adapter,) = run.adapters
+    assert (adapter.path, adapter.weight, adapter.kind) == (file, 0.5, "lora")
+
+
+async def test_a_lora_for_another_model_is_refused_by_name(service: Service, tmp_path: Path) -> None:
+    lora(tmp_path / "models" / "loras" / "mine.safetensors", width=2048)
+    with pytest.raises(InvalidRequest, match="loras: mine was made for Stable Diffusion XL, and the model embedded is"):
+        await service.submit(GenerationRequest(prompt="x", loras=(LoraUse(lora="mine"),)), ANN)
+
+
+async def test_a_lora_that_is_not_here_is_refused_by_name(service: Service) -> None:
+    with pytest.raises(InvalidRequest, match="there is no 'nonsense' here"):
+        await service.submit(GenerationRequest(prompt="x", loras=(LoraUse(lora="nonsense"),)), ANN)
+
+
+async def test_a_worker_that_loses_hope_while_a_request_is_looked_at_leaves_no_job_behind(
+    service: Service, worker: ScriptedWorker
+) -> None:
+    """Nothing would ever end it."""
+    submitting = asyncio.create_task(service.submit(REQUEST, ANN))
+    await asyncio.sleep(0)
+    worker.gone("no device")
+    await asyncio.wait([submitting])
+    await settled()
+    assert service.jobs.queue() == []
+    with suppress(WorkerUnavailable):
+        assert (await seen(service, await submitting))[-1].type == "error"
+
+
+async def test_what_the_worker_holds_is_known_until_it_is_gone(service: Service, worker: ScriptedWorker) -> None:
+    worker.report(Held(models=("embedded",), memory={"cpu": 5}))
+    await until(lambda: service.stock.held.models)
+    assert service.stock.models()[0].state == "in memory"
+    worker.gone()
+    await until(lambda: not service.stock.held.models)
+    assert service.stock.models()[0].state == "on disk"

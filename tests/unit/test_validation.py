@@ -1,5 +1,6 @@
 """Every wrong value gets one line that names its field and says what is allowed."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from imagegen.errors import InvalidRequest
 from imagegen.schema import GenerationRequest
 from imagegen.validation import parse_request, resolved
-from tests.doubles import MODEL
+from tests.doubles import library
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -64,6 +65,7 @@ def test_whole_numbers_may_come_as_floats() -> None:
     assert parse_request({"prompt": "x", "steps": 20.0}).steps == 20
 
 
-def test_what_is_given_is_kept_and_what_is_open_comes_from_the_model() -> None:
-    request = resolved(parse_request({"prompt": "x", "steps": 5, "init_image": "0" * 64}), MODEL, seed=3)
-    assert (request.steps, request.seed, request.width, request.strength) == (5, 3, MODEL.width, MODEL.strength)
+def test_what_is_given_is_kept_and_what_is_open_comes_from_the_model(tmp_path: Path) -> None:
+    model = library(tmp_path).models.get("embedded").info
+    request = resolved(parse_request({"prompt": "x", "steps": 5, "init_image": "0" * 64}), model, seed=3)
+    assert (request.steps, request.seed, request.width, request.strength) == (5, 3, model.width, model.strength)

@@ -8,7 +8,7 @@ from imagegen.errors import InvalidRequest
 from imagegen.info import AdapterInfo, AdapterKind, Step
 from imagegen.schema import User
 from ui import cards
-from ui.tabs.shelves import Shelves
+from ui.tabs.shelves import Card, Shelves
 
 
 class AdapterShelves(Shelves):
@@ -17,15 +17,15 @@ class AdapterShelves(Shelves):
     title = "LoRAs"
     tab_id = "loras"
     field = "lora"
-    new_label = "LoRA or embedding"
+    new_label = "Bring a LoRA or an embedding"
     new_hint = "A Hugging Face repository, with /file.safetensors where it holds several."
 
     def choices(self) -> list[tuple[str, str]]:
         return [(label(adapter), adapter.id) for adapter in self._all()]
 
-    def described(self, reference: str) -> str:
-        found = next((adapter for adapter in self._all() if adapter.id == reference), None)
-        return cards.adapter(found or self.service.stock.library.adapters["lora"].get(reference).info)
+    def card(self, reference: str) -> Card:
+        info = self.service.stock.library.adapters[self.kind(reference)].get(reference).info
+        return Card(html=cards.adapter(info), bring=None, unload=False, delete=info.deletable, use=True)
 
     async def loading(self, reference: str, user: User) -> AsyncGenerator[Step]:
         """An embedding is told from a LoRA by what is in the file, once it is here."""

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,17 @@ from ui.stack import AT_ONCE
 from ui.tabs.generation import html
 from ui.visitors import user_of
 from ui.wording import message_of, told
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is shown of one thing, and what can be done with it; `bring` is the word on the button for that."""
+
+    html: str
+    bring: str | None
+    unload: bool
+    delete: bool
+    use: bool
 
 
 class Shelves(ABC):
@@ -44,12 +56,12 @@ class Shelves(ABC):
             with gr.Column(elem_classes="canvas"):
                 self.list = gr.Radio(choices=[], show_label=False, container=False, elem_classes="list")
             with gr.Column(elem_classes="side"):
-                self.card = html("", elem_classes="details")
-                with gr.Row(elem_classes="actions", visible=False) as self.actions:
-                    self.load = gr.Button("Load", size="sm")
-                    self.unload = gr.Button("Unload", size="sm")
-                    self.delete = gr.Button("Delete from disk", size="sm")
-                    self.use = gr.Button("Use it", size="sm", variant="primary")
+                self.details = html("", elem_classes="details")
+                with gr.Row(elem_classes="actions"):
+                    self.use = gr.Button("Use it", size="sm", variant="primary", visible=False)
+                    self.load = gr.Button("Load", size="sm", visible=False)
+                    self.unload = gr.Button("Unload from memory", size="sm", visible=False)
+                    self.delete = gr.Button("Delete from disk", size="sm", visible=False)
         self._connect()
 
     @abstractmethod
@@ -57,8 +69,8 @@ class Shelves(ABC):
         """Label and id of all that there is. Reads the disk."""
 
     @abstractmethod
-    def described(self, reference: str) -> str:
-        """The card, as HTML. Raises InvalidRequest."""
+    def card(self, reference: str) -> Card:
+        """Of one of them. Reads the disk. Raises InvalidRequest."""
 
     @abstractmethod
     def loading(self, reference: str, user: User) -> AsyncGenerator[Step]:
@@ -70,7 +82,7 @@ class Shelves(ABC):
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.status, self.list, self.card, self.actions]
+        return [self.status, self.list, self.details, self.use, self.load, self.unload, self.delete]
 
     def _connect(self) -> None:
         watched: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "once"}
@@ -130,11 +142,15 @@ class Shelves(ABC):
         choices = await asyncio.to_thread(self.choices)
         if reference not in {value for _, value in choices}:
             reference = choices[0][1] if choices else None
-        card = await asyncio.to_thread(self.described, reference) if reference else stage.nothing_here()
+        nothing = Card(stage.nothing_here(), bring=None, unload=False, delete=False, use=False)
+        card = await asyncio.to_thread(self.card, reference) if reference else nothing
         return {
             self.list: gr.Radio(choices=choices, value=reference),
-            self.card: card,
-            self.actions: gr.Row(visible=reference is not None),
+            self.details: card.html,
+            self.use: gr.Button(visible=card.use),
+            self.load: gr.Button(card.bring or "", visible=card.bring is not None),
+            self.unload: gr.Button(visible=card.unload),
+            self.delete: gr.Button(visible=card.delete),
         }
 
 

@@ -1,0 +1,64 @@
+"""What the stand-in says about people, repositories and files."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from tests.hub.shelf import Repository, Stored
+
+POINTER_SIZE = 134
+BORN = "2026-01-01T00:00:00.000Z"
+
+
+def person(name: str) -> dict[str, Any]:
+    return {
+        "type": "user",
+        "id": hashlib.md5(name.encode()).hexdigest()[:24],
+        "name": name,
+        "fullname": name.title(),
+        "email": f"{name}@example.org",
+        "emailVerified": True,
+        "isPro": False,
+        "orgs": [],
+        "avatarUrl": "",
+        "auth": {"type": "access_token", "accessToken": {"displayName": "test", "role": "read", "createdAt": BORN}},
+    }
+
+
+def information(
+    repository_id: str, about: Repository, commit: str, files: list[Stored], *, sizes: bool
+) -> dict[str, Any]:
+    library = "diffusers" if any(file.name == "model_index.json" for file in files) else None
+    return {
+        "_id": commit[:24],
+        "id": repository_id,
+        "modelId": repository_id,
+        "author": repository_id.partition("/")[0],
+        "sha": commit,
+        "createdAt": BORN,
+        "lastModified": BORN,
+        "private": about.private,
+        "gated": "manual" if about.gated else False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": [library] if library else [],
+        "library_name": library,
+        "pipeline_tag": "text-to-image",
+        "cardData": dict(about.card),
+        "siblings": [sibling(file, sizes=sizes) for file in files],
+    }
+
+
+def sibling(file: Stored, *, sizes: bool) -> dict[str, Any]:
+    if not sizes:
+        return {"rfilename": file.name}
+    large = {"lfs": {"sha256": file.sha256, "size": file.size, "pointerSize": POINTER_SIZE}} if file.large else {}
+    return {"rfilename": file.name, "blobId": file.git, "size": file.size, **large}
+
+
+def entry(file: Stored) -> dict[str, Any]:
+    """A line of a folder's listing."""
+    large = {"lfs": {"oid": file.sha256, "size": file.size, "pointerSize": POINTER_SIZE}} if file.large else {}
+    return {"type": "file", "path": file.name, "size": file.size, "oid": file.git, **large}

@@ -1,0 +1,76 @@
+"""One connection to the stand-in: keeps the log, lets faults strike, and turns refusals into answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tests.hub.state import Request, State
+
+
+class Refusal(Exception):
+    """`code` and `message` are what the client tells errors apart by."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = {"X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
+
+
+class Connection(BaseHTTPRequestHandler):
+    """The hub sets `state` in a subclass. `asked` is the request being answered."""
+
+    protocol_version = "HTTP/1.1"
+    state: State
+    asked: Request
+
+    def setup(self) -> None:
+        super().setup()
+        self.state.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.state.connections.discard(self.connection)
+        super().finish()
+
+    def log_message(self, *args: Any, **named: Any) -> None:
+        """The hub keeps its own log."""
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        url, headers = urlsplit(self.path), self.headers
+        heads = [headers.get(name, "") for name in ("Host", "Authorization", "Range")]
+        self.asked = Request(self.command, unquote(url.path), url.query, *heads)
+        self.state.log.append(self.asked)
+        try:
+            self.suffer()
+            self.route()
+        except Refusal as refusal:
+            self.answer({"error": str(refusal)}, refusal.status, refusal.headers)
+
+    def suffer(self) -> None:
+        fault = self.state.faults.take(str(self.asked), about_contents=False)
+        if fault is None:
+            return
+        if self.state.closing.wait(fault.delay):
+            raise ConnectionAbortedError
+        if fault.status is not None:
+            raise Refusal(fault.status, "", "This was to be expected.", fault.headers)
+
+    def route(self) -> None:
+        raise NotImplementedError
+
+    def answer(self, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Sends JSON."""
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        usual = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        for name, value in (usual | dict(headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)

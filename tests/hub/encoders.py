@@ -1,0 +1,107 @@
+"""Text encoders of a few thin layers, in their true architectures, each with a tokenizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    Gemma2Config,
+    Gemma2Model,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3Config,
+    T5Config,
+    T5EncoderModel,
+)
+
+from tests.hub import tokenizers
+
+HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32}
+
+
+def clip(width: int, layers: int = 1, *, projected: bool = False) -> tuple[Any, Any]:
+    """`projected`: with an embedding of the whole prompt, of the same width, as in SDXL and SD 3."""
+    tokenizer = tokenizers.clip()
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=32,
+        projection_dim=width,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return tokenizer, spread(CLIPTextModelWithProjection(config) if projected else CLIPTextModel(config))
+
+
+def t5(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.t5()
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=width,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return tokenizer, spread(T5EncoderModel(config))
+
+
+def qwen3(model: Any, width: int, layers: int) -> tuple[Any, Any]:
+    """`model` is the class: with or without a head for the next token."""
+    tokenizer = tokenizers.qwen()
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        head_dim=8,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        **HEADS,
+    )
+    return tokenizer, spread(model(config))
+
+
+def qwen2_vision(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.qwen()
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 2048,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6},
+        **HEADS,
+    }
+    vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "out_hidden_size": width}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True)
+    return tokenizer, spread(Qwen2_5_VLForConditionalGeneration(config))
+
+
+def gemma2(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.gemma()
+    config = Gemma2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=2,
+        head_dim=8,
+        query_pre_attn_scalar=8,
+        max_position_embeddings=4096,
+        **HEADS,
+    )
+    return tokenizer, spread(Gemma2Model(config))
+
+
+def spread(model: Any) -> Any:
+    """Tokens as far apart as a trained encoder has them."""
+    torch.nn.init.normal_(model.get_input_embeddings().weight)
+    return model.eval()

@@ -1,0 +1,178 @@
+"""Tiny models of those families whose denoiser is a transformer that follows a flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
+)
+from transformers import Qwen3ForCausalLM, Qwen3Model
+
+from tests.hub import autoencoders, encoders
+from tests.hub.building import tiny, vivid
+
+# Attention of 2 heads of 16.
+HEADS: dict[str, Any] = {"num_attention_heads": 2, "attention_head_dim": 16}
+LAYERS: dict[str, Any] = {"num_layers": 2, "num_single_layers": 2}
+
+
+@tiny
+def stable_diffusion_3() -> Any:
+    tokenizer, text_encoder = encoders.clip(24, layers=2, projected=True)
+    tokenizer_2, text_encoder_2 = encoders.clip(40, layers=2, projected=True)
+    tokenizer_3, text_encoder_3 = encoders.t5(64)
+    return StableDiffusion3Pipeline(
+        transformer=attentive(
+            SD3Transformer2DModel(
+                **HEADS,
+                sample_size=8,
+                num_layers=2,
+                joint_attention_dim=64,
+                caption_projection_dim=32,
+                pooled_projection_dim=64,
+            )
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=autoencoders.flow(1.5305, 0.0609),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        text_encoder_3=text_encoder_3,
+        tokenizer_3=tokenizer_3,
+    )
+
+
+@tiny
+def flux_dev() -> Any:
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    return _flux(scheduler, guidance_embeds=True)
+
+
+@tiny
+def flux_schnell() -> Any:
+    return _flux(FlowMatchEulerDiscreteScheduler(shift=1.0), guidance_embeds=False)
+
+
+def _flux(scheduler: Any, *, guidance_embeds: bool) -> Any:
+    tokenizer, text_encoder = encoders.clip(24)
+    tokenizer_2, text_encoder_2 = encoders.t5(32)
+    return FluxPipeline(
+        scheduler=scheduler,
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        transformer=attentive(
+            FluxTransformer2DModel(
+                **HEADS,
+                **LAYERS,
+                joint_attention_dim=32,
+                pooled_projection_dim=24,
+                guidance_embeds=guidance_embeds,
+                axes_dims_rope=(4, 6, 6),
+            )
+        ),
+    )
+
+
+@tiny
+def flux2_klein() -> Any:
+    """The text encoder has as many layers as the pipeline asks for: it reads what is after the 27th."""
+    tokenizer, text_encoder = encoders.qwen3(Qwen3ForCausalLM, width=16, layers=28)
+    return Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        vae=autoencoders.flux2(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=attentive(
+            Flux2Transformer2DModel(
+                **HEADS,
+                **LAYERS,
+                joint_attention_dim=3 * 16,
+                axes_dims_rope=(4, 4, 4, 4),
+                guidance_embeds=False,
+            )
+        ),
+        is_distilled=True,
+    )
+
+
+@tiny
+def z_image() -> Any:
+    tokenizer, text_encoder = encoders.qwen3(Qwen3Model, width=32, layers=2)
+    return ZImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=attentive(
+            ZImageTransformer2DModel(
+                dim=32, n_layers=2, n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=32, axes_dims=[4, 6, 6]
+            )
+        ),
+    )
+
+
+@tiny
+def qwen_image() -> Any:
+    tokenizer, text_encoder = encoders.qwen2_vision(16)
+    return QwenImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
+        ),
+        vae=autoencoders.qwen_image(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=attentive(
+            QwenImageTransformer2DModel(**HEADS, num_layers=2, joint_attention_dim=16, axes_dims_rope=(4, 6, 6))
+        ),
+    )
+
+
+@tiny
+def sana() -> Any:
+    """Of the 512 pixel kind, because the pipeline draws at the size of the kind and scales to what was asked for."""
+    tokenizer, text_encoder = encoders.gemma2(16)
+    return SanaPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=autoencoders.sana(),
+        transformer=vivid(
+            SanaTransformer2DModel(
+                num_attention_heads=4,
+                attention_head_dim=8,
+                num_layers=2,
+                num_cross_attention_heads=2,
+                cross_attention_head_dim=16,
+                cross_attention_dim=32,
+                caption_channels=16,
+                sample_size=16,
+            ),
+            "attn2.to_v",
+            "attn2.to_out.0",
+            factor=4,
+        ),
+        scheduler=DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+    )
+
+
+def attentive(transformer: Any) -> Any:
+    """For those that let picture and text attend to each other."""
+    parts = ("to_v", "add_v_proj", "norm_k", "norm_added_k", "to_out.0", "text_embedder.linear_2")
+    return vivid(transformer, *parts, factor=6)

@@ -1,0 +1,124 @@
+"""A stand-in for the Hugging Face Hub on loopback, for the real client.
+
+    with StandInHub(root) as hub:
+        subprocess.run([...], env=os.environ | hub.environment(home))
+
+The client reads its environment when it is imported. In this process, pass `endpoint=hub.url` instead.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.hub.answers import Answers
+from tests.hub.faults import Fault, Faults
+from tests.hub.sending import hang_up
+from tests.hub.shelf import Repository, Shelf
+from tests.hub.state import Request, State
+
+# A token of the owner of the private repositories, and one of somebody who may see none of them.
+OWNER, STRANGER = "hf_owner", "hf_stranger"
+USERS = {OWNER: "studio", STRANGER: "stranger"}
+
+
+class StandInHub:
+    """Serves `root/<owner>/<name>/` and what `repositories` builds there, to `users` (names by token).
+
+    Large files are sent from another host name than the rest, as on the Hub.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        repositories: Mapping[str, Repository] | None = None,
+        users: Mapping[str, str] | None = None,
+        port: int = 0,
+    ) -> None:
+        known = repositories or {}
+        faults = Faults(fault for repository in known.values() for fault in repository.faults)
+        self._state = State(Shelf(root, known), USERS if users is None else users, faults)
+        self._server = _Server(("127.0.0.1", port), type("Handler", (Answers,), {"state": self._state}))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stand-in hub")
+        self.port: int = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._state.files_url = f"http://localhost:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._state.closing.set()
+        self._server.shutdown()
+        self._thread.join()
+        for connection in list(self._state.connections):
+            hang_up(connection)
+        self._server.server_close()
+
+    @property
+    def log(self) -> list[Request]:
+        """All requests so far, the oldest first."""
+        return self._state.log
+
+    def requests(self, pattern: str) -> list[Request]:
+        """Those whose "METHOD /path" the pattern is found in."""
+        return [request for request in list(self.log) if re.search(pattern, str(request))]
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Variables that lead the client here, with its cache and its token in `home`."""
+        return {
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_CACHE": str(home / "hub"),
+            "HF_TOKEN_PATH": str(home / "token"),
+            "HF_HUB_OFFLINE": "0",
+            "TRANSFORMERS_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+            # A model may be built while the client waits.
+            "HF_HUB_ETAG_TIMEOUT": "60",
+        }
+
+    def build(self, *repository_ids: str) -> None:
+        """Builds repositories beforehand, so that nobody has to wait for them."""
+        for repository_id in repository_ids:
+            self._state.shelf.folder(repository_id)
+
+    def fault(
+        self,
+        pattern: str,
+        *,
+        times: int | None = 1,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        delay: float = 0.0,
+        cut: int | None = None,
+        slow: int | None = None,
+    ) -> None:
+        """Lets requests go wrong from now on; see `Fault`."""
+        self._state.faults.add(Fault(pattern, times, status, headers or {}, delay, cut, slow))
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more."""
+        self._state.faults.clear()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """That a client leaves early is what tests are about."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)

@@ -1,0 +1,141 @@
+"""Whole models in one file, with the names of weights that Stable Diffusion was published with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import save_file
+
+Weights = dict[str, torch.Tensor]
+Names = Iterable[tuple[str, str]]
+
+# From the names of diffusers. The numbers of blocks are computed.
+UNET: Names = (
+    (r"time_embedding\.linear_1", "time_embed.0"),
+    (r"time_embedding\.linear_2", "time_embed.2"),
+    (r"add_embedding\.linear_1", "label_emb.0.0"),
+    (r"add_embedding\.linear_2", "label_emb.0.2"),
+    (r"conv_in\.", "input_blocks.0.0."),
+    (r"conv_norm_out", "out.0"),
+    (r"conv_out", "out.2"),
+    (r"mid_block\.attentions\.0", "middle_block.1"),
+    (r"mid_block\.resnets\.0", "middle_block.0"),
+    (r"mid_block\.resnets\.1", "middle_block.2"),
+)
+RESNET: Names = (
+    (r"norm1", "in_layers.0"),
+    (r"conv1", "in_layers.2"),
+    (r"norm2", "out_layers.0"),
+    (r"conv2", "out_layers.3"),
+    (r"time_emb_proj", "emb_layers.1"),
+    (r"conv_shortcut", "skip_connection"),
+)
+AUTOENCODER: Names = (
+    (r"conv_norm_out", "norm_out"),
+    (r"conv_shortcut", "nin_shortcut"),
+    (r"mid_block\.attentions\.0", "mid.attn_1"),
+    (r"mid_block\.resnets\.0", "mid.block_1"),
+    (r"mid_block\.resnets\.1", "mid.block_2"),
+    (r"group_norm", "norm"),
+    (r"to_([qkv])\b", r"\1"),
+    (r"to_out\.0", "proj_out"),
+    (r"down_blocks\.(\d)\.resnets", r"down.\1.block"),
+    (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
+)
+OPEN_CLIP: Names = (
+    (r"^(text_model\.)?embeddings\.position_embedding\.weight", "positional_embedding"),
+    (r"^(text_model\.)?embeddings\.", ""),
+    (r"^(text_model\.)?encoder\.layers\.", "transformer.resblocks."),
+    (r"^(text_model\.)?final_layer_norm", "ln_final"),
+    (r"layer_norm([12])", r"ln_\1"),
+    (r"mlp\.fc1", "mlp.c_fc"),
+    (r"mlp\.fc2", "mlp.c_proj"),
+    (r"self_attn\.", "attn."),
+    (r"text_projection\.weight", "text_projection"),
+)
+
+
+def single_file(pipeline_folder: Path, file: Path) -> None:
+    """Writes the Stable Diffusion 1 or XL in a folder to one file, as CompVis or Stability AI did.
+
+    It is loaded with `from_single_file(file, config=str(pipeline_folder))`.
+    """
+    pipeline = DiffusionPipeline.from_pretrained(pipeline_folder, dtype=torch.float16, local_files_only=True)
+    weights = prefixed("model.diffusion_model.", unet(pipeline.unet))
+    weights |= prefixed("first_stage_model.", autoencoder(pipeline.vae))
+    if "text_encoder_2" in pipeline.components:
+        weights |= prefixed("conditioner.embedders.0.transformer.", clip(pipeline.text_encoder))
+        weights |= prefixed("conditioner.embedders.1.model.", open_clip(pipeline.text_encoder_2))
+    else:
+        weights |= prefixed("cond_stage_model.transformer.", clip(pipeline.text_encoder))
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, file)
+
+
+def unet(model: Any) -> Weights:
+    weights = model.state_dict()
+    return {unet_name(old, weights): weight for old, weight in weights.items()}
+
+
+def unet_name(old: str, names: Container[str], per_level: int = 3) -> str:
+    """The original name of a weight. `names` are those of all, `per_level` is how many blocks a level has."""
+    new = renamed(renamed(old, RESNET) if ".resnets." in old else old, UNET)
+    found = re.match(r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)(\.conv)?", new)
+    if not found:
+        return new
+    direction, level, part, place = found[1], int(found[2]), found[3], int(found[4])
+    rest = (found[5] or "") + new[found.end() :]
+    last = per_level * (level + 1)
+    if part == "downsamplers":
+        return f"input_blocks.{last}.0.op{new[found.end() :]}"
+    if part == "upsamplers":
+        has_attention = f"up_blocks.{level}.attentions.0.norm.weight" in names
+        return f"output_blocks.{last - 1}.{1 + has_attention}{rest}"
+    block = per_level * level + place
+    side = f"input_blocks.{block + 1}" if direction == "down" else f"output_blocks.{block}"
+    return f"{side}.{int(part == 'attentions')}{rest}"
+
+
+def autoencoder(model: Any) -> Weights:
+    """Attention is made of convolutions there, and the decoder's levels are counted from below."""
+    top = len(model.config.block_out_channels) - 1
+    weights = {}
+    for old, weight in model.state_dict().items():
+        new = renamed(old, AUTOENCODER)
+        if found := re.search(r"up_blocks\.(\d)\.(resnets|upsamplers\.0)", new):
+            part = "block" if found[2] == "resnets" else "upsample"
+            new = f"{new[: found.start()]}up.{top - int(found[1])}.{part}{new[found.end() :]}"
+        is_projection = "attn_1" in new and weight.ndim == 2
+        weights[new] = weight[:, :, None, None] if is_projection else weight
+    return weights
+
+
+def clip(model: Any) -> Weights:
+    return {f"text_model.{name.removeprefix('text_model.')}": weight for name, weight in model.state_dict().items()}
+
+
+def open_clip(model: Any) -> Weights:
+    """Queries, keys and values are one matrix there."""
+    weights, old = {}, model.state_dict()
+    for name, weight in old.items():
+        new = renamed(name, OPEN_CLIP)
+        if found := re.fullmatch(r"(.*attn\.)q_proj\.(weight|bias)", new):
+            three = [old[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
+            weights[f"{found[1]}in_proj_{found[2]}"] = torch.cat(three)
+        elif not re.search(r"attn\.[kv]_proj", new):
+            weights[new] = weight.T if new == "text_projection" else weight
+    return weights
+
+
+def renamed(name: str, names: Names) -> str:
+    for old, new in names:
+        name = re.sub(old, new, name)
+    return name
+
+
+def prefixed(prefix: str, weights: Weights) -> Weights:
+    return {prefix + name: weight for name, weight in weights.items()}

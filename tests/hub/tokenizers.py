@@ -1,0 +1,86 @@
+"""Tokenizers of some hundred tokens, of the classes that the pipelines expect. All can spell whatever is typed."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
+
+WORDS = (
+    "a an the of in on at with and by big small red green blue yellow black white orange purple circle square triangle",
+    "star cat dog tree house mountain sea sky photo painting drawing background light dark forest lake snow sunset",
+    "portrait people text blurry ugly best quality style",
+)
+# Qwen-Image drops as many tokens as these words are in the true vocabulary, where each is one.
+QWEN_WORDS = (
+    "system\nDescribe the image by detailing the color, shape, size, texture, quantity, text,",
+    "spatial relationships of the objects and background:\nuser\nassistant\nthink",
+    " spatial",
+)
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+
+
+@cache
+def clip() -> Any:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    splitter = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    merges = byte_pairs(WORDS, pre_tokenizers.Sequence(splitter), end_of_word="</w>")
+    letters = [*alphabet, *(letter + "</w>" for letter in alphabet)]
+    vocabulary = numbered([*letters, *joined(merges), "<|startoftext|>", "<|endoftext|>"])
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+
+
+@cache
+def t5() -> Any:
+    """With a score for each piece, of which longer ones are better."""
+    words = sorted(set(" ".join(WORDS).split()))
+    letters = [letter for letter in string.printable if not letter.isspace()]
+    pieces = [("▁", -2.0), *((letter, -6.0) for letter in letters), *((f"▁{word}", -4.0) for word in words)]
+    specials = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
+    return T5Tokenizer(vocab=[*specials, *pieces], extra_ids=0, model_max_length=512)
+
+
+@cache
+def qwen() -> Any:
+    """With a chat template in short: what Qwen's says to one message of the user."""
+    merges = byte_pairs((*WORDS, *QWEN_WORDS), Qwen2Tokenizer().backend_tokenizer.pre_tokenizer)
+    vocabulary = numbered([*sorted(pre_tokenizers.ByteLevel.alphabet()), *joined(merges), "<|endoftext|>"])
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, model_max_length=1024, chat_template=CHAT)
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in ("<|im_start|>", "<|im_end|>")])
+    return tokenizer
+
+
+@cache
+def gemma() -> Any:
+    splitter = pre_tokenizers.Metaspace()
+    merges = byte_pairs(WORDS, splitter)
+    letters = [letter for letter in string.printable if letter not in " \t\r\x0b\x0c"]
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary = numbered([*specials, "▁", *letters, *joined(merges)])
+    return GemmaTokenizer(vocab=vocabulary, merges=merges, model_max_length=4096)
+
+
+def byte_pairs(texts: Iterable[str], splitter: Any, end_of_word: str = "") -> list[tuple[str, str]]:
+    """Learns merges until each word of the texts is one token."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix=end_of_word, continuing_subword_prefix=""))
+    tokenizer.pre_tokenizer = splitter
+    trainer = trainers.BpeTrainer(vocab_size=4000, min_frequency=1, end_of_word_suffix=end_of_word, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return [(first, second) for first, second in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def joined(merges: Iterable[tuple[str, str]]) -> list[str]:
+    return ["".join(pair) for pair in merges]
+
+
+def numbered(tokens: Iterable[str]) -> dict[str, int]:
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}

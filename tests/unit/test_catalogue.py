@@ -1,0 +1,98 @@
+"""The lists of models: the one that comes with the studio, and the owner's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagegen.errors import BadCatalogue
+from imagegen.library.catalogue import FILE, catalogue
+from imagegen.library.families import FAMILIES
+from imagegen.settings import ASSETS
+
+MINE = {"id": "mine", "name": "Mine", "repository": "me/mine", "pipeline": "StableDiffusionPipeline"}
+
+
+def theirs(folder: Path, *entries: Any) -> Path:
+    (folder / FILE).write_text(json.dumps(entries), encoding="utf-8")
+    return folder
+
+
+def test_the_first_of_ours_needs_no_download(tmp_path: Path) -> None:
+    first = next(iter(catalogue(ASSETS, tmp_path).values()))
+    assert first.id == "embedded" and first.repository is None
+    assert first.path is not None and first.path.is_dir()
+
+
+def test_all_others_of_ours_are_pinned_to_a_commit_and_say_how_large_they_are(tmp_path: Path) -> None:
+    _, *others = catalogue(ASSETS, tmp_path).values()
+    assert {entry.pipeline for entry in others} == set(FAMILIES)
+    for entry in others:
+        assert entry.repository and entry.revision and len(entry.revision) == 40
+        assert entry.memory_gb and entry.download_gb and entry.licence
+
+
+def test_what_ours_do_by_themselves_is_what_they_can_do(tmp_path: Path) -> None:
+    for entry in catalogue(ASSETS, tmp_path).values():
+        family = FAMILIES[entry.pipeline]
+        assert entry.sampler in family.samplers
+        assert entry.width and entry.height and entry.max_side and entry.steps and entry.guidance_scale
+        assert max(entry.width, entry.height) <= entry.max_side
+        assert not entry.width % family.multiple and not entry.height % family.multiple
+
+
+def test_the_owners_file_adds_to_ours(tmp_path: Path) -> None:
+    found = catalogue(ASSETS, theirs(tmp_path, MINE))
+    assert list(found) == [*catalogue(ASSETS, tmp_path / "nowhere"), "mine"]
+    assert found["mine"].repository == "me/mine"
+
+
+def test_the_owners_entry_replaces_ours_of_the_same_id_in_its_place(tmp_path: Path) -> None:
+    found = catalogue(ASSETS, theirs(tmp_path, MINE | {"id": "embedded"}))
+    assert list(found) == list(catalogue(ASSETS, tmp_path / "nowhere"))
+    assert found["embedded"].name == "Mine" and found["embedded"].path is None
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    here = {key: value for key, value in MINE.items() if key != "repository"} | {"path": "a/b", "config": "c"}
+    found = catalogue(ASSETS, theirs(tmp_path, here))["mine"]
+    assert (found.path, found.config) == (tmp_path / "a" / "b", tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", "JSON"),
+        ("nonsense", "JSON"),
+        ("{}", "list"),
+        ('["mine"]', "Entry"),
+        (json.dumps([{**MINE, "colour": "red"}]), "colour"),
+        (json.dumps([{**MINE, "repository": None}]), "needs either a repository or a path"),
+        (json.dumps([{**MINE, "path": "here"}]), "needs either a repository or a path"),
+        (json.dumps([{**MINE, "repository": "https://example.org/me/mine"}]), "repository"),
+        (json.dumps([{**MINE, "pipeline": "MagicPipeline"}]), "pipeline must be one of StableDiffusionPipeline"),
+        (json.dumps([{**MINE, "sampler": "Magic"}]), "sampler"),
+        (json.dumps([{**MINE, "id": ""}]), "id"),
+        (json.dumps([{**MINE, "steps": "many"}]), "steps"),
+        (json.dumps([{"id": "mine"}]), "name"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, content: str, named: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    with pytest.raises(BadCatalogue) as refused:
+        catalogue(ASSETS, tmp_path)
+    text = str(refused.value)
+    assert str(tmp_path / FILE) in text and named in text
+    assert "\n" not in text and len(text) < 800
+
+
+def test_a_file_that_is_no_text_is_named_too(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"\xff\xfe[\x00]\x00")
+    with pytest.raises(BadCatalogue, match=FILE):
+        catalogue(ASSETS, tmp_path)
+
+
+def test_a_studio_without_its_own_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BadCatalogue, match=FILE):
+        catalogue(tmp_path, tmp_path)
