@@ -27,7 +27,8 @@ Each error has a code for programs; its docstring is its message for people, fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -49,7 +50,7 @@ class InvalidRequest(ImageGenError):
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(field=field, problem=problem)
-        self.field = field
+        self.field, self.problem = field, problem
 
 
 class UnknownModel(InvalidRequest):
@@ -210,6 +211,17 @@ class Interrupted(JobFailed):
     """The studio was stopped while it made this picture. Please try once more."""
 
     code = "interrupted"
+
+
+@contextmanager
+def of_field(field: str) -> Iterator[None]:
+    """What is wrong inside is wrong with this field of the request."""
+    try:
+        yield
+    except InvalidRequest as error:
+        ImageGenError.__init__(error, field=field, problem=error.problem)
+        error.field = field
+        raise
 
 
 def shortened(text: str, limit: int = 60) -> str:

@@ -73,16 +73,17 @@ class Service:
         if self._follower is not None:
             await self._follower
         self.jobs.interrupt_running()
+        self.stock.forget()
         self._stopped = True
         self._tell_watchers()
 
     async def submit(self, request: GenerationRequest, user: User) -> str:
         """The id of a new job. Raises InvalidRequest, QueueFull and WorkerUnavailable."""
-        if self._state == "unavailable":
-            raise WorkerUnavailable(self._trouble)
+        self._check_worker()
         if request.init_image is not None and not self.images.input_path(request.init_image).exists():
             raise InvalidRequest("init_image", "is not known here")
         request = await asyncio.to_thread(self._checked, request)
+        self._check_worker()  # It may have gone meanwhile.
         waiting = len(self.jobs.queue())
         if waiting >= self.settings.max_queued:
             raise QueueFull(waiting, retry_after=round(waiting * self.jobs.usual_seconds()) + 1)
@@ -133,6 +134,13 @@ class Service:
                     yield event
         finally:
             await self.cancel(job_id)
+
+    def _check_worker(self) -> None:
+        """Raises WorkerUnavailable when no job will be run any more."""
+        if self._stopped:
+            raise WorkerUnavailable("the studio stops.")
+        if self._state == "unavailable":
+            raise WorkerUnavailable(self._trouble)
 
     def _checked(self, request: GenerationRequest) -> GenerationRequest:
         """The request with nothing left open, and all that it is made with at hand. Raises InvalidRequest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerDied
+from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerDied, of_field
 from imagegen.info import (
     AdapterInfo,
     AdapterKind,
@@ -45,10 +45,10 @@ class Stock:
     def adapters(self, request: GenerationRequest) -> tuple[AdapterSource, ...]:
         """What the request puts on. Reads files whole. Raises UnknownModel, UnusableModel and NotOnDisk."""
         loras, embeddings = self.library.adapters["lora"], self.library.adapters["embedding"]
-        return (
-            *(loras.source(use.lora, use.weight) for use in request.loras),
-            *(embeddings.source(name) for name in request.embeddings),
-        )
+        with of_field("loras"):
+            worn = [loras.source(use.lora, use.weight) for use in request.loras]
+        with of_field("embeddings"):
+            return (*worn, *(embeddings.source(name) for name in request.embeddings))
 
     def models(self) -> list[ModelStatus]:
         return [self.status(model) for model in self.library.models.all()]
@@ -70,6 +70,7 @@ class Stock:
 
         Raises UnknownModel, UnusableModel, NotAllowed, HubRefused, NoRoom, Stopped, and what loading raises.
         """
+        reference = self.library.models.canonical(reference)
         if await asyncio.to_thread(self._is_absent, reference):
             downloads = self.library.download_model(reference)
             async for step in self._downloaded(reference, user, downloads, "models"):
@@ -84,6 +85,7 @@ class Stock:
 
         Raises UnknownModel, UnusableModel, NotAllowed, and InvalidRequest for what was not downloaded by the studio.
         """
+        reference = self.library.models.canonical(reference)
         if reference in self.library.downloads.running or delete:
             self._check(user, "delete models")
         if self.library.downloads.stop(reference):

@@ -117,12 +117,17 @@ def with_adapters(request: GenerationRequest, model: ModelInfo, adapters: Sequen
         field = "loras" if adapter.kind == "lora" else "embeddings"
         if names.count((adapter.kind, adapter.id)) > 1:
             raise InvalidRequest(field, f"{shortened(adapter.id)} is there twice")
-        if adapter.architecture not in (model.architecture, UNKNOWN):
-            problem = f"{shortened(adapter.id)} was made for {adapter.architecture}"
-            raise InvalidRequest(field, f"{problem}, and the model {model.id} is {model.architecture}")
+        check_fit(field, adapter, model)
     loras = tuple(LoraUse(lora=each.id, weight=each.weight) for each in adapters if each.kind == "lora")
     embeddings = tuple(each.id for each in adapters if each.kind == "embedding")
     return request.model_copy(update={"loras": loras, "embeddings": embeddings})
+
+
+def check_fit(field: str, adapter: AdapterSource, model: ModelInfo) -> None:
+    """Raises InvalidRequest for an adapter that was made for another architecture."""
+    if adapter.architecture not in (model.architecture, UNKNOWN):
+        problem = f"{shortened(adapter.id)} was made for {adapter.architecture}"
+        raise InvalidRequest(field, f"{problem}, and the model {model.id} is {model.architecture}")
 
 
 def lower_first(text: str) -> str:

@@ -12,7 +12,7 @@ from imagegen.errors import ImageGenError
 from imagegen.service import Service
 from ui import stage
 from ui.endpoints import add_endpoints
-from ui.stack import AT_ONCE
+from ui.stack import AS_IT_IS, AT_ONCE
 from ui.stock_endpoints import add_stock_endpoints
 from ui.tabs.generation import PictureArea, html
 from ui.tabs.image_to_image import connect_send, image_to_image
@@ -63,35 +63,41 @@ def keep_current(demo: gr.Blocks, *areas: PictureArea) -> None:
     """What can be chosen changes while the page is open: it is looked up anew whenever a tab is turned to."""
     for area in areas:
         chosen = area.form.controls["model"]
-        gr.on([demo.load, area.tab.select], area.refresh, [chosen], area.form.outputs, **AT_ONCE)
+        gr.on([demo.load, area.tab.select], area.refresh, [chosen], area.form.outputs, **AS_IT_IS)
 
 
 def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureArea, tabs: gr.Tabs) -> None:
-    """From a shelf to the tab where words become a picture."""
+    """From a shelf to the tab where words become a picture; or a word on why not."""
     form = text.form
-    assert form.stack is not None
 
     async def use_model(reference: str | None) -> Any:
         if reference is None:
             return {tabs: gr.skip()}
         try:
-            choices, suited = await form.choices(reference), await form.suited(reference, defaults=True)
+            return {
+                tabs: gr.Tabs(selected="text-to-image"),
+                **await form.choices(reference),
+                **await form.suited(reference, defaults=True),
+            }
         except ImageGenError as error:
             return {models.status: stage.told("failed", str(error))}
-        return {tabs: gr.Tabs(selected="text-to-image"), **choices, **suited}
+        return {tabs: gr.Tabs(selected="text-to-image"), **updates}
 
-    async def use_adapter(reference: str | None, loras: list[str] | None, embeddings: list[str] | None) -> Any:
+    async def use_adapter(reference: str | None, model: str, *worn: list[str] | None) -> Any:
         if reference is None:
             return {tabs: gr.skip()}
-        is_lora = adapters.kind(reference) == "lora"
-        control = form.controls["loras" if is_lora else "embeddings"]
-        names = (loras if is_lora else embeddings) or []
-        chosen = [*(name for name in names if name != reference), reference]
-        return {tabs: gr.Tabs(selected="text-to-image"), control: gr.update(value=chosen)}
+        try:
+            return {
+                tabs: gr.Tabs(selected="text-to-image"),
+                **await form.with_adapter(adapters.kind(reference), reference, model, worn),
+            }
+        except ImageGenError as error:
+            return {adapters.status: stage.told("failed", str(error))}
+        return {tabs: gr.Tabs(selected="text-to-image"), **updates}
 
-    models.use.click(use_model, [models.list], [tabs, models.status, *form.outputs], **AT_ONCE)
-    worn = [form.controls["loras"], form.controls["embeddings"]]
-    adapters.use.click(use_adapter, [adapters.list, *worn], [tabs, *worn], **AT_ONCE)
+    chosen = [form.controls[name] for name in ("model", "loras", "embeddings")]
+    models.use.click(use_model, [models.list], [tabs, models.status, *form.outputs], **AS_IT_IS)
+    adapters.use.click(use_adapter, [adapters.list, *chosen], [tabs, adapters.status, *form.outputs], **AS_IT_IS)
 
 
 def header(service: Service, demo: gr.Blocks) -> None:

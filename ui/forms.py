@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.components import Component
 
-from imagegen.info import AdapterInfo, ModelInfo
+from imagegen.info import AdapterInfo, AdapterKind, ModelInfo
 from imagegen.library.architectures import UNKNOWN
 from imagegen.schema import GenerationRequest, Receipt
 from imagegen.service import Service
-from imagegen.validation import parse_request
+from imagegen.validation import check_fit, parse_request
 from ui.stack import LoraStack
 from ui.uploads import stored_upload
 
@@ -119,6 +119,19 @@ class Form:
             for name in OF_THE_MODEL:
                 updates[name] = updates.get(name, {}) | {"value": getattr(model, name)}
         return {self.controls[name]: gr.update(**facts) for name, facts in updates.items() if name in self.controls}
+
+    async def with_adapter(
+        self, kind: AdapterKind, reference: str, model: str, worn: Sequence[list[str] | None]
+    ) -> Updates:
+        """One more LoRA or embedding, beside the `worn` of each kind. Raises InvalidRequest when it does not fit."""
+        field = "loras" if kind == "lora" else "embeddings"
+        info, _ = await asyncio.to_thread(self.service.stock.model, model)
+        source = await asyncio.to_thread(self.service.stock.library.adapters[kind].source, reference)
+        check_fit(field, source, info)
+        updates = await self.suited(model)
+        names = worn[0 if kind == "lora" else 1] or []
+        chosen = [*(name for name in names if name != reference), reference]
+        return updates | {self.controls[field]: with_value(updates[self.controls[field]], chosen)}
 
     async def choices(self, current: str) -> Updates:
         """The models that are on disk, and what fits the chosen one: both change while the page is open."""

@@ -14,6 +14,8 @@ USUAL = 0.8
 # What answers at once stays out of Gradio's queue: each turn there opens and closes the page's stream of news, and a
 # picture asked for at that moment would be made without the page hearing of it.
 AT_ONCE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+# Gradio refuses what is not among the choices that a page began with; the service says better what is wrong.
+AS_IT_IS: dict[str, Any] = {**AT_ONCE, "preprocess": False}
 
 
 class LoraStack:
@@ -27,7 +29,7 @@ class LoraStack:
                 gr.Slider(-1, 2, value=USUAL, step=0.05, label=f"LoRA {place}", visible=False, elem_classes="weight")
                 for place in range(1, MOST + 1)
             ]
-        names.change(self._follow, [names, self.shown, *self.weights], [self.shown, *self.weights], **AT_ONCE)
+        names.change(self._follow, [names, self.shown, *self.weights], [self.shown, *self.weights], **AS_IT_IS)
 
     @staticmethod
     def uses(names: Sequence[str] | None, weights: Sequence[float]) -> list[dict[str, Any]]:

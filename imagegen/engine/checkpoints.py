@@ -10,6 +10,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DDIMScheduler
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from transformers import CLIPTokenizer
 
 from imagegen.errors import ModelBroken
@@ -18,22 +19,20 @@ from imagegen.library.checkpoints import CONFIGS
 from imagegen.library.weights import UNUSED, components, head
 
 TOKENIZER = CONFIGS / "tokenizer"
+LACKING = "the file does not hold all weights of the model"
 
 
 def from_checkpoint(source: ModelSource, config: Path, dtype: torch.dtype) -> Any:
     """The pipeline, with the configuration in the folder `config`. Raises ModelBroken for a file that lacks a part."""
     kind: Any = getattr(diffusers, source.pipeline)
-    pipeline = kind.from_single_file(
-        str(source.path),
-        config=str(config),
-        torch_dtype=dtype,
-        local_files_only=True,
-        **tokenizers(config),
-        **unused(config),
-    )
-    for part, network in pipeline.components.items():
-        if isinstance(network, torch.nn.Module) and any(weight.is_meta for weight in network.parameters()):
-            raise ModelBroken(source.name, f"the file does not hold all weights of the {part}")
+    options = {"config": str(config), "torch_dtype": dtype, "local_files_only": True}
+    try:
+        pipeline = kind.from_single_file(str(source.path), **options, **tokenizers(config), **unused(config))
+    except (SingleFileComponentError, NotImplementedError):  # A whole part; some of its weights, which stay "meta".
+        raise ModelBroken(source.name, LACKING) from None
+    networks = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    if any(weight.is_meta for network in networks for weight in network.parameters()):
+        raise ModelBroken(source.name, LACKING)
     pipeline.scheduler = as_marked(pipeline.scheduler, head(source.path).shapes)
     return pipeline
 

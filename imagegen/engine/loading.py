@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 # diffusers types neither making nor calling a pipeline.
 Pipeline = Any
-STABLE_DIFFUSION = "diffusers.pipelines.stable_diffusion"
 # What diffusers says of each network from a single file, although it names none.
 KEPT = "There are modules in {} that should be kept in float32: []"
 NETWORKS = ("UNet2DConditionModel", "AutoencoderKL", "FluxTransformer2DModel")
@@ -40,6 +39,8 @@ FOR_IMAGE: Pipeline = AutoPipelineForImage2Image
 
 def load_pipeline(source: ModelSource, dtype: torch.dtype) -> Pipeline:
     """The pipeline of a model, in main memory. Raises ModelBroken and PackageMissing."""
+    if not source.path.exists():
+        raise ModelBroken(source.name, f"there is nothing at {source.path}")
     try:
         with no_progress_bars(), known_oddities():
             pipeline = from_folder(source, dtype) if source.path.is_dir() else from_file(source, dtype)

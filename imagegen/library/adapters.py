@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
 from imagegen.info import AdapterInfo, AdapterKind, AdapterSource
-from imagegen.library import architectures
+from imagegen.library import architectures, references
 from imagegen.library.snapshots import HubFiles, Snapshots
 from imagegen.library.weights import BrokenWeights, Head, head, weights_in
 
-REPOSITORY = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)(?:/(?P<file>[^/].*\.safetensors))?")
 ARCHITECTURE = {"lora": architectures.of_lora, "embedding": architectures.of_embedding}
 # Ends of names that tell a LoRA or an embedding from any other file of weights.
 MARKS = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.default.weight")
@@ -24,6 +22,7 @@ MARKS = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.defaul
 OTHERS = (("dora_scale", "DoRA"), ("hada_w1", "LoHa"), ("lokr_w", "LoKr"), ("oft_", "OFT"))
 # What tools call the vectors of an embedding when they do not name its word.
 NAMELESS = ("emb_params", "clip_l", "clip_g", "text_encoders_0", "text_encoders_1")
+ENDING = ".safetensors"
 # Training tools count the words of all captions; those that come first call the LoRA up.
 MOST_WORDS = 5
 
@@ -42,10 +41,10 @@ class Adapters:
 
     def get(self, reference: str) -> Adapter:
         """Raises UnknownModel, NotOnDisk and UnusableModel."""
-        path = self._in_folders(reference) or self._downloaded(reference)
-        if path is None:
+        found = self._in_folders(reference) or self._downloaded(reference)
+        if found is None:
             raise UnknownModel(self.kind, reference, [adapter.info.id for adapter in self.all()])
-        return self._described(reference.removesuffix(".safetensors") if "/" not in reference else reference, path)
+        return self._described(*found)
 
     def all(self) -> list[Adapter]:
         """What can be used; what cannot is told to whoever asks for it by name."""
@@ -61,10 +60,10 @@ class Adapters:
         """What to download, None when it comes from elsewhere. Raises UnknownModel."""
         if self._in_folders(reference) is not None:
             return None
-        match = REPOSITORY.fullmatch(reference)
-        if match is None:
+        wanted = references.on_hub(reference)
+        if wanted is None:
             raise UnknownModel(self.kind, reference, [adapter.info.id for adapter in self.all()])
-        return HubFiles(match["repository"], match["file"])
+        return wanted
 
     def source(self, reference: str, weight: float = 1.0) -> AdapterSource:
         """Reads the whole file once, for its checksum."""
@@ -80,41 +79,42 @@ class Adapters:
             weight=weight,
         )
 
-    def _in_folders(self, reference: str) -> Path | None:
-        """Only what lies below a folder: a reference comes from outside."""
-        parts = PurePosixPath(reference.removesuffix(".safetensors") + ".safetensors").parts
-        if parts[0] == "/" or any(part.startswith(".") for part in parts):
-            return None
-        try:
-            return next((path for folder in self.folders if (path := folder.joinpath(*parts)).is_file()), None)
-        except (OSError, ValueError):
-            return None
+    def _in_folders(self, reference: str) -> tuple[str, Path] | None:
+        """Its one name, and where it lies."""
+        name = reference.removesuffix(ENDING)
+        paths = (references.below(folder, name + ENDING) for folder in self.folders)
+        return next(((name, path) for path in paths if path is not None and path.is_file()), None)
 
-    def _downloaded(self, reference: str) -> Path | None:
-        match = REPOSITORY.fullmatch(reference)
-        if match is None:
+    def _downloaded(self, reference: str) -> tuple[str, Path] | None:
+        wanted = references.on_hub(reference)
+        if wanted is None:
             return None
-        snapshot = self.snapshots.find(HubFiles(match["repository"]))
-        files = [file for file in weights_in(snapshot) if match["file"] in (None, file)] if snapshot else []
-        if not files or snapshot is None:
+        lying = dict(self._in_snapshot(wanted.repository))
+        files = [name for name in lying if wanted.file is None or lying[name].as_posix().endswith(f"/{wanted.file}")]
+        if not files:
             raise NotOnDisk(reference, self.kind)
         if len(files) > 1:
-            raise UnusableModel(reference, several(match["repository"], files), self.kind)
-        return snapshot / files[0]
+            raise UnusableModel(reference, several(files), self.kind)
+        return files[0], lying[files[0]]
 
     def _lying_in_folders(self) -> Iterator[tuple[str, Path]]:
         for folder in self.folders:
-            for path in sorted(folder.rglob("*.safetensors")):
-                yield path.relative_to(folder).with_suffix("").as_posix(), path
+            for file in weights_in(folder):
+                if references.is_plain(file):
+                    yield file.removesuffix(ENDING), folder / file
 
     def _lying_in_caches(self) -> Iterator[tuple[str, Path]]:
         for repository in self.snapshots.repositories():
-            snapshot = self.snapshots.find(HubFiles(repository))
-            if snapshot is None or (snapshot / "model_index.json").exists():
-                continue
-            files = weights_in(snapshot)
-            for file in files:
-                yield repository if len(files) == 1 else f"{repository}/{file}", snapshot / file
+            yield from self._in_snapshot(repository)
+
+    def _in_snapshot(self, repository: str) -> Iterator[tuple[str, Path]]:
+        """A repository with one file is called by its own name, each of several by its file's too."""
+        snapshot = self.snapshots.find(HubFiles(repository))
+        if snapshot is None or (snapshot / "model_index.json").exists():
+            return
+        files = weights_in(snapshot)
+        for file in files:
+            yield repository if len(files) == 1 else f"{repository}/{file}", snapshot / file
 
     def _described(self, reference: str, path: Path) -> Adapter:
         try:
@@ -130,8 +130,8 @@ class Adapters:
         return Adapter(info.model_copy(update={"deletable": self.snapshots.is_download(path)}), path)
 
 
-def several(repository: str, files: list[str]) -> str:
-    return f"it holds several files; say which: {', '.join(f'{repository}/{file}' for file in files[:20])}"
+def several(names: Sequence[str]) -> str:
+    return f"it holds several files; say which: {', '.join(names[:20])}"
 
 
 def is_adapter(kind: AdapterKind, found: Head) -> bool:

@@ -19,6 +19,17 @@ OF_NAMES = (
     ("Qwen-Image", ("img_mlp", "img_mod", "txt_mlp")),
     ("Z-Image", (".layers.", "_layers_")),
 )
+# Parts of names in text encoders and UNets.
+NOT_OF_TRANSFORMERS = (
+    "text_encoder",
+    "lora_te",
+    "down_blocks",
+    "up_blocks",
+    "mid_block",
+    "input_blocks",
+    "output_blocks",
+    "middle_block",
+)
 # What training tools write into their files.
 OF_METADATA = (
     ("Stable Diffusion XL", ("sdxl", "stable-diffusion-xl")),
@@ -48,10 +59,11 @@ def of_folder(pipeline: str, folder: Path) -> str:
 def of_lora(head: Head) -> str:
     """What a LoRA was made for: by its shapes, else by its names, else by what its author says."""
     unet = [name for name in head.shapes if name.startswith(("unet.", "lora_unet_", "base_model.model.unet."))]
-    hears = next((name for name in unet if is_text_input(name)), None)
+    hears = next((name for name in unet if is_text_input(name) and len(head.shapes[name]) == 2), None)
     if hears is not None:
         return of_width(head.shapes[hears][1])
-    return of_names(head.shapes) or of_joint_width(head) or of_metadata(head.metadata) or UNKNOWN
+    transformers = [name for name in head.shapes if not any(part in name for part in NOT_OF_TRANSFORMERS)]
+    return of_names(transformers) or of_joint_width(head) or of_metadata(head.metadata) or UNKNOWN
 
 
 def is_text_input(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from huggingface_hub.hf_api import RepoSibling
 
 from imagegen.errors import HubRefused, UnusableModel
 from imagegen.library.adapters import several
+from imagegen.library.describing import known_pipeline
 from imagegen.library.families import FAMILIES
 from imagegen.library.snapshots import HubFiles
 from imagegen.library.weights import is_network, named_components
@@ -77,7 +79,9 @@ class Hub:
         if INDEX not in files:
             ours = [name for name in files if name.endswith(".safetensors") and "/" not in name]
             problem = f"it is no model in diffusers format: it has no {INDEX}"
-            raise UnusableModel(reference, f"{problem}; {several(wanted.repository, ours)}" if ours else problem)
+            raise UnusableModel(
+                reference, f"{problem}; {several(whole_names(wanted.repository, ours))}" if ours else problem
+            )
         index = self._index(reference, wanted.repository, commit)
         needed = pipeline_files(reference, index, list(files), wanted.variant)
         return Plan(reference, wanted.repository, commit, tuple(files[name] for name in needed))
@@ -91,7 +95,7 @@ class Hub:
         if wanted.file is None and not tensors:
             raise UnusableModel(reference, "it holds no safetensors, and pickles are never loaded", kind)
         if wanted.file is None and len(tensors) > 1:
-            raise UnusableModel(reference, several(wanted.repository, tensors), kind)
+            raise UnusableModel(reference, several(whole_names(wanted.repository, tensors)), kind)
         return one_file(reference, wanted.repository, commit, files, wanted.file or tensors[0], kind)
 
     def _files(self, reference: str, wanted: HubFiles) -> tuple[str, dict[str, HubFile]]:
@@ -113,6 +117,10 @@ class Hub:
         return index
 
 
+def whole_names(repository: str, files: list[str]) -> list[str]:
+    return [f"{repository}/{file}" for file in files]
+
+
 def hub_file(file: RepoSibling) -> HubFile:
     return HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
 
@@ -127,9 +135,9 @@ def one_file(
 
 def pipeline_files(reference: str, index: dict[str, object], files: list[str], variant: str | None) -> list[str]:
     """The files of a repository that make up its pipeline. Raises UnusableModel when one of its parts is not for us."""
-    kind = index.get("_class_name")
-    if kind not in FAMILIES:
-        raise UnusableModel(reference, f"its pipeline is {str(kind)[:60]}; it can be {', '.join(FAMILIES)}")
+    denoiser = FAMILIES[known_pipeline(index.get("_class_name"), reference)].denoiser
+    half = any(file.startswith(f"{denoiser}/") and re.search(rf"\.{HALF}[.-]", file) for file in files)
+    variant = variant or (HALF if half else None)
     needed = [INDEX]
     for component, (library, name) in named_components(index).items():
         if library not in LIBRARIES:
@@ -142,16 +150,15 @@ def pipeline_files(reference: str, index: dict[str, object], files: list[str], v
 
 
 def weights(reference: str, component: str, here: list[str], variant: str | None) -> list[str]:
-    """One whole set of weights: the variant that is asked for, else the smaller half, else the only one."""
+    """One whole set of weights: the variant where there is one, else the plain one, else the only one."""
     tensors = [file for file in here if file.endswith(".safetensors")]
     if not tensors:
         pickles = [file for file in here if file.endswith(PICKLES)]
         problem = "has its weights in pickles alone, which may run code" if pickles else "has no weights"
         raise UnusableModel(reference, f"its part {component} {problem}; only safetensors are loaded")
-    for wanted in (variant, HALF):
-        chosen = [file for file in tensors if wanted and f".{wanted}." in file]
-        if chosen:
-            return [*chosen, *(file for file in here if ".index." in file and f".{wanted}." in file)]
+    chosen = [file for file in tensors if variant and re.search(rf"\.{re.escape(variant)}[.-]", file)]
+    if chosen:
+        return [*chosen, *(file for file in here if ".index." in file and f".{variant}." in file)]
     plain = [file for file in tensors if is_plain(file)]
     return [*(plain or tensors), *(file for file in here if file.endswith(".safetensors.index.json"))]
 

@@ -36,6 +36,7 @@ class Library:
 
     def download_model(self, reference: str) -> AsyncIterator[Download]:
         """Raises UnknownModel, and what Downloads.follow raises."""
+        reference = self.models.canonical(reference)
         wanted = self.models.on_hub(reference)
         if wanted is None:
             raise NotOnDisk(reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path
 
 from imagegen.library.catalogue import Entry
@@ -56,7 +57,7 @@ class Snapshots:
 
     def is_download(self, path: Path) -> bool:
         """Whether the studio brought it, and so may delete it."""
-        return path.absolute().is_relative_to(self.folders[0].absolute()) if self.folders else False
+        return Path(normpath(path.absolute())).is_relative_to(self.folders[0].absolute()) if self.folders else False
 
     def _versions(self, repository: str) -> Iterator[Path]:
         name = f"models--{repository.replace('/', '--')}"

@@ -33,7 +33,7 @@ def head(file: Path) -> Head:
             if length > min(size - 8, LONGEST_HEAD):
                 raise BrokenWeights(file.name)
             tensors = json.loads(opened.read(length))
-        metadata = tensors.pop("__metadata__", {})
+        metadata = {str(name): str(value) for name, value in (tensors.pop("__metadata__", None) or {}).items()}
         end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
         shapes = {name: tuple(tensor["shape"]) for name, tensor in tensors.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -45,14 +45,18 @@ def head(file: Path) -> Head:
 
 def missing_part(folder: Path) -> str | None:
     """What a folder in diffusers format lacks to be whole, as a path in it; None when it lacks nothing."""
-    for component in components(folder):
+    for component, (_, kind) in components(folder).items():
         if not (folder / component).is_dir():
             return component
-        if has_weights(folder, component):
-            part = missing_weights(folder / component)
-            if part is not None:
-                return f"{component}/{part}"
+        part = missing_weights(folder / component) if is_network(kind) else missing_text(folder / component)
+        if part is not None:
+            return f"{component}/{part}"
     return None
+
+
+def missing_text(folder: Path) -> str | None:
+    """A part without weights has at least a configuration."""
+    return None if any(folder.glob("*.json")) else "*.json"
 
 
 # Parts that a pipeline names, and the studio does without.
@@ -71,10 +75,6 @@ def named_components(index: dict[str, object]) -> dict[str, tuple[str, str]]:
         for name, value in index.items()
         if isinstance(value, list) and len(value) == 2 and value[0] is not None and name not in UNUSED
     }
-
-
-def has_weights(folder: Path, component: str) -> bool:
-    return is_network(components(folder)[component][1])
 
 
 def is_network(kind: str) -> bool:

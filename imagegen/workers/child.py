@@ -34,6 +34,7 @@ def main() -> None:
         configure_logging(load.log_format, load.log_dir and load.log_dir / "worker.jsonl")
         try:
             desk = Desk(load, report)
+            desk.open(load.model)
         except ImageGenError as error:
             report(WorkerGone(reason=str(error)))
         else:

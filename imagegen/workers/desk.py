@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 class Desk:
-    """Loads the engine, which takes a while, and then obeys orders. Reports come from other threads.
+    """Obeys orders, once it is opened. Reports come from other threads.
 
-    Raises WorkerUnavailable when the device is missing or the first model cannot be loaded.
+    Raises WorkerUnavailable when the device is missing.
     """
 
     def __init__(self, load: Load, report: Callable[[Report], None]) -> None:
@@ -44,11 +44,14 @@ class Desk:
         self.job_id, self.control = "", Control(threading.Event(), threading.Event())
         # One thing at a time, in the order in which it was asked for.
         self._work = ThreadPoolExecutor(1, "desk")
+
+    def open(self, first: ModelSource) -> None:
+        """Loads the first model, which takes a while. Raises WorkerUnavailable when it cannot be loaded."""
         try:
-            self.engine.warm(load.model)
+            self.engine.warm(first)
         except ImageGenError as error:
             raise WorkerUnavailable(str(error)) from None
-        report(WorkerReady(device=self.engine.device, dtype=self.engine.dtype))
+        self.report(WorkerReady(device=self.engine.device, dtype=self.engine.dtype))
 
     def obey(self, order: Order) -> None:
         match order:

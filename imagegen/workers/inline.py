@@ -35,6 +35,7 @@ class InlineWorker(OrderedWorker):
 
         try:
             self._desk = Desk(self.load, report)
+            self._desk.open(self.load.model)
         except ImageGenError as error:
             report(WorkerGone(reason=str(error)))
         except Exception:

@@ -142,7 +142,7 @@ def test_an_embedding_is_loaded_and_heard(client: Client) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"loras": [{"lora": "nothing"}]}, "lora: there is no 'nothing' here"),
+        ({"loras": [{"lora": "nothing"}]}, "loras: there is no 'nothing' here"),
         ({"loras": [{"lora": "studio/lora", "weight": 9}]}, r"loras[0].weight: must be between -4 and 4"),
         ({"loras": [{"name": "x"}]}, r"loras[0].lora: is required"),
         ({"loras": "studio/lora"}, "loras: must be a list"),
@@ -153,7 +153,7 @@ def test_an_embedding_is_loaded_and_heard(client: Client) -> None:
             "loras: studio/lora was made for Stable Diffusion 1, and the model embedded is Stable Diffusion of width 1",
         ),
         ({"model": "nothing"}, "model: there is no 'nothing' here"),
-        ({"embeddings": ["nothing"]}, "embedding: there is no 'nothing' here"),
+        ({"embeddings": ["nothing"]}, "embeddings: there is no 'nothing' here"),
     ],
 )
 def test_a_wrong_choice_is_refused_by_name(client: Client, fields: dict[str, Any], message: str) -> None:

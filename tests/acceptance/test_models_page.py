@@ -50,7 +50,7 @@ def use(page: Page) -> None:
 
 
 def shown_model(page: Page) -> Locator:
-    return desk(page).get_by_role("listbox", name="Model")
+    return desk(page).get_by_role("combobox", name="Model")
 
 
 def test_a_model_is_brought_from_the_hub_and_used(page: Page, hub: StandInHub) -> None:
@@ -99,18 +99,27 @@ def choose_model(page: Page, name: str) -> None:
     page.get_by_role("option", name=name, exact=True).click()
 
 
+def add_lora(page: Page, name: str) -> None:
+    desk(page).get_by_role("combobox", name="LoRAs").click()
+    page.get_by_role("option", name=name, exact=True).click()
+    page.keyboard.press("Escape")
+
+
 def test_loras_are_put_on_and_taken_off(page: Page) -> None:
     bring(page, "Models", "studio/tiny-sd15")
     for name in ("studio/lora", "studio/lora-kohya"):
         bring(page, "LoRAs", name)
+    desk(page).get_by_role("button", name="Use it").click()
+    expect(desk(page).get_by_role("alert")).to_contain_text(
+        "was made for Stable Diffusion 1, and the model embedded is"
+    )
+    page.get_by_role("tab", name="Text to image").click()
+    choose_model(page, "studio/tiny-sd15")
+    open_tab(page, "LoRAs")
     screenshot(page, "loras")
     use(page)
-    choose_model(page, "studio/tiny-sd15")
-    stack = desk(page).get_by_role("listbox", name="LoRAs")
-    for _ in range(2):
-        stack.click()
-        page.get_by_role("option").first.click()
-        page.keyboard.press("Escape")
+    expect(desk(page).locator(".weight").filter(visible=True)).to_have_count(1)
+    add_lora(page, "studio/lora")
     expect(desk(page).locator(".weight").filter(visible=True)).to_have_count(2)
     screenshot(page, "loras-stacked")
     generate(page)

@@ -13,7 +13,7 @@ from imagegen.schema import Cancelled, Event, Failed, Loading, Picture, Progress
 from imagegen.service import Service
 from ui import stage
 from ui.forms import Form, Updates
-from ui.stack import AT_ONCE
+from ui.stack import AS_IT_IS, AT_ONCE
 from ui.visitors import user_of, while_watched
 from ui.wording import STOPPED, describe, message_of
 
@@ -86,7 +86,7 @@ class PictureArea:
         self.reuse_settings.click(self.settings, [self.shelf], [self.status, *self.form.outputs], **AT_ONCE)
         model, loras = self.form.controls["model"], self.form.controls["loras"]
         assert isinstance(model, gr.Dropdown)
-        model.input(self.choose, [model, loras], self.form.outputs, **AT_ONCE)
+        model.input(self.choose, [model, loras], self.form.outputs, **AS_IT_IS)
 
     async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncGenerator[Updates]:
         yield {self.status: stage.told("preparing", "Getting ready")}

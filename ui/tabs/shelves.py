@@ -16,7 +16,7 @@ from imagegen.schema import User
 from imagegen.service import Service
 from ui import stage
 from ui.forms import Updates
-from ui.stack import AT_ONCE
+from ui.stack import AS_IT_IS
 from ui.tabs.generation import html
 from ui.visitors import user_of
 from ui.wording import message_of, told
@@ -85,14 +85,14 @@ class Shelves(ABC):
         return [self.status, self.list, self.details, self.use, self.load, self.unload, self.delete]
 
     def _connect(self) -> None:
-        watched: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "trigger_mode": "once"}
+        watched: dict[str, Any] = {**AS_IT_IS, "queue": True, "trigger_mode": "once"}
         gr.on([self.bring.click, self.new.submit], self._bring, [self.new], self.outputs, **watched)
         self.load.click(self._bring, [self.list], self.outputs, **watched)
-        self.stop.click(self._stop, [self.new, self.list], [self.status], **AT_ONCE)
-        self.list.input(self._look, [self.list], self.outputs, **AT_ONCE)
-        self.unload.click(self._unload, [self.list], self.outputs, **AT_ONCE)
-        self.delete.click(self._delete, [self.list], self.outputs, **AT_ONCE)
-        self.tab.select(self._look, [self.list], self.outputs, **AT_ONCE)
+        self.stop.click(self._stop, [self.new, self.list], self.outputs, **AS_IT_IS)
+        self.list.input(self._look, [self.list], self.outputs, **AS_IT_IS)
+        self.unload.click(self._unload, [self.list], self.outputs, **AS_IT_IS)
+        self.delete.click(self._delete, [self.list], self.outputs, **AS_IT_IS)
+        self.tab.select(self._look, [self.list], self.outputs, **AS_IT_IS)
 
     async def _bring(self, reference: str | None, http: gr.Request) -> AsyncGenerator[Updates]:
         reference = (reference or "").strip()
@@ -115,7 +115,7 @@ class Shelves(ABC):
         running = self.service.stock.library.downloads.running
         reference = next((each for each in (new.strip(), chosen or "") if each in running), None)
         if reference is None:
-            return {}
+            return {self.status: gr.skip()}
         return await self._send_away(reference, http, delete=False)
 
     async def _unload(self, reference: str | None, http: gr.Request) -> Updates:
@@ -126,7 +126,7 @@ class Shelves(ABC):
 
     async def _send_away(self, reference: str | None, http: gr.Request, delete: bool) -> Updates:
         if reference is None:
-            return {}
+            return {self.status: gr.skip()}
         try:
             await self.unloading(reference, user_of(http), delete)
         except Exception as error:
