@@ -41,6 +41,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     STUDIO_HOST=0.0.0.0 \
     STUDIO_PORT=7860 \
     STUDIO_DATA_DIR=/data \
+    STUDIO_MODELS_DIR=/models \
     STUDIO_LOG_DIR=/logs
 USER 1000:1000
 VOLUME ["/models", "/cache/huggingface", "/logs", "/data"]

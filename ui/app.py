@@ -74,11 +74,7 @@ def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureAre
         if reference is None:
             return {tabs: gr.skip()}
         try:
-            return {
-                tabs: gr.Tabs(selected="text-to-image"),
-                **await form.choices(reference),
-                **await form.suited(reference, defaults=True),
-            }
+            updates = await form.choices(reference) | await form.suited(reference, defaults=True)
         except ImageGenError as error:
             return {models.status: stage.told("failed", str(error))}
         return {tabs: gr.Tabs(selected="text-to-image"), **updates}
@@ -87,10 +83,7 @@ def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureAre
         if reference is None:
             return {tabs: gr.skip()}
         try:
-            return {
-                tabs: gr.Tabs(selected="text-to-image"),
-                **await form.with_adapter(adapters.kind(reference), reference, model, worn),
-            }
+            updates = await form.with_adapter(adapters.kind(reference), reference, model, worn)
         except ImageGenError as error:
             return {adapters.status: stage.told("failed", str(error))}
         return {tabs: gr.Tabs(selected="text-to-image"), **updates}

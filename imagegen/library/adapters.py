@@ -146,7 +146,7 @@ def adapter_info(kind: AdapterKind, reference: str, path: Path, found: Head) -> 
     return AdapterInfo(
         kind=kind,
         id=reference,
-        name=said.get("modelspec.title") or said.get("ss_output_name") or PurePosixPath(reference).stem,
+        name=said.get("modelspec.title") or said.get("ss_output_name") or reference,
         architecture=ARCHITECTURE[kind](found),
         trigger=trigger(said) if kind == "lora" else (token(reference, found),),
         base_model=next((said[name] for name in base if said.get(name)), None),

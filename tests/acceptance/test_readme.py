@@ -40,6 +40,12 @@ def test_the_first_lines_make_a_picture(results: list[dict[str, Any]]) -> None:
     assert receipt_in(first["image"]) == first["receipt"]
 
 
+def test_the_example_with_a_lora_paints_with_it(results: list[dict[str, Any]]) -> None:
+    third = results[2]
+    assert third["ready"]["state"] == "in memory"
+    assert receipt_in(third["glowing"])["loras"][0]["lora"] == "neon"
+
+
 def test_the_longer_example_watches_and_paints_anew(results: list[dict[str, Any]]) -> None:
     assert receipt_in(results[1]["boat"])["steps"] == 30
     assert receipt_in(results[1]["night"])["strength"] == 0.7
