@@ -9,16 +9,12 @@ from __future__ import annotations
 import json
 import platform
 import resource
-import statistics
 import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoPipelineForText2Image
 
+from bench.timing import RESULTS, interleaved
 from imagegen.engine.engine import Control, Engine, Finished, Work
 from imagegen.engine.previews import preview, projection_for
 from imagegen.library.models import Models
@@ -28,8 +24,6 @@ from imagegen.settings import ASSETS
 from imagegen.validation import resolved
 
 PROMPT = "a sailing boat on a lake at sunset, watercolor"
-ROUNDS = 7
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -64,18 +58,6 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "embedded.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))
-
-
-def interleaved(contenders: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, float]:
-    """The median seconds of each, measured in turns after one round that is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
-        for name, run in contenders.items():
-            began = time.perf_counter()
-            run()
-            if number:
-                times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 if __name__ == "__main__":

@@ -142,11 +142,12 @@ def is_adapter(kind: AdapterKind, found: Head) -> bool:
 
 def adapter_info(kind: AdapterKind, reference: str, path: Path, found: Head) -> AdapterInfo:
     said = found.metadata
+    plain = reference if "snapshots" in path.parts else path.stem
     base = ("ss_base_model_version", "ss_sd_model_name", "modelspec.architecture")
     return AdapterInfo(
         kind=kind,
         id=reference,
-        name=said.get("modelspec.title") or said.get("ss_output_name") or reference,
+        name=said.get("modelspec.title") or said.get("ss_output_name") or plain,
         architecture=ARCHITECTURE[kind](found),
         trigger=trigger(said) if kind == "lora" else (token(reference, found),),
         base_model=next((said[name] for name in base if said.get(name)), None),
