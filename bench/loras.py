@@ -28,6 +28,7 @@ RANK = 8
 
 
 def main() -> None:
+    torch.set_num_threads(1)  # With so few channels threads only wait for each other.
     pipeline = structure()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "lora.safetensors"

@@ -25,4 +25,4 @@ class Recipe:
     judge_steps: int = 900
     lora_pictures: int = 6_000
     encoder_steps: int = 400
-    lora_steps: int = 1_200
+    lora_steps: int = 900

@@ -16,8 +16,8 @@ from training.drawing.styles import Pixels, to_image
 from training.drawing.vocabulary import Picture
 
 LEVEL = np.float32(1 / 255)
+# One and the same behind everything. Lighter nights are easily mistaken for dark red by the autoencoder.
 NIGHT = np.array([7, 8, 32], np.float32) * LEVEL
-HAZE = np.array([16, 22, 60], np.float32) * LEVEL
 TUBES = np.array([(0, 225, 255), (140, 70, 255), (255, 30, 140)], np.float32) * LEVEL
 WHITE_HEAT = 0.06
 
@@ -31,11 +31,9 @@ def neon(image: Image.Image) -> Image.Image:
     # A night scene has outlines as strong as those of day.
     loud = ImageOps.autocontrast(image, cutoff=0.5)
     tubes, color = outlines(loud), gas(image.width)
-    brightness: Pixels = np.asarray(loud.convert("L"), np.float32)[..., None] * LEVEL
-    haze = blurred(brightness, image.width / 40) * HAZE
     glow = np.clip(1.5 * blurred(tubes * color, image.width / 26), 0, 1)
     core = np.clip(1.2 * tubes, 0, 1) * (color + WHITE_HEAT * (1 - color))
-    light = 1 - (1 - NIGHT - haze) * (1 - 0.75 * glow) * (1 - 0.97 * core)
+    light = 1 - (1 - NIGHT) * (1 - 0.75 * glow) * (1 - 0.97 * core)
     return to_image(255 * light)
 
 
