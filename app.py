@@ -16,6 +16,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when gradio is imported
 from fastapi import FastAPI, Response
 from pydantic import ValidationError
 
+from imagegen.errors import ImageGenError, NotOnDisk
 from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
 from imagegen.library.library import Library
@@ -39,7 +40,8 @@ def build_service(settings: Settings) -> Service:
     data_dir.mkdir(parents=True, exist_ok=True)
     library = Library(settings)
     first = library.models.get(library.models.first)
-    assert first.source is not None, "the embedded model lies in assets"
+    if first.source is None:
+        raise NotOnDisk(first.info.id)
     load = Load(
         model=first.source,
         data_dir=data_dir,
@@ -122,7 +124,10 @@ def main() -> None:
     except ValidationError as error:
         sys.exit("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
     configure_logging(settings.log_format, settings.log_dir and settings.log_dir / "studio.jsonl")
-    serve(settings)
+    try:
+        serve(settings)
+    except ImageGenError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch import nn
 
 from bench.timing import RESULTS, interleaved
 from imagegen.engine.loras import Lora, read_lora
-from imagegen.engine.wearing import Wardrobe
+from imagegen.engine.wearing import Wardrobe, Worn
 from imagegen.info import AdapterSource
 
 LAYERS = 722
@@ -45,11 +45,11 @@ def measured(pipeline: Any, source: AdapterSource) -> dict[str, object]:
     def first() -> None:
         wardrobe.take_off()
         loras["it"] = read_lora(source, pipeline)
-        wardrobe.wear({"it": (loras["it"], 0.8)})
+        wardrobe.wear([Worn("it", "", loras["it"], 0.8)])
 
     def cached() -> None:
         wardrobe.take_off()
-        wardrobe.wear({"it": (loras["it"], 0.8)})
+        wardrobe.wear([Worn("it", "", loras["it"], 0.8)])
 
     def theirs() -> None:
         pipeline.load_lora_weights(str(source.path.parent), weight_name=source.path.name, adapter_name="it")

@@ -15,8 +15,10 @@ ImageGenError
 ├── UnknownJob              no such job
 └── JobFailed               the job was accepted, and could not be finished
     ├── WorkerDied
+    ├── WorkerLost
     ├── WorkerUnavailable
     ├── ModelBroken
+    ├── ModelTooLarge
     ├── PackageMissing
     ├── BadLatents
     ├── OutOfMemory
@@ -163,6 +165,12 @@ class Told(ImageGenError):
         self.code = code  # type: ignore[misc] # That of the error in another process.
 
 
+class WorkerLost(JobFailed):
+    """The worker stopped meanwhile. Please try once more."""
+
+    code = "worker_lost"
+
+
 class WorkerUnavailable(JobFailed):
     """The worker cannot be started: {reason}"""
 
@@ -179,6 +187,15 @@ class ModelBroken(JobFailed):
 
     def __init__(self, model: str, problem: str) -> None:
         super().__init__(model=model, problem=problem)
+
+
+class ModelTooLarge(JobFailed):
+    """{model} needs {size} of memory, and may have {most} here (memory_gb)."""
+
+    code = "model_too_large"
+
+    def __init__(self, model: str, size: int, most: int) -> None:
+        super().__init__(model=model, size=in_words(size), most=in_words(most))
 
 
 class PackageMissing(JobFailed):

@@ -112,6 +112,7 @@ class ModelSource(Message):
 
     `path` is a folder in diffusers format, or one checkpoint file, whose configuration is in the folder `config`;
     `trailing` is whether its few steps must end where its training did. `pipeline` is a name in the table of families.
+    `changed` is when its files last were, in nanoseconds: another time is another model.
     """
 
     id: str
@@ -122,6 +123,7 @@ class ModelSource(Message):
     trailing: bool = False
     quantization: Quantization | None = None
     revision: str | None = None
+    changed: int = 0
 
 
 class AdapterSource(Message):

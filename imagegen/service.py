@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 
-from imagegen.errors import ImageGenError, InvalidRequest, QueueFull, WorkerUnavailable
+from imagegen.errors import ImageGenError, InvalidRequest, JobFailed, QueueFull, WorkerUnavailable
 from imagegen.images import ImageStore
 from imagegen.jobs import Job, JobStore
 from imagegen.library.library import Library
@@ -152,8 +152,7 @@ class Service:
         """Raises WorkerUnavailable."""
         while self._state == "warming up" and not self._stopped:
             await self._news.wait()
-        if self._state != "ready":
-            raise WorkerUnavailable(self._trouble)
+        self._check_worker()
 
     @contextmanager
     def _watching(self, job_id: str, previews: bool) -> Iterator[None]:
@@ -215,6 +214,9 @@ class Service:
                 self.worker.submit(self._run(job))
             except ImageGenError as error:
                 self._record(job.id, Failed(code=error.code, message=str(error)))
+            except Exception:  # Whatever it is, the next job must get its turn.
+                logger.exception("A job could not be started", extra={"action": "start_failed", "job_id": job.id})
+                self._record(job.id, Failed(code=JobFailed.code, message=str(JobFailed())))
 
     def _run(self, job: Job) -> Run:
         """Raises InvalidRequest."""

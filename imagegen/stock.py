@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
-from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerDied, of_field
+from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerLost, of_field
 from imagegen.info import (
     AdapterInfo,
     AdapterKind,
@@ -19,6 +19,7 @@ from imagegen.info import (
 from imagegen.library.downloads import Download
 from imagegen.library.library import Library
 from imagegen.library.models import Model
+from imagegen.library.references import address
 from imagegen.schema import GenerationRequest, User
 from imagegen.workers.base import Worker
 from imagegen.workers.messages import Held, Warmed
@@ -70,7 +71,7 @@ class Stock:
 
         Raises UnknownModel, UnusableModel, NotAllowed, HubRefused, NoRoom, Stopped, and what loading raises.
         """
-        reference = self.library.models.canonical(reference)
+        reference = self.library.models.canonical(address(reference))
         if await asyncio.to_thread(self._is_absent, reference):
             downloads = self.library.download_model(reference)
             async for step in self._downloaded(reference, user, downloads, "models"):
@@ -81,43 +82,44 @@ class Stock:
         yield Step(id=info.id, doing="done")
 
     async def unload_model(self, reference: str, user: User, delete: bool = False) -> None:
-        """Frees its memory, or ends its download; with `delete`, removes it from the disk.
+        """Frees its memory, or ends its download; with `delete`, removes from the disk what was downloaded of it.
 
         Raises UnknownModel, UnusableModel, NotAllowed, and InvalidRequest for what was not downloaded by the studio.
         """
-        reference = self.library.models.canonical(reference)
-        if reference in self.library.downloads.running or delete:
-            self._check(user, "delete models")
-        if self.library.downloads.stop(reference):
-            return
-        model = await asyncio.to_thread(self.library.models.get, reference)
-        self.worker.release(model.info.id)
+        reference = self.library.models.canonical(address(reference))
+        if not await self._stopped(reference, user, delete, "models") and not delete:
+            await asyncio.to_thread(self.library.models.get, reference)
+        self.worker.release(reference)
         if delete:
-            await asyncio.to_thread(self.library.delete_model, model)
+            await asyncio.to_thread(self.library.delete_model, reference)
 
     async def load_adapter(self, kind: AdapterKind, reference: str, user: User) -> AsyncGenerator[Step]:
         """Downloads it when it is not on disk, and looks into it. It changes no picture that does not name it.
 
         Raises what load_model raises.
         """
-        adapters = self.library.adapters[kind]
+        reference = address(reference)
         if await asyncio.to_thread(self._lacks, kind, reference):
-            async for step in self._downloaded(
-                reference, user, self.library.download_adapter(kind, reference), "files"
-            ):
+            downloads = self.library.download_adapter(kind, reference)
+            async for step in self._downloaded(reference, user, downloads, "files"):
                 yield step
         yield Step(id=reference, doing="loading")
-        source = await asyncio.to_thread(adapters.source, reference)
+        source = await asyncio.to_thread(self.library.adapters[kind].source, reference)
         yield Step(id=source.id, doing="done")
 
     async def unload_adapter(self, kind: AdapterKind, reference: str, user: User, delete: bool = False) -> None:
-        if reference in self.library.downloads.running or delete:
-            self._check(user, "delete files")
-        if self.library.downloads.stop(reference):
-            return
-        adapter = await asyncio.to_thread(self.library.adapters[kind].get, reference)
+        """Ends its download; with `delete`, removes it from the disk. Raises what unload_model raises."""
+        reference = address(reference)
+        if not await self._stopped(reference, user, delete, "files") and not delete:
+            await asyncio.to_thread(self.library.adapters[kind].get, reference)
         if delete:
-            await asyncio.to_thread(self.library.delete_adapter, kind, adapter.info.id)
+            await asyncio.to_thread(self.library.delete_adapter, kind, reference)
+
+    async def _stopped(self, reference: str, user: User, delete: bool, what: str) -> bool:
+        """Ends the download, if there is one; whether there was. Raises NotAllowed."""
+        if (delete or self.library.downloads.is_on_its_way(reference)) and not user.is_owner:
+            raise NotAllowed(f"delete {what}")
+        return await self.library.downloads.stop(reference)
 
     def note(self, report: Held | Warmed) -> None:
         """What the worker says of its memory."""
@@ -132,13 +134,9 @@ class Stock:
     def forget(self) -> None:
         """The worker is gone, with all that it held."""
         self.held = Held(models=())
-        error = WorkerDied()
+        error = WorkerLost()
         for model_id in list(self._warming):
             self.note(Warmed(model_id=model_id, code=error.code, message=str(error)))
-
-    def _check(self, user: User, deed: str) -> None:
-        if not user.is_owner:
-            raise NotAllowed(deed)
 
     def _is_absent(self, reference: str) -> bool:
         try:
@@ -156,7 +154,8 @@ class Stock:
     async def _downloaded(
         self, reference: str, user: User, downloads: AsyncIterator[Download], what: str
     ) -> AsyncGenerator[Step]:
-        self._check(user, f"download {what}")
+        if not user.is_owner:
+            raise NotAllowed(f"download {what}")
         yield Step(id=reference, doing="asking the Hub")
         async for download in downloads:
             yield Step(id=reference, doing="downloading", received=download.received, size=download.size)

@@ -15,7 +15,7 @@ from imagegen.library.architectures import UNKNOWN
 from imagegen.schema import GenerationRequest, Receipt
 from imagegen.service import Service
 from imagegen.validation import check_fit, parse_request
-from ui.stack import LoraStack
+from ui.stack import MOST, LoraStack
 from ui.uploads import stored_upload
 
 C = TypeVar("C", bound=Component)
@@ -60,7 +60,9 @@ class Form:
         return self.dropdown("model", choices=[(self._model.name, self._model.id)], info=None)
 
     def loras(self) -> gr.Dropdown:
-        names = self.dropdown("loras", choices=[], value=[], multiselect=True, label="LoRAs", info=None)
+        names = self.dropdown(
+            "loras", choices=[], value=[], multiselect=True, max_choices=MOST, label="LoRAs", info=None
+        )
         self.stack = LoraStack(names)
         return names
 

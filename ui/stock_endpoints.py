@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from imagegen.errors import InvalidRequest
 from imagegen.info import AdapterKind, Step
 from imagegen.schema import User
 from imagegen.service import Service
@@ -33,6 +34,7 @@ class Kind(ABC):
 
     name: str
     where: str
+    unloading = "Frees the memory of"
 
     def __init__(self, stock: Stock) -> None:
         self.stock = stock
@@ -60,7 +62,7 @@ class Kind(ABC):
         ready = f"Makes a {self.name} ready, from the Hub if it is not on disk; tells its progress in bytes."
         add(demo, self.list, f"list_{many}", f"Lists the {many}, with all that is known of them.", {}, many)
         add(demo, self.load, f"load_{self.name}", ready, {reference: self.where}, self.name)
-        ended = f"Frees the memory of a {self.name}, or ends its download."
+        ended = f"{self.unloading} a {self.name}, or ends its download."
         add(demo, self.unload, f"unload_{self.name}", ended, {reference: self.where, delete: DELETE}, "unloaded")
 
     async def list(self, _: gr.Request) -> list[Facts]:
@@ -69,6 +71,7 @@ class Kind(ABC):
 
     async def load(self, reference: str, http: gr.Request) -> Facts:
         with refused():
+            self.check(reference)
             progress, done = gr.Progress(), reference
             async with aclosing(self.steps(reference, user_of(http))) as steps:
                 async for step in steps:
@@ -77,8 +80,16 @@ class Kind(ABC):
                     done = step.id
             return await asyncio.to_thread(self.one, done)
 
+    def check(self, reference: object) -> None:
+        """Gradio does not look at the types that it publishes. Raises InvalidRequest."""
+        if not isinstance(reference, str) or not reference.strip():
+            raise InvalidRequest(self.name, "must be a name")
+
     async def unload(self, reference: str, delete: bool, http: gr.Request) -> Facts:
         with refused():
+            self.check(reference)
+            if not isinstance(delete, bool):
+                raise InvalidRequest("delete", "must be true or false")
             await self.send_away(reference, user_of(http), delete)
         return {"unloaded": reference, "deleted": delete}
 
@@ -115,6 +126,8 @@ class Models(Kind):
 
 
 class Adapters(Kind):
+    unloading = "Lets go of"
+
     def __init__(self, stock: Stock, kind: AdapterKind) -> None:
         super().__init__(stock)
         self.kind, self.name = kind, kind

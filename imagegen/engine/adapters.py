@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from imagegen.engine.inversions import Inversion
 from imagegen.engine.loras import Lora, read_lora
 from imagegen.engine.store import Held
+from imagegen.engine.wearing import Worn
 from imagegen.info import AdapterSource
 
 # Bytes of LoRAs that stay in memory.
@@ -28,7 +29,7 @@ class AdapterCache:
         Raises UnusableModel for one that does not fit.
         """
         loras = [adapter for adapter in adapters if adapter.kind == "lora" and adapter.weight]
-        held.wardrobe.wear({adapter.id: (self._lora(adapter, held), adapter.weight) for adapter in loras})
+        held.wardrobe.wear([Worn(each.id, each.sha256, self._lora(each, held), each.weight) for each in loras])
         widths = held.encoder.widths if held.encoder else ()
         yield [Inversion(adapter, widths) for adapter in adapters if adapter.kind == "embedding"]
 

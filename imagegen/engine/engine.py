@@ -127,7 +127,7 @@ class Engine:
             scheduler = scheduler_for(work.request.sampler, held.pipeline.scheduler.config)
             pipeline = sharing(held.pipeline, scheduler, from_image=work.init_image is not None)
             if held.aside is not None:
-                held.aside.bring()
+                held.aside.encode()
             try:
                 output = pipeline(
                     callback_on_step_end=Steps(control, view(held, work.request), say),
@@ -136,7 +136,7 @@ class Engine:
                 )
                 return pictures(output.images, pipeline.num_timesteps)
             finally:
-                pipeline.maybe_free_model_hooks()
+                held.pipeline.maybe_free_model_hooks()
 
     def _receipt(self, work: Work, seed: int) -> Receipt:
         loras = {adapter.id: adapter for adapter in work.adapters if adapter.kind == "lora"}

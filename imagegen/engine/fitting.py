@@ -20,12 +20,12 @@ CELLS = 2
 @torch.no_grad()
 def fitted(pipeline: Pipeline) -> Projection:
     """By least squares, over pictures of soft colours. Takes as long as the autoencoder takes for 24 small pictures."""
-    vae = pipeline.vae
+    device = pipeline._execution_device  # noqa: SLF001 The autoencoder may be elsewhere until it works.
     side = max(64, CELLS * compression(pipeline))
     seeded = torch.Generator().manual_seed(0)
     coarse = torch.rand(PICTURES, 3, CELLS, CELLS, generator=seeded)
     colours = F.interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False)
-    latents = as_denoised(pipeline, (colours * 2 - 1).to(vae.device, vae.dtype)).float().cpu()
+    latents = as_denoised(pipeline, (colours * 2 - 1).to(device, pipeline.vae.dtype)).float().cpu()
     means = F.adaptive_avg_pool2d(colours, (latents.shape[2], latents.shape[3]))
     rows, targets = (values.movedim(1, -1).flatten(0, -2).numpy() for values in (latents, means))
     return solved(rows, targets)

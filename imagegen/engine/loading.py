@@ -15,7 +15,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from imagegen.engine.checkpoints import from_checkpoint
-from imagegen.engine.quantization import quantized
+from imagegen.engine.quantization import KINDS, quantized
 from imagegen.engine.quiet import unsaid
 from imagegen.errors import ImageGenError, ModelBroken, shortened
 from imagegen.info import ModelSource
@@ -81,6 +81,8 @@ def from_file(source: ModelSource, dtype: torch.dtype) -> Pipeline:
     if source.config is None:
         raise ModelBroken(source.name, "it holds the denoiser alone; the other parts come from a whole model on disk")
     if FAMILIES[source.pipeline].denoiser == "unet":
+        if source.quantization in KINDS:
+            raise ModelBroken(source.name, f"a checkpoint of this kind is not loaded in {source.quantization}, but fp8")
         return from_checkpoint(source, source.config, dtype)
     kind: Pipeline = getattr(diffusers, source.pipeline)
     options = {"config": str(source.config), "local_files_only": True}

@@ -62,7 +62,10 @@ def read_lora(source: AdapterSource, pipeline: Pipeline) -> Lora:
         half = "down" if match["half"] in ("A", "down") else "up"
         halves.setdefault((match["part"], today(match["module"])), {})[half] = tensor
     by_place = {placed(name): alpha for name, alpha in alphas.items()}
-    return {place: factors(place, pair, by_place, metadata) for place, pair in halves.items() if len(pair) == 2}
+    for (part, module), pair in halves.items():
+        if len(pair) != 2:
+            raise UnusableModel(source.id, f"half of what it changes at {part}.{module} is missing", "loras")
+    return {place: factors(place, pair, by_place, metadata) for place, pair in halves.items()}
 
 
 def placed(alpha: str) -> tuple[str, str]:
@@ -107,4 +110,5 @@ def factors(
         patterns = metadata.get(f"{part}.alpha_pattern") or {}
         patterns = json.loads(patterns) if isinstance(patterns, str) else patterns
         alpha = patterns.get(module, metadata.get(f"{part}.lora_alpha", rank))
-    return Factors(pair["down"], pair["up"], float(alpha) / rank)
+    # Copies, since a file that is read as memory may be written to meanwhile.
+    return Factors(pair["down"].clone(), pair["up"].clone(), float(alpha) / rank)

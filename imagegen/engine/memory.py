@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,10 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from imagegen.engine.loading import Pipeline
+from imagegen.engine.loading import Pipeline, variant_of
+from imagegen.info import ModelSource
+from imagegen.library.families import FAMILIES
+from imagegen.library.weights import components, head
 
 Mode = Literal["off", "encoders", "offload", "layers"]
 # What the GPU needs besides weights: the picture while it is made, and what CUDA takes for itself.
@@ -30,14 +34,14 @@ def gpu_budget(device: torch.device, wanted_gb: float | None) -> float:
     return memory_budget(None)
 
 
-def memory_budget(wanted_gb: float | None) -> float:
-    """Bytes of main memory that models may take: half of what there is, or of what the container may use."""
+def memory_budget(wanted_gb: float | None, share: float = 0.5) -> float:
+    """Bytes of main memory that models may take: a share of what there is, or of what the container may use."""
     if wanted_gb is not None:
         return wanted_gb * 1e9
     total = float(psutil.virtual_memory().total)
     with suppress(OSError, ValueError):
         total = min(total, float(CGROUP.read_text()))
-    return total / 2
+    return total * share
 
 
 def chosen_mode(wanted: str, sizes: dict[str, int], budget: float) -> Mode:
@@ -51,6 +55,34 @@ def chosen_mode(wanted: str, sizes: dict[str, int], budget: float) -> Mode:
     if max(whole - encoders, encoders) <= budget:
         return "encoders"
     return "offload" if max(sizes.values()) <= budget else "layers"
+
+
+def at_once(sizes: dict[str, int], mode: Mode) -> int:
+    """How many bytes of a model are on the device at once."""
+    encoders = sum(size for part, size in sizes.items() if part.startswith("text_encoder"))
+    whole = sum(sizes.values())
+    return {
+        "off": whole,
+        "encoders": max(whole - encoders, encoders),
+        "offload": max(sizes.values()),
+        "layers": whole // 10,
+    }[mode]
+
+
+def expected_size(source: ModelSource, dtype: torch.dtype) -> int:
+    """Bytes that a model will take in memory, before it is loaded. 0 where its files do not say."""
+    folder = source.path if source.path.is_dir() else source.config
+    denoiser = FAMILIES[source.pipeline].denoiser
+    try:
+        files = [source.path] if source.path.is_file() else []
+        if folder is not None:
+            variant = variant_of(folder / denoiser)
+            parts = [part for part in components(folder) if source.path.is_dir() or part != denoiser]
+            found = (file for part in parts for file in (folder / part).glob("*.safetensors"))
+            files += [file for file in found if variant is None or f".{variant}" in file.name]
+        return sum(head(file).numbers for file in files if file.suffix == ".safetensors") * dtype.itemsize
+    except (OSError, ValueError):
+        return 0
 
 
 def sizes_of(pipeline: Pipeline) -> dict[str, int]:
@@ -79,24 +111,29 @@ def give_back() -> None:
 
 
 class EncodersAside:
-    """Text encoders that are on the device only until the denoiser begins."""
+    """Text encoders and denoiser take turns on the device: the ones while they encode, the other from then on."""
 
     def __init__(self, pipeline: Pipeline, denoiser: str, device: torch.device) -> None:
         parts = pipeline.components.items()
         self.encoders = [part for name, part in parts if name.startswith("text_encoder") and part is not None]
-        self.device = device
-        getattr(pipeline, denoiser).register_forward_pre_hook(lambda *_: self.away())
+        self.denoiser, self.device, self.aside = getattr(pipeline, denoiser), device, torch.device("cpu")
+        self.denoiser.register_forward_pre_hook(lambda *_: self.denoise())
 
-    def bring(self) -> None:
-        self._move(self.device)
+    def encode(self) -> None:
+        """Before a job."""
+        moved([self.denoiser], self.aside)
+        moved(self.encoders, self.device)
 
-    def away(self) -> None:
-        self._move(torch.device("cpu"))
+    def denoise(self) -> None:
+        """Before each step; only the first has anything to do."""
+        moved(self.encoders, self.aside)
+        moved([self.denoiser], self.device)
 
-    def _move(self, device: torch.device) -> None:
-        for encoder in self.encoders:
-            if encoder.device.type != device.type:
-                encoder.to(device)
+
+def moved(networks: Iterable[torch.nn.Module], device: torch.device) -> None:
+    for network in networks:
+        if next(network.parameters()).device.type != device.type:
+            network.to(device)
 
 
 def place(pipeline: Pipeline, mode: Mode, device: torch.device, denoiser: str) -> Any:
@@ -106,9 +143,8 @@ def place(pipeline: Pipeline, mode: Mode, device: torch.device, denoiser: str) -
             pipeline.to(device)
         case "encoders":
             aside = EncodersAside(pipeline, denoiser, device)
-            for part in pipeline.components.values():
-                if isinstance(part, torch.nn.Module) and part not in aside.encoders:
-                    part.to(device)
+            together = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+            moved([part for part in together if part not in (*aside.encoders, aside.denoiser)], device)
             return aside
         case "offload":
             pipeline.enable_model_cpu_offload(device=device)

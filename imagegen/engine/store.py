@@ -7,6 +7,7 @@ in use never leaves.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ import torch
 
 from imagegen.engine.clip import PromptEncoder, encoder_for
 from imagegen.engine.fitting import fitted
-from imagegen.engine.loading import Pipeline, known_oddities, load_pipeline
+from imagegen.engine.loading import Pipeline, load_pipeline
 from imagegen.engine.memory import (
     SMALL,
     Mode,
+    at_once,
     chosen_mode,
+    expected_size,
     give_back,
     gpu_budget,
     memory_budget,
@@ -31,6 +34,7 @@ from imagegen.engine.memory import (
 from imagegen.engine.previews import Projection, projection_for
 from imagegen.engine.quantization import stored_in_fp8
 from imagegen.engine.wearing import Wardrobe
+from imagegen.errors import ModelTooLarge
 from imagegen.info import ModelSource
 from imagegen.library.families import FAMILIES, Family
 
@@ -39,14 +43,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Held:
-    """A model in memory. `encoder` is None where the pipeline hears prompts by itself."""
+    """A model in memory. `encoder` is None where the pipeline hears prompts by itself.
+
+    `size` is in bytes, `device_size` how many of them are on the device at once when it is there.
+    """
 
     source: ModelSource
     family: Family
     pipeline: Pipeline
-    wardrobe: Wardrobe
+    wardrobe: Any
     encoder: PromptEncoder | None
     size: int
+    device_size: int
     mode: Mode
     projection: Projection | None = None
     aside: Any = None
@@ -56,16 +64,21 @@ class Held:
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes that models may take on the device and in main memory; on a CPU these are the same."""
+    """Bytes that models may take on the device and in main memory; on a CPU these are the same.
+
+    One alone may take `most` of main memory.
+    """
 
     device: float
     memory: float
-    low_memory: str
+    low_memory: str = "auto"
+    most: float = math.inf
 
     @classmethod
     def of(cls, device: torch.device, gpu_memory_gb: float | None, memory_gb: float | None, low_memory: str) -> Budget:
         memory = memory_budget(memory_gb)
-        return cls(gpu_budget(device, gpu_memory_gb) if device.type == "cuda" else memory, memory, low_memory)
+        on_device = gpu_budget(device, gpu_memory_gb) if device.type == "cuda" else memory
+        return cls(on_device, memory, low_memory, memory_budget(memory_gb, share=0.95))
 
 
 class ModelStore:
@@ -82,7 +95,7 @@ class ModelStore:
     def using(self, source: ModelSource, loading: Callable[[], None] = lambda: None) -> Iterator[Held]:
         """The model on the device, which it does not leave meanwhile. `loading` is called when this takes a while.
 
-        Raises ModelBroken and PackageMissing.
+        Raises ModelBroken, ModelTooLarge and PackageMissing.
         """
         held = self.held.get(source.id)
         if held is not None and held.source != source:
@@ -103,42 +116,61 @@ class ModelStore:
         """Forgets a model, unless it is in use."""
         held = self.held.get(model_id)
         if held is not None and not held.users:
-            self._forget(model_id)
+            self._forget(held)
             self.changed()
 
     def memory(self) -> dict[str, int]:
         """Bytes of models, by where they are."""
-        on_device = sum(held.size for held in self.held.values() if held.on_device)
-        rest = sum(held.size for held in self.held.values() if not held.on_device)
-        return {self.device.type: on_device} | ({"memory": rest} if self.device.type == "cuda" else {})
+        if not self.separate:
+            return {self.device.type: self._in_memory()}
+        return {self.device.type: self._on_device(), "memory": self._in_memory()}
+
+    @property
+    def separate(self) -> bool:
+        """Whether the device has memory of its own."""
+        return self.device.type == "cuda"
+
+    def _on_device(self) -> int:
+        return sum(held.device_size for held in self.held.values() if held.on_device)
+
+    def _in_memory(self) -> int:
+        """Everything that is not wholly on a device with memory of its own."""
+        away = (held for held in self.held.values() if self.separate and held.on_device and held.mode == "off")
+        return sum(held.size for held in self.held.values()) - sum(held.size for held in away)
 
     def _loaded(self, source: ModelSource) -> Held:
+        expected = expected_size(source, self.dtype)
+        if not self.separate and expected > self.budget.most:
+            raise ModelTooLarge(source.name, expected, round(self.budget.most))
+        self._make_room_in_memory(expected)
         pipeline = load_pipeline(source, self.dtype)
-        family, sizes = FAMILIES[source.pipeline], sizes_of(pipeline)
+        family = FAMILIES[source.pipeline]
         if source.quantization == "fp8":
             stored_in_fp8(getattr(pipeline, family.denoiser), self.dtype)
-            sizes = sizes_of(pipeline)
+        sizes = sizes_of(pipeline)
+        mode = chosen_mode(self.budget.low_memory, sizes, self.budget.device) if self.separate else "off"
         encoder = encoder_for(pipeline) if family.prompts != "pipeline" else None
-        mode: Mode = "off"
-        if self.device.type == "cuda":
-            mode = chosen_mode(self.budget.low_memory, sizes, self.budget.device)
-        held = Held(source, family, pipeline, Wardrobe(pipeline), encoder, sum(sizes.values()), mode)
-        self._make_room_in_memory(held)
-        logger.info(
-            "Model loaded", extra={"action": "model_loaded", "model": source.id, "bytes": held.size, "mode": mode}
-        )
+        size, device_size = sum(sizes.values()), at_once(sizes, mode)
+        held = Held(source, family, pipeline, Wardrobe(pipeline), encoder, size, device_size, mode)
+        facts = {"model": source.id, "bytes": held.size, "mode": mode}
+        logger.info("Model loaded", extra={"action": "model_loaded", **facts})
         return held
 
     def _bring(self, held: Held) -> None:
+        """What fails halfway is forgotten: who knows where its parts are."""
         if held.on_device:
             return
-        self._make_room_on_device(held)
-        held.aside = place(held.pipeline, held.mode, self.device, held.family.denoiser)
-        if held.mode != "off" or (self.budget.device < SMALL and self.device.type == "cuda"):
-            save_decoding(held.pipeline)
+        try:
+            self._make_room_on_device(held)
+            held.aside = place(held.pipeline, held.mode, self.device, held.family.denoiser)
+            if held.mode != "off" or (self.separate and self.budget.device < SMALL):
+                save_decoding(held.pipeline)
+            held.projection = held.projection or self._projection(held)
+        except BaseException:
+            self._forget(held)
+            self.changed()
+            raise
         held.on_device = True
-        if held.projection is None:
-            held.projection = self._projection(held)
         self.changed()
 
     def _projection(self, held: Held) -> Projection:
@@ -146,41 +178,44 @@ class ModelStore:
         channels = latent_channels(held.pipeline)
         return projection_for(folder, held.source.pipeline, channels) or fitted(held.pipeline)
 
+    def _idle(self) -> list[Held]:
+        """Those that may go, the one used least recently first."""
+        return [held for held in self.held.values() if not held.users]
+
     def _make_room_on_device(self, wanted: Held) -> None:
-        if self.device.type != "cuda":
-            return
-        for held in list(self.held.values()):
-            used = sum(other.size for other in self.held.values() if other.on_device)
-            if used + wanted.size <= self.budget.device:
+        for held in self._idle():
+            if not self.separate or self._on_device() + wanted.device_size <= self.budget.device:
                 return
-            if held.on_device and not held.users and held is not wanted:
+            if held.on_device:
                 self._leave_device(held)
 
-    def _make_room_in_memory(self, wanted: Held) -> None:
-        """On a CPU everything is in main memory; beside a GPU, what is not on it."""
-        for held in list(self.held.values()):
-            used = sum(o.size for o in self.held.values() if not o.on_device or self.device.type != "cuda")
-            if used + wanted.size <= self.budget.memory:
+    def _make_room_in_memory(self, size: int) -> None:
+        for held in self._idle():
+            if self._in_memory() + size <= self.budget.memory:
                 return
-            if not held.users and held is not wanted and (self.device.type != "cuda" or not held.on_device):
-                self._forget(held.source.id)
+            if not (self.separate and held.on_device and held.mode == "off"):
+                self._forget(held)
 
     def _leave_device(self, held: Held) -> None:
-        """A model whose parts are moved by hooks is loaded anew: they do not come off without a trace."""
-        if held.mode != "off" or held.source.quantization is not None:
-            self._forget(held.source.id)
+        """For main memory, where there is room. Hooks that move parts do not come off without a trace."""
+        if held.mode != "off" or held.source.quantization is not None or held.size > self.budget.memory:
+            self._forget(held)
             return
-        held.wardrobe.take_off()
-        self._make_room_in_memory(held)
-        with known_oddities():
-            held.pipeline.to("cpu", silence_dtype_warnings=True)
+        held.wardrobe.empty()
+        self._make_room_in_memory(held.size)
+        held.pipeline.to("cpu", silence_dtype_warnings=True)
         held.on_device = False
         give_back()
 
-    def _forget(self, model_id: str) -> None:
-        del self.held[model_id]
+    def _forget(self, held: Held) -> None:
+        """Whoever still has it in hand has nothing of it."""
+        self.held.pop(held.source.id, None)
+        if held.mode == "offload":
+            held.pipeline.remove_all_hooks()
+        held.pipeline = held.wardrobe = held.encoder = held.aside = None
+        held.on_device = False
         give_back()
-        logger.info("Model unloaded", extra={"action": "model_unloaded", "model": model_id})
+        logger.info("Model unloaded", extra={"action": "model_unloaded", "model": held.source.id})
 
 
 def latent_channels(pipeline: Pipeline) -> int:

@@ -6,7 +6,8 @@ to subtract again would leave rounding errors, and a picture without LoRAs must 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +21,20 @@ from imagegen.errors import UnusableModel
 OLD_LEVEL = "text_model."
 
 
+@dataclass(frozen=True)
+class Worn:
+    """A LoRA in a stack. `sha256` is of its file: the same name may be another one tomorrow."""
+
+    id: str
+    sha256: str
+    lora: Lora
+    weight: float
+
+    @property
+    def key(self) -> tuple[str, float]:
+        return self.sha256, self.weight
+
+
 class Wardrobe:
     """The LoRAs that one pipeline wears. A stack is put on as a whole; the same one again costs nothing."""
 
@@ -30,25 +45,38 @@ class Wardrobe:
         self._weights: dict[tuple[str, str], nn.Parameter | None] = {}
 
     @torch.no_grad()
-    def wear(self, stack: Mapping[str, tuple[Lora, float]]) -> None:
-        """Each LoRA by its id, with its weight. Raises UnusableModel, and then wears nothing."""
-        wanted = tuple((name, weight) for name, (_, weight) in stack.items() if weight)
+    def wear(self, stack: Sequence[Worn]) -> None:
+        """Those of weight 0 are left out. Raises UnusableModel, and then wears nothing."""
+        stack = [each for each in stack if each.weight]
+        wanted = tuple(each.key for each in stack)
         if wanted == self._worn:
             return
+        sums = self._summed(stack)
         self.take_off()
-        sums = self._summed({name: stack[name] for name, _ in wanted})
+        try:
+            for parameter, parts in sums.items():
+                if parameter not in self._clean:
+                    self._clean[parameter] = parameter.detach().to("cpu", copy=True)
+                parameter.copy_(changed(parameter, parts))
+        except BaseException:
+            self._restore()
+            raise
         self._worn = wanted
-        for parameter, parts in sums.items():
-            if parameter not in self._clean:
-                self._clean[parameter] = parameter.detach().to("cpu", copy=True)
-            parameter.copy_(changed(parameter, parts))
 
-    @torch.no_grad()
     def take_off(self) -> None:
         if self._worn:
-            for parameter, clean in self._clean.items():
-                parameter.copy_(clean)
+            self._restore()
+
+    def empty(self) -> None:
+        """Takes everything off, and frees what is kept for that."""
+        self.take_off()
+        self._clean.clear()
+
+    @torch.no_grad()
+    def _restore(self) -> None:
         self._worn = ()
+        for parameter, clean in self._clean.items():
+            parameter.copy_(clean)
 
     def _weight(self, part: str, module: str) -> nn.Parameter | None:
         place = part, module
@@ -56,19 +84,19 @@ class Wardrobe:
             self._weights[place] = weight_of(getattr(self.pipeline, part, None), module)
         return self._weights[place]
 
-    def _summed(self, stack: Mapping[str, tuple[Lora, float]]) -> dict[nn.Parameter, list[tuple[Factors, float]]]:
+    def _summed(self, stack: Sequence[Worn]) -> dict[nn.Parameter, list[tuple[Factors, float]]]:
         """What each weight gets from the whole stack. Nothing is changed before all of it is known to fit."""
         sums: dict[nn.Parameter, list[tuple[Factors, float]]] = {}
-        for name, (lora, weight) in stack.items():
-            for (part, module), factors in lora.items():
+        for worn in stack:
+            for (part, module), factors in worn.lora.items():
                 parameter = self._weight(part, module)
                 if parameter is None:
-                    raise UnusableModel(name, f"this model has no {part}.{module} for it to change", "loras")
+                    raise UnusableModel(worn.id, f"this model has no {part}.{module} for it to change", "loras")
                 shape = (factors.up.shape[0], factors.down[0].numel())
                 if shape != (parameter.shape[0], parameter[0].numel()):
                     problem = f"it is {shape[0]} x {shape[1]} at {part}.{module}, where this model is "
-                    raise UnusableModel(name, f"{problem}{parameter.shape[0]} x {parameter[0].numel()}", "loras")
-                sums.setdefault(parameter, []).append((factors, weight))
+                    raise UnusableModel(worn.id, f"{problem}{parameter.shape[0]} x {parameter[0].numel()}", "loras")
+                sums.setdefault(parameter, []).append((factors, worn.weight))
         return sums
 
 

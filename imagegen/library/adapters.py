@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
 from imagegen.info import AdapterInfo, AdapterKind, AdapterSource
 from imagegen.library import architectures, references
 from imagegen.library.snapshots import HubFiles, Snapshots
-from imagegen.library.weights import BrokenWeights, Head, head, weights_in
+from imagegen.library.weights import BrokenWeights, Head, digest, head, weights_in
 
 ARCHITECTURE = {"lora": architectures.of_lora, "embedding": architectures.of_embedding}
 # Ends of names that tell a LoRA or an embedding from any other file of weights.
@@ -109,7 +108,7 @@ class Adapters:
 
     def _in_snapshot(self, repository: str) -> Iterator[tuple[str, Path]]:
         """A repository with one file is called by its own name, each of several by its file's too."""
-        snapshot = self.snapshots.find(HubFiles(repository))
+        snapshot = self.snapshots.find(HubFiles(repository), lambda version: bool(weights_in(version)))
         if snapshot is None or (snapshot / "model_index.json").exists():
             return
         files = weights_in(snapshot)
@@ -187,5 +186,4 @@ def checksum(path: Path) -> str:
 @lru_cache(maxsize=1024)
 def checksum_of(path: Path, _size: int, _changed: int) -> str:
     """SHA-256 of a file, read again only when it changed."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return digest(path)

@@ -33,14 +33,14 @@ class Entry(Message):
     pipeline: str
     licence: str | None = None
     gated: bool = False
-    width: int | None = None
-    height: int | None = None
-    max_side: int | None = None
-    steps: int | None = None
-    guidance_scale: float | None = None
+    width: int | None = Field(None, ge=64, le=2048)
+    height: int | None = Field(None, ge=64, le=2048)
+    max_side: int | None = Field(None, ge=64, le=2048)
+    steps: int | None = Field(None, ge=1, le=150)
+    guidance_scale: float | None = Field(None, ge=1, le=30)
     guidance: Guidance | None = None
     sampler: SamplerName | None = None
-    strength: float | None = None
+    strength: float | None = Field(None, gt=0, le=1)
     trailing: bool = False
     quantization: Quantization | None = None
     memory_gb: float | None = None
@@ -52,6 +52,11 @@ class Entry(Message):
             raise ValueError("needs either a repository or a path")
         if self.pipeline not in FAMILIES:
             raise ValueError(f"pipeline must be one of {', '.join(FAMILIES)}")
+        family = FAMILIES[self.pipeline]
+        if self.sampler not in (None, *family.samplers):
+            raise ValueError(f"sampler must be one of {', '.join(family.samplers)}")
+        if any(side is not None and side % family.multiple for side in (self.width, self.height, self.max_side)):
+            raise ValueError(f"width, height and max_side must be multiples of {family.multiple}")
         return self
 
 

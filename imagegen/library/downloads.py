@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import shutil
 import threading
@@ -19,6 +18,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from imagegen.errors import HubRefused, NoRoom, Stopped, in_words
 from imagegen.library.hub import HubFile, Plan, told
 from imagegen.library.snapshots import Snapshots
+from imagegen.library.weights import digest
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +41,11 @@ class Download:
         self._stopped.set()
 
     def check(self, limit: int) -> None:
-        """Before the first byte: whether it may come, and whether it fits. Raises NoRoom."""
+        """Before the first byte: whether it may come, and whether it fits. Raises NoRoom and HubRefused."""
         if self.size > limit:
             raise NoRoom(self.plan.reference, self.size, f"downloads may be {in_words(limit)} here (max_download_gb)")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with told(self.plan.reference):
+            self.folder.mkdir(parents=True, exist_ok=True)
         missing = sum(file.size - here(self.folder / file.path) for file in self.plan.files)
         free = shutil.disk_usage(self.folder).free
         if missing + SPARE > free:
@@ -64,7 +65,7 @@ class Download:
 
     def _bring(self, file: HubFile) -> None:
         place = self.folder / file.path
-        if place.exists():
+        if place.exists() and place.stat().st_size == file.size:
             self._count(file.size)
             return
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -84,10 +85,7 @@ class Download:
 
     def _verify(self, file: HubFile, partial: Path) -> None:
         """What is wrong once must not be gone on with."""
-        if file.sha256 is not None:
-            with partial.open("rb") as opened:
-                if hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256:
-                    return
+        if partial.stat().st_size != file.size or (file.sha256 is not None and digest(partial) != file.sha256):
             partial.unlink()
             raise HubRefused(self.plan.reference, f"{file.path} came damaged; please try again")
 
@@ -95,7 +93,7 @@ class Download:
         if self._stopped.is_set():
             raise Stopped
         with self._counting:
-            self.received += size
+            self.received = min(self.received + size, self.size)
 
 
 def partial_of(place: Path) -> Path:
@@ -135,6 +133,8 @@ class Downloads:
         constants.DOWNLOAD_CHUNK_SIZE = CHUNK
         self.running: dict[str, Download] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._unwanted: set[str] = set()
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def follow(self, reference: str, plan: Callable[[], Plan]) -> AsyncIterator[Download]:
         """Starts it, or joins it, and tells again and again how far it is, until it is whole.
@@ -144,34 +144,47 @@ class Downloads:
         task = self._tasks.get(reference)
         if task is None:
             task = self._tasks[reference] = asyncio.create_task(self._run(reference, plan))
-            task.add_done_callback(lambda _: self._tasks.pop(reference, None))
+            task.add_done_callback(lambda _: self._ended(reference))
         while not task.done():
             await asyncio.wait({task}, timeout=SECONDS_BETWEEN_LOOKS)
             if reference in self.running:
                 yield self.running[reference]
         await task
 
-    def stop(self, reference: str) -> bool:
-        """Whether there was anything to stop."""
-        if reference not in self.running:
+    def is_on_its_way(self, reference: str) -> bool:
+        return reference in self._tasks
+
+    async def stop(self, reference: str) -> bool:
+        """Ends it, and waits until it has; whether there was anything to stop."""
+        task = self._tasks.get(reference)
+        if task is None:
             return False
-        self.running[reference].stop()
+        self._unwanted.add(reference)
+        if reference in self.running:
+            self.running[reference].stop()
+        await asyncio.wait({task})
         return True
 
     async def close(self) -> None:
         """Stops all of them, and waits until they have."""
-        for download in self.running.values():
-            download.stop()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*(self.stop(reference) for reference in list(self._tasks)))
 
     async def _run(self, reference: str, plan: Callable[[], Plan]) -> None:
         download = Download(await asyncio.to_thread(plan), self.snapshots)
-        await asyncio.to_thread(download.check, self.limit)
-        self.running[reference] = download
-        facts = {"reference": reference, "commit": download.plan.commit, "bytes": download.size}
-        logger.info("Download started", extra={"action": "download_started", **facts})
-        try:
-            await asyncio.to_thread(download.run)
-        finally:
-            del self.running[reference]
-        logger.info("Download finished", extra={"action": "download_finished", **facts})
+        # The same files may be asked for under two names: the second finds them in their place.
+        async with self._locks.setdefault(download.plan.repository, asyncio.Lock()):
+            if reference in self._unwanted:
+                raise Stopped
+            await asyncio.to_thread(download.check, self.limit)
+            self.running[reference] = download
+            facts = {"reference": reference, "commit": download.plan.commit, "bytes": download.size}
+            logger.info("Download started", extra={"action": "download_started", **facts})
+            try:
+                await asyncio.to_thread(download.run)
+            finally:
+                del self.running[reference]
+            logger.info("Download finished", extra={"action": "download_finished", **facts})
+
+    def _ended(self, reference: str) -> None:
+        del self._tasks[reference]
+        self._unwanted.discard(reference)

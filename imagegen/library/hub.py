@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +40,7 @@ LIBRARIES = ("diffusers", "transformers")
 TEXTS = (".json", ".txt", ".model", ".jinja")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 INDEX = "model_index.json"
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 # Half as large, and as good on every device, since weights are converted when they are loaded.
 HALF = "fp16"
 
@@ -193,5 +196,8 @@ def told(reference: str) -> Iterator[None]:
         problem = "HF_TOKEN is not valid" if status == 401 else f"the Hub answered {status}; please try again"
         raise HubRefused(reference, problem) from None
     except (OSError, HTTPError) as error:
+        number = getattr(error, "errno", None)
+        if isinstance(number, int) and number in UNWRITABLE:
+            raise HubRefused(reference, f"it cannot be written here: {os.strerror(number)}") from None
         logger.warning("The Hub could not be reached", exc_info=error, extra={"action": "hub_unreachable"})
         raise HubRefused(reference, "the connection failed; what came so far is kept. Please try again") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import AsyncIterator
 from functools import partial
@@ -14,8 +15,8 @@ from imagegen.info import AdapterKind
 from imagegen.library.adapters import Adapters
 from imagegen.library.downloads import Download, Downloads
 from imagegen.library.hub import Hub
-from imagegen.library.models import Model, Models
-from imagegen.library.snapshots import Snapshots
+from imagegen.library.models import Models
+from imagegen.library.snapshots import HubFiles, Snapshots
 from imagegen.library.weights import weights_in
 from imagegen.settings import ASSETS, Settings
 
@@ -49,23 +50,21 @@ class Library:
             raise NotOnDisk(reference, kind)
         return self.downloads.follow(reference, partial(self._hub.adapter_plan, reference, wanted, kind))
 
-    def delete_model(self, model: Model) -> None:
-        """From our own folder of downloads; what somebody put elsewhere is his. Raises InvalidRequest."""
-        if model.source is not None:
-            self._delete("model", model.info.id, model.source.path)
+    def delete_model(self, reference: str) -> None:
+        """From our own folder of downloads, whole or not. Raises UnknownModel and InvalidRequest."""
+        self._delete("model", reference, self.models.on_hub(reference))
 
     def delete_adapter(self, kind: AdapterKind, reference: str) -> None:
-        """Raises InvalidRequest, and what Adapters.get raises."""
-        adapter = self.adapters[kind].get(reference)
-        self._delete(kind, adapter.info.id, adapter.path)
+        """As delete_model."""
+        self._delete(kind, reference, self.adapters[kind].on_hub(reference))
 
-    def _delete(self, field: str, reference: str, path: Path) -> None:
-        """One file, or a whole repository."""
-        if not self.snapshots.is_download(path):
+    def _delete(self, field: str, reference: str, wanted: HubFiles | None) -> None:
+        """One file, or a whole repository. What somebody put elsewhere is his."""
+        folder = self.snapshots.repository_folder(wanted.repository) if wanted else None
+        if wanted is None or folder is None or not folder.exists():
             raise InvalidRequest(field, f"{reference} was not downloaded by the studio, so it is not deleted by it")
-        if path.is_file():
-            path.unlink()
-        ours = self.snapshots.folders[0]
-        repository = ours / path.absolute().relative_to(ours.absolute()).parts[0]
-        if path.is_dir() or not weights_in(repository):
-            shutil.rmtree(repository)
+        if wanted.file is not None:
+            for file in folder.glob(f"snapshots/*/{glob.escape(wanted.file)}*"):
+                file.unlink()
+        if wanted.file is None or not weights_in(folder):
+            shutil.rmtree(folder)

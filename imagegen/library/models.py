@@ -12,7 +12,7 @@ from imagegen.info import ModelInfo, ModelSource
 from imagegen.library import references
 from imagegen.library.catalogue import Entry, catalogue
 from imagegen.library.checkpoints import recognised
-from imagegen.library.describing import UNREADABLE, model_info, pipeline_of
+from imagegen.library.describing import UNREADABLE, model_info, pipeline_of, read
 from imagegen.library.snapshots import HubFiles, Snapshots
 from imagegen.library.weights import BrokenWeights, head, missing_part, weights_in
 
@@ -72,11 +72,18 @@ class Models:
 
     def all(self) -> list[Model]:
         """The catalogue's, then what lies in the folder, then what else of the Hub is on disk and can be used."""
-        found = [self.described(entry) for entry in self.entries.values()]
+        found = [self._shown(entry) for entry in self.entries.values()]
         for entry in (*self._lying_in_folder(), *self._lying_in_caches()):
             with suppress(UnusableModel):
                 found.append(self.described(entry))
         return found
+
+    def _shown(self, entry: Entry) -> Model:
+        """One of the catalogue, as if it were not there when it cannot be used."""
+        try:
+            return self.described(entry)
+        except UnusableModel:
+            return Model(model_info(entry, None), entry, None)
 
     def described(self, entry: Entry) -> Model:
         """Raises UnusableModel."""
@@ -88,12 +95,10 @@ class Models:
         path = entry.path or self.snapshots.find(HubFiles.of(entry), is_whole)
         if path is None or (entry.path and not is_whole(path)):
             return None
-        config = entry.config
+        config = entry.config or (None if path.is_dir() else self._configuration(path, entry.pipeline))
         if path.is_file() and config is None:
-            found = recognised(head(path))
-            config = found[1] if found else None
-            if config is None:
-                config = self._whole_folder_of(entry.pipeline)
+            whole = "load a whole model of its kind first, such as flux.1-schnell"
+            raise UnusableModel(entry.id, f"it is a denoiser alone; {whole}")
         return ModelSource(
             id=entry.id,
             name=entry.name,
@@ -103,15 +108,29 @@ class Models:
             trailing=entry.trailing,
             quantization=entry.quantization,
             revision=self.snapshots.revision(path) if entry.repository else None,
+            changed=last_change(path),
         )
 
-    def _whole_folder_of(self, pipeline: str) -> Path | None:
-        """A whole model of that architecture, whose other parts a bare denoiser can use."""
-        for entry in self.entries.values():
-            if entry.pipeline == pipeline and entry.repository and not entry.file:
-                path = self.snapshots.find(HubFiles.of(entry), is_whole)
-                if path is not None:
-                    return path
+    def _configuration(self, file: Path, pipeline: str) -> Path | None:
+        """How a model in one file is built: known by us, or by a whole model on disk, whose other parts it needs."""
+        if file.suffix == ".gguf":
+            return self._whole_folder_of(pipeline, None)
+        found = head(file)
+        of_ours = recognised(found)
+        if of_ours is not None and of_ours[1] is not None:
+            return of_ours[1]
+        return self._whole_folder_of(pipeline, any("guidance_in" in name for name in found.shapes))
+
+    def _whole_folder_of(self, pipeline: str, guided: bool | None) -> Path | None:
+        """A whole model of that architecture; of FLUX.1, one that is guided as the bare denoiser is."""
+        hub = (HubFiles.of(entry) for entry in self.entries.values() if entry.repository and not entry.file)
+        snapshots = (self.snapshots.find(wanted, is_whole) for wanted in hub)
+        for folder in (*filter(None, snapshots), *sorted(self.folder.glob("*"))):
+            with suppress(UnusableModel, *UNREADABLE):
+                if pipeline_of(folder, folder.name) == pipeline and is_whole(folder):
+                    embeds = bool(read(folder / "transformer" / "config.json").get("guidance_embeds"))
+                    if guided in (None, embeds):
+                        return folder
         return None
 
     def _of_repository(self, reference: str) -> Entry | None:
@@ -169,12 +188,20 @@ class Models:
 
 def is_whole(path: Path) -> bool:
     try:
+        if path.is_file() and path.suffix == ".gguf":
+            with path.open("rb") as file:
+                return file.read(4) == b"GGUF"
         if path.is_file():
             head(path)
             return True
         return missing_part(path) is None
     except UNREADABLE:
         return False
+
+
+def last_change(path: Path) -> int:
+    files = [path] if path.is_file() else [*path.glob("*.json"), *path.glob("*/*")]
+    return max((file.stat().st_mtime_ns for file in files), default=0)
 
 
 def folder_entry(path: Path, reference: str) -> Entry:

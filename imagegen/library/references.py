@@ -12,6 +12,11 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}")
 LONGEST_NAME = 200
 
 
+def address(reference: str) -> str:
+    """A reference as people type or paste it, without what surrounds it."""
+    return reference.strip().removeprefix("https://huggingface.co/").rstrip("/")
+
+
 def on_hub(reference: str) -> HubFiles | None:
     """`owner/name`, or `owner/name/path/file.safetensors`; None for what is neither."""
     owner, _, rest = reference.partition("/")

@@ -5,8 +5,11 @@ The format is that of safetensors: eight bytes with the length of the head, the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 from pathlib import Path
 
 LONGEST_HEAD = 100 * 2**20
@@ -23,11 +26,25 @@ class Head:
     shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
 
+    @property
+    def numbers(self) -> int:
+        """How many there are in all tensors."""
+        return sum(map(prod, self.shapes.values()))
+
 
 def head(file: Path) -> Head:
     """Raises BrokenWeights for a file that is not whole."""
     try:
-        size = file.stat().st_size
+        status = file.stat()
+    except OSError:
+        raise BrokenWeights(file.name) from None
+    return head_of(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def head_of(file: Path, size: int, _changed: int) -> Head:
+    """Read again only when the file has changed."""
+    try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
             if length > min(size - 8, LONGEST_HEAD):
@@ -41,6 +58,12 @@ def head(file: Path) -> Head:
     if size != 8 + length + end:
         raise BrokenWeights(file.name)
     return Head(shapes, metadata)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a whole file."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def missing_part(folder: Path) -> str | None:

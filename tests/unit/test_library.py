@@ -328,9 +328,12 @@ def test_a_single_file_in_a_cache_is_known_by_its_repository_and_name(known: Lib
 
 
 def test_a_denoiser_alone_takes_its_other_parts_from_a_whole_model(known: Library, models: Path, cache: Path) -> None:
-    checkpoint(models / "flux.safetensors", FLUX)
-    alone = known.models.get("flux.safetensors").source
-    assert alone is None or alone.config is None
+    checkpoint(models / "flux.safetensors", FLUX, "guidance_in.in_layer.weight")
+    with pytest.raises(UnusableModel, match="it is a denoiser alone; load a whole model of its kind first"):
+        known.models.get("flux.safetensors")
+    transformer_model(models / "schnell", guidance_embeds=False)
+    with pytest.raises(UnusableModel, match="it is a denoiser alone"):
+        known.models.get("flux.safetensors")
     wanted = pinned(known, "flux.1-dev")
     whole = transformer_model(snapshot(cache, wanted.repository, wanted.revision or ""), guidance_embeds=True)
     model = known.models.get("flux.safetensors")
@@ -396,7 +399,7 @@ def test_a_quantized_entry_takes_no_loras(models: Path, tmp_path: Path) -> None:
 def test_what_the_studio_downloaded_can_be_deleted(known: Library, models: Path) -> None:
     folder = unet_model(snapshot(models / "hub", "someone/thing"))
     keep = unet_model(snapshot(models / "hub", "someone/other"))
-    known.delete_model(known.models.get("someone/thing"))
+    known.delete_model("someone/thing")
     assert not folder.exists() and keep.exists()
     with pytest.raises(UnknownModel):
         known.models.get("someone/thing")
@@ -407,7 +410,7 @@ def test_what_others_put_there_is_theirs_to_delete(known: Library, models: Path,
     unet_model(snapshot(cache, "someone/thing"))
     for name in ("mine", "someone/thing", "embedded"):
         with pytest.raises(InvalidRequest, match=f"model: {name} was not downloaded by the studio"):
-            known.delete_model(known.models.get(name))
+            known.delete_model(name)
         assert known.models.get(name).source is not None
 
 

@@ -151,7 +151,7 @@ async def test_a_worker_that_goes_fails_what_it_was_loading(stock: Stock, worker
     worker.gone()
     with pytest.raises(ImageGenError) as failed:
         await asyncio.wait_for(task, 5)
-    assert failed.value.code == "worker_died"
+    assert failed.value.code == "worker_lost"
 
 
 async def test_while_the_worker_warms_up_a_model_waits_for_it(service: Service, worker: ScriptedWorker) -> None:

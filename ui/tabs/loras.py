@@ -42,7 +42,12 @@ class AdapterShelves(Shelves):
         await self.service.stock.unload_adapter(self.kind(reference), reference, user, delete)
 
     def kind(self, reference: str) -> AdapterKind:
-        return next((adapter.kind for adapter in self._all() if adapter.id == reference), "lora")
+        """Told by what is in the file."""
+        try:
+            self.service.stock.library.adapters["embedding"].get(reference)
+        except InvalidRequest:
+            return "lora"
+        return "embedding"
 
     def _all(self) -> list[AdapterInfo]:
         stock = self.service.stock

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from imagegen.info import Step
+from imagegen.library.references import address
 from imagegen.schema import User
 from imagegen.service import Service
 from ui import stage
@@ -110,13 +111,12 @@ class Shelves(ABC):
         else:
             yield {**await self._looked(last), self.status: stage.told("done", "Ready to use")}
 
-    async def _stop(self, new: str, chosen: str | None, http: gr.Request) -> Updates:
-        """Ends the download that is shown, whichever of the two was asked for."""
-        running = self.service.stock.library.downloads.running
-        reference = next((each for each in (new.strip(), chosen or "") if each in running), None)
-        if reference is None:
-            return {self.status: gr.skip()}
-        return await self._send_away(reference, http, delete=False)
+    async def _stop(self, new: str, chosen: str | None) -> Updates:
+        """Ends whichever download was asked for here; who follows it tells so."""
+        stock = self.service.stock
+        for reference in (new, chosen or ""):
+            await stock.library.downloads.stop(stock.library.models.canonical(address(reference)))
+        return {self.status: gr.skip()}
 
     async def _unload(self, reference: str | None, http: gr.Request) -> Updates:
         return await self._send_away(reference, http, delete=False)
