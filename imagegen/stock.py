@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerLost, of_field
 from imagegen.info import (
@@ -24,6 +25,8 @@ from imagegen.schema import GenerationRequest, User
 from imagegen.workers.base import Worker
 from imagegen.workers.messages import Held, Warmed
 
+PATIENCE = 5.0
+
 
 class Stock:
     """`ready` waits until the worker hears orders, and raises WorkerUnavailable when it never will."""
@@ -31,6 +34,7 @@ class Stock:
     def __init__(self, library: Library, worker: Worker, ready: Callable[[], Awaitable[None]]) -> None:
         self.library, self.worker, self._ready = library, worker, ready
         self.held = Held(models=())
+        self._news = asyncio.Event()
         self._warming: dict[str, list[asyncio.Future[Warmed]]] = {}
 
     def default(self) -> ModelInfo:
@@ -89,7 +93,7 @@ class Stock:
         reference = self.library.models.canonical(address(reference))
         if not await self._stopped(reference, user, delete, "models") and not delete:
             await asyncio.to_thread(self.library.models.get, reference)
-        self.worker.release(reference)
+        await self._released(reference)
         if delete:
             await asyncio.to_thread(self.library.delete_model, reference)
 
@@ -126,6 +130,8 @@ class Stock:
         match report:
             case Held():
                 self.held = report
+                news, self._news = self._news, asyncio.Event()
+                news.set()
             case Warmed():
                 for waiting in self._warming.pop(report.model_id, []):
                     if not waiting.done():
@@ -159,6 +165,14 @@ class Stock:
         yield Step(id=reference, doing="asking the Hub")
         async for download in downloads:
             yield Step(id=reference, doing="downloading", received=download.received, size=download.size)
+
+    async def _released(self, model_id: str) -> None:
+        """A job that runs comes first: then this does not wait for it."""
+        self.worker.release(model_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while model_id in self.held.models:
+                    await self._news.wait()
 
     async def _warmed(self, source: ModelSource) -> None:
         await self._ready()

@@ -107,6 +107,7 @@ class ModelStore:
         self.held[source.id] = self.held.pop(source.id, held)
         held.users += 1
         try:
+            self._make_room_in_memory(0)  # Now that its size is known.
             self._bring(held)
             yield held
         finally:

@@ -92,10 +92,11 @@ def wait_until(look: Any, seconds: float = 60) -> None:
         ("studio/lora", "it is no model in diffusers format"),
         ("nonsense", "model: there is no 'nonsense' here. It can be embedded, sd-1.5, "),
         ("../../etc/passwd", "model: there is no '../../etc/passwd' here"),
-        ("", "model: there is no '' here"),
+        ("", "model: must be a name"),
+        (None, "model: must be a name"),
     ],
 )
-def test_what_cannot_be_loaded_says_why(client: Client, reference: str, message: str) -> None:
+def test_what_cannot_be_loaded_says_why(client: Client, reference: str | None, message: str) -> None:
     with pytest.raises(Exception, match=r".+") as refused:
         client.predict(reference, api_name="/load_model")
     assert message in str(refused.value)
@@ -176,6 +177,8 @@ def test_it_is_unloaded_and_deleted(client: Client) -> None:
     wait_until(lambda: state(client, "studio/tiny-sdxl") == "on disk")
     client.predict("studio/tiny-sdxl", True, api_name="/unload_model")
     assert state(client, "studio/tiny-sdxl") is None
+    with pytest.raises(Exception, match="delete: must be true or false"):
+        client.predict("studio/tiny-sdxl", "no", api_name="/unload_model")
     with pytest.raises(Exception, match="embedded was not downloaded by the studio, so it is not deleted by it"):
         client.predict("embedded", True, api_name="/unload_model")
 

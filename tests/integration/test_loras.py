@@ -13,9 +13,10 @@ from diffusers import AutoPipelineForText2Image
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from imagegen.engine import wearing
 from imagegen.engine.engine import Finished
 from imagegen.engine.samplers import scheduler_for
-from imagegen.errors import UnusableModel
+from imagegen.errors import OutOfMemory, UnusableModel
 from imagegen.info import AdapterSource
 from tests.hub.loras import diffusers_lora, kohya_lora, textual_inversion
 from tests.integration.tiny import Bench
@@ -161,3 +162,32 @@ def test_stacks_may_change_with_every_job(bench: Bench, tmp_path: Path) -> None:
     for worn, _ in zip(cycle(loras), range(12), strict=False):
         bench.picture("tiny-sd15", [worn], steps=1)
     assert bench.picture("tiny-sd15").tobytes() == clean
+
+
+def test_a_stack_that_was_put_on_by_halves_is_taken_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory in the middle: the next try gives the picture that it should."""
+    worn = lora(bench, "tiny-sd15", weight=0.9)
+    without, right = bench.picture("tiny-sd15"), bench.picture("tiny-sd15", [worn])
+    bench.picture("tiny-sd15")
+    real, calls = wearing.changed, iter(range(1000))
+
+    def short(*arguments: Any) -> torch.Tensor:
+        if next(calls) == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*arguments)
+
+    monkeypatch.setattr(wearing, "changed", short)
+    with pytest.raises(OutOfMemory):
+        bench.picture("tiny-sd15", [worn])
+    monkeypatch.undo()
+    assert bench.picture("tiny-sd15").tobytes() == without.tobytes()
+    assert bench.picture("tiny-sd15", [worn]).tobytes() == right.tobytes()
+
+
+def test_a_file_that_was_replaced_is_another_lora(bench: Bench) -> None:
+    file, model = bench.folder / "loras" / "changing.safetensors", bench.model("tiny-sd15")[1]
+    pictures = []
+    for seed in (1, 2):
+        diffusers_lora(model.path, file, seed)
+        pictures.append(bench.picture("tiny-sd15", [bench.loras.source("changing", 0.7)]).tobytes())
+    assert pictures == [bench.picture("tiny-sd15", [lora(bench, "tiny-sd15", seed=seed)]).tobytes() for seed in (1, 2)]

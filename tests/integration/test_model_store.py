@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from imagegen.engine.engine import Engine, Finished
 from imagegen.engine.memory import chosen_mode, gpu_budget, memory_budget
 from imagegen.engine.store import Budget, ModelStore
-from imagegen.errors import BadLatents, ModelBroken, PackageMissing
+from imagegen.errors import BadLatents, ModelBroken, ModelTooLarge, PackageMissing
 from imagegen.info import Quantization
 from imagegen.schema import Loading
 from tests.integration.tiny import Bench, unwatched
@@ -140,3 +141,26 @@ def test_fp8_halves_a_denoiser_and_still_paints(bench: Bench) -> None:
     assert isinstance(last, Finished)
     assert engine.store.held["tiny-flux-dev"].size < whole
     assert last.receipts[0].quantization == "fp8"
+
+
+def test_a_model_whose_files_were_replaced_is_loaded_again(bench: Bench) -> None:
+    _, source = bench.model("tiny-sd15")
+    copy = copied(source.path, bench.folder / "changing")
+    before = bench.picture("changing")
+    file = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: weight * 0.9 for name, weight in load_file(file).items()}, file)
+    assert bench.picture("changing").tobytes() != before.tobytes()
+
+
+def test_a_model_that_cannot_fit_is_refused_before_it_is_loaded(bench: Bench) -> None:
+    engine = Engine("cpu", memory_gb=0.001)
+    with pytest.raises(ModelTooLarge, match=r"tiny-sd15 needs 14.4 MB of memory, and may have 1.0 MB here"):
+        engine.warm(bench.model("tiny-sd15")[1])
+
+
+def test_one_that_was_forgotten_holds_nothing(bench: Bench) -> None:
+    store = store_for(bench, 1e12)
+    with store.using(bench.model("tiny-sd15")[1]) as held:
+        network = weakref.ref(held.pipeline.unet)
+    store.release("tiny-sd15")
+    assert network() is None

@@ -131,7 +131,6 @@ class Shelves(ABC):
             await self.unloading(reference, user_of(http), delete)
         except Exception as error:
             return {self.status: stage.told("failed", message_of(error))}
-        await asyncio.sleep(0.3)  # The worker tells a moment later what it still holds.
         said = "Deleted" if delete else "Unloaded"
         return {**await self._looked(None if delete else reference), self.status: stage.told("done", said)}
 
