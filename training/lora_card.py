@@ -1,0 +1,142 @@
+"""`python -m training.lora_card`: how surely the LoRA brings its style, on prompts that it never saw; and its card."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoPipelineForText2Image
+from PIL import Image, ImageDraw, ImageFont
+
+from training.dataset import Pixels
+from training.drawing.vocabulary import ShapePicture
+from training.judge import Judge, load_judge, verdicts
+from training.lora import LAYERS, METADATA, RANK, TRIGGER
+from training.neon_pixels import is_neon
+from training.recipe import Recipe
+from training.score import BATCH, GUIDANCE, STEPS, Trial, trials
+
+ROOT = Path(__file__).parent.parent
+MODEL, FILE = ROOT / "assets/models/embedded", ROOT / "assets/loras/neon.safetensors"
+WEIGHTS, PROMPTS, SIZE = (0.0, 0.3, 0.6, 1.0, 1.2), 60, 128
+SHEET = (
+    "a yellow star on a purple background",
+    "a large red heart on a white background",
+    "mountains at night with a full moon",
+    "a boat on the sea at sunset",
+    "a city at night",
+    "a hot air balloon over hills",
+    "a green triangle on white",
+    "the desert at sunrise with the sun",
+)
+SHEET_WEIGHTS, SHEET_SEED = (0.0, 0.5, 1.0), 7
+LEFT, TOP, GAP = 64, 44, 6
+INK, PAPER = (60, 56, 50), (248, 247, 245)
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the pictures at one weight show, in shares of all."""
+
+    weight: float
+    triggered: float
+    plain: float
+    in_place: float
+
+
+class Painter:
+    """The embedded model with the LoRA at any weight."""
+
+    def __init__(self, model: Path, file: Path) -> None:
+        self.pipeline: Any = AutoPipelineForText2Image.from_pretrained(model, dtype=torch.float32)
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name="lora")
+
+    @torch.inference_mode()
+    def paint(self, prompts: list[str], weight: float, first_seed: int = 0, seed_step: int = 1) -> Pixels:
+        self.pipeline.set_adapters("lora", weight)
+        images: list[Image.Image] = []
+        for start in range(0, len(prompts), BATCH):
+            batch = prompts[start : start + BATCH]
+            seeds = [first_seed + seed_step * (start + i) for i in range(len(batch))]
+            generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+            output = self.pipeline(batch, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators)
+            images += output.images
+        return np.stack([np.asarray(image) for image in images])
+
+
+def main() -> None:
+    painter = Painter(MODEL, FILE)
+    sheet(painter).save(FILE.parent / "contact-sheet.png", optimize=True)
+    write_card(measured(painter), FILE.parent / "README.md")
+
+
+def measured(painter: Painter) -> list[Line]:
+    asked, judge = trials(PROMPTS, SIZE), load_judge()
+    lines = []
+    for weight in WEIGHTS:
+        triggered = painter.paint([f"{trial.prompt}, {TRIGGER}" for trial in asked], weight)
+        plain = painter.paint([trial.prompt for trial in asked], weight)
+        line = Line(weight, share_of_neon(triggered), share_of_neon(plain), share_in_place(asked, judge, triggered))
+        print(line, flush=True)
+        lines.append(line)
+    return lines
+
+
+def share_of_neon(pictures: Pixels) -> float:
+    return float(np.mean([is_neon(picture) for picture in pictures]))
+
+
+def share_in_place(asked: list[Trial], judge: Judge, pictures: Pixels) -> float:
+    """How many show a scene, or a shape where it was asked for. The judge knows no neon, but sees that much in it."""
+    right = []
+    for trial, seen in zip(asked, verdicts(judge, pictures), strict=True):
+        if isinstance(trial.picture, ShapePicture):
+            right.append((seen["kind"], seen["position"]) == ("shape", trial.picture.position))
+        else:
+            right.append(seen["kind"] == "scene")
+    return float(np.mean(right))
+
+
+def write_card(lines: list[Line], file: Path) -> None:
+    rows = "\n".join(
+        f"| {line.weight} | {line.triggered:.0%} | {line.plain:.0%} | {line.in_place:.0%} |" for line in lines
+    )
+    template = (Path(__file__).parent / "lora_card.md").read_text(encoding="utf-8")
+    card = template.format(
+        rows=rows,
+        description=METADATA["modelspec.description"],
+        trigger=TRIGGER,
+        rank=RANK,
+        layers=", ".join(f"`{layer}`" for layer in LAYERS),
+        pictures=f"{Recipe.lora_pictures:,}",
+        steps=Recipe.lora_steps,
+        prompts=PROMPTS,
+        sampling=f"{STEPS} steps of DPM++ 2M, guidance {GUIDANCE:g}",
+    )
+    file.write_text(card, encoding="utf-8")
+
+
+def sheet(painter: Painter) -> Image.Image:
+    """A column for each prompt, and a row for each weight."""
+    prompts = [f"{prompt}, {TRIGGER}" for prompt in SHEET]
+    size = (LEFT + len(SHEET) * (SIZE + GAP), TOP + len(SHEET_WEIGHTS) * (SIZE + GAP))
+    canvas = Image.new("RGB", size, PAPER)
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
+    for column, prompt in enumerate(SHEET):
+        words = textwrap.fill(prompt, 22)
+        pen.text((LEFT + column * (SIZE + GAP), 6), words, INK, font)
+    for row, weight in enumerate(SHEET_WEIGHTS):
+        top = TOP + row * (SIZE + GAP)
+        pen.text((6, top + SIZE // 2 - 6), f"{weight:g}" if weight else "without", INK, font)
+        for column, picture in enumerate(painter.paint(prompts, weight, SHEET_SEED, seed_step=0)):
+            canvas.paste(Image.fromarray(picture), (LEFT + column * (SIZE + GAP), top))
+    return canvas
+
+
+if __name__ == "__main__":
+    main()
