@@ -169,6 +169,8 @@ def test_a_repository_with_several_loras_asks_which(client: Client) -> None:
         client.predict("studio/loras", api_name="/load_lora")
     assert client.predict("studio/loras/b.safetensors", api_name="/load_lora")["kind"] == "lora"
     assert "studio/loras" in {each["id"] for each in client.predict(api_name="/list_loras")}
+    client.predict("studio/loras", True, api_name="/unload_lora")
+    assert "studio/loras" not in {each["id"] for each in client.predict(api_name="/list_loras")}
 
 
 def test_it_is_unloaded_and_deleted(client: Client) -> None:
