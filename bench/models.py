@@ -33,7 +33,6 @@ from imagegen.info import ModelSource
 from imagegen.settings import ASSETS
 
 CONFIG = ASSETS / "configs"
-EMBEDDED = ASSETS / "models" / "embedded"
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
@@ -24,6 +25,8 @@ from imagegen.library.references import address
 from imagegen.schema import GenerationRequest, User
 from imagegen.workers.base import Worker
 from imagegen.workers.messages import Held, Warmed
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 
@@ -77,7 +80,7 @@ class Stock:
         """
         reference = self.library.models.canonical(address(reference))
         if await asyncio.to_thread(self._is_absent, reference):
-            downloads = self.library.download_model(reference)
+            downloads = await asyncio.to_thread(self.library.download_model, reference)
             async for step in self._downloaded(reference, user, downloads, "models"):
                 yield step
         info, source = await asyncio.to_thread(self.model, reference)
@@ -104,7 +107,7 @@ class Stock:
         """
         reference = address(reference)
         if await asyncio.to_thread(self._lacks, kind, reference):
-            downloads = self.library.download_adapter(kind, reference)
+            downloads = await asyncio.to_thread(self.library.download_adapter, kind, reference)
             async for step in self._downloaded(reference, user, downloads, "files"):
                 yield step
         yield Step(id=reference, doing="loading")
@@ -130,6 +133,8 @@ class Stock:
         match report:
             case Held():
                 self.held = report
+                facts = {"models": report.models, "bytes": report.memory}
+                logger.info("Models in memory", extra={"action": "models_held", **facts})
                 news, self._news = self._news, asyncio.Event()
                 news.set()
             case Warmed():

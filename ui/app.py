@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureAre
         if reference is None:
             return {tabs: gr.skip()}
         try:
-            updates = await form.choices(reference) | await form.suited(reference, defaults=True)
+            _, choices = await form.choices(reference)
+            updates = choices | await form.suited(reference, defaults=True)
         except ImageGenError as error:
             return {models.status: stage.told("failed", str(error))}
         return {tabs: gr.Tabs(selected="text-to-image"), **updates}
@@ -83,7 +85,8 @@ def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureAre
         if reference is None:
             return {tabs: gr.skip()}
         try:
-            updates = await form.with_adapter(adapters.kind(reference), reference, model, worn)
+            kind = await asyncio.to_thread(adapters.kind, reference)
+            updates = await form.with_adapter(kind, reference, model, worn)
         except ImageGenError as error:
             return {adapters.status: stage.told("failed", str(error))}
         return {tabs: gr.Tabs(selected="text-to-image"), **updates}
@@ -107,5 +110,5 @@ def header(service: Service, demo: gr.Blocks) -> None:
 
 
 def readiness(service: Service) -> str:
-    state = service.state
-    return f'<p class="{state.replace(" ", "-")}" role="status">{escape(service.stock.default().name)} · {state}</p>'
+    state, name = service.state, service.stock.library.models.first_name
+    return f'<p class="{state.replace(" ", "-")}" role="status">{escape(name)} · {state}</p>'

@@ -135,13 +135,13 @@ class Form:
         chosen = [*(name for name in names if name != reference), reference]
         return updates | {self.controls[field]: with_value(updates[self.controls[field]], chosen)}
 
-    async def choices(self, current: str) -> Updates:
-        """The models that are on disk, and what fits the chosen one: both change while the page is open."""
+    async def choices(self, current: str) -> tuple[str, Updates]:
+        """The models that are on disk now, and which of them is chosen: the current one, if it is still there."""
         listed = await asyncio.to_thread(self.service.stock.models)
         ready = [each.model for each in listed if each.state in ("on disk", "in memory") and self._takes(each.model)]
         shown = current if current in {model.id for model in ready} else self._model.id
         choices = [(model.name, model.id) for model in ready]
-        return {self.controls["model"]: gr.update(choices=choices, value=shown), **await self.suited(shown)}
+        return shown, {self.controls["model"]: gr.update(choices=choices, value=shown)}
 
     def _takes(self, model: ModelInfo) -> bool:
         return "init_image" not in self.controls or model.can.image_to_image

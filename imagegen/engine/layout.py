@@ -23,4 +23,4 @@ def unpacked(latents: Tensor, rows: int) -> Tensor:
     return grid.permute(0, 3, 1, 4, 2, 5).reshape(count, width // 4, rows * 2, patches // rows * 2)
 
 
-UNPACKED: dict[Latents, Unpacked] = {"planes": planes, "packed": unpacked, "patchified": unpacked}
+UNPACKED: dict[Latents, Unpacked] = {"planes": planes, "packed": unpacked}

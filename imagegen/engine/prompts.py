@@ -1,4 +1,4 @@
-r"""Prompts to embeddings: any length, with words that weigh more or less.
+r"""Prompts as they are written: words that weigh more or less, and parts that a text encoder can hear.
 
 Brackets mean what they mean in AUTOMATIC1111's web UI: (a) weighs 1.1, (a:1.3) weighs 1.3, [a] weighs 1 / 1.1, and
 they nest; \( \) \[ \] \\ are plain characters. A bracket that is never closed reaches to the end of the prompt, one

@@ -6,7 +6,7 @@ Nothing outside this table is ever loaded. Facts about the classes are those of 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from imagegen.info import Guidance
 from imagegen.schema import SamplerName
@@ -14,18 +14,9 @@ from imagegen.schema import SamplerName
 # Who makes embeddings of the prompt: we, for CLIP alone or in pairs; or the pipeline itself.
 Prompts = Literal["clip", "clip pair", "pipeline"]
 # How the latents lie at each step: (n, channels, height, width), or as rows of patches of 2 x 2.
-Latents = Literal["planes", "packed", "patchified"]
+Latents = Literal["planes", "packed"]
 
-EVERY_SAMPLER: tuple[SamplerName, ...] = (
-    "Euler",
-    "Euler a",
-    "DDIM",
-    "DPM++ 2M",
-    "DPM++ 2M Karras",
-    "DPM++ 2M SDE",
-    "DPM++ 2M SDE Karras",
-    "UniPC",
-)
+EVERY_SAMPLER: tuple[SamplerName, ...] = get_args(SamplerName)
 
 
 @dataclass(frozen=True)
@@ -117,7 +108,6 @@ FAMILIES: dict[str, Family] = {
         steps=4,
         guidance_scale=1.0,
         guidance="none",
-        latents="patchified",
         inpainting=False,
         strength=False,
     ),

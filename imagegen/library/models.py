@@ -41,6 +41,10 @@ class Models:
         """What is used when nobody says otherwise."""
         return next(iter(self.entries))
 
+    @property
+    def first_name(self) -> str:
+        return self.entries[self.first].name
+
     def get(self, reference: str) -> Model:
         """By id, by repository, or by the name of a file or folder. Raises UnknownModel and UnusableModel."""
         entry = (

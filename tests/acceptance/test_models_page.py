@@ -94,6 +94,17 @@ def test_settings_of_a_picture_bring_its_model_back(page: Page) -> None:
     expect(shown_model(page)).to_have_value("studio/tiny-sd15")
 
 
+def test_a_picture_is_sent_with_its_model(page: Page) -> None:
+    bring(page, "Models", "studio/tiny-sd15")
+    use(page)
+    generate(page)
+    desk(page).get_by_role("button", name="Send to image to image").click()
+    expect(page.get_by_role("tab", name="Image to image")).to_have_attribute("aria-selected", "true")
+    expect(shown_model(page)).to_have_value("studio/tiny-sd15")
+    generate(page, steps=4)
+    assert (fact(page, "Model"), fact(page, "Strength")) == ("studio/tiny-sd15", "0.6")
+
+
 def choose_model(page: Page, name: str) -> None:
     shown_model(page).click()
     page.get_by_role("option", name=name, exact=True).click()

@@ -175,7 +175,8 @@ class PictureArea:
 
     async def refresh(self, model: str) -> Any:
         """What can be chosen, as it is now."""
-        return await self.form.choices(model)
+        shown, choices = await self.form.choices(model)
+        return choices | await self.form.suited(shown)
 
 
 def html(value: str, **options: Any) -> gr.HTML:

@@ -12,8 +12,8 @@ from PIL import Image
 from imagegen.info import ModelInfo
 from imagegen.service import Service
 from ui import stage
-from ui.forms import Form, Updates, field_schema
-from ui.stack import AT_ONCE
+from ui.forms import Form, Updates, field_schema, with_value
+from ui.stack import AS_IT_IS, AT_ONCE
 from ui.tabs.generation import PictureArea, Shelf, run_buttons, usual_controls
 from ui.uploads import stored_upload
 from ui.wording import message_of
@@ -65,14 +65,20 @@ def allowed_side(side: float, model: ModelInfo) -> int:
 
 
 def connect_send(source: PictureArea, target: PictureArea, tabs: gr.Tabs) -> None:
-    """Lets the picture on one stage become the start of the next, with its size and the words that made it."""
+    """Lets the picture on one stage become the start of the next, with its model, its size and its words."""
     names = ("prompt", "negative_prompt", "width", "height")
-    controls = [target.form.controls[name] for name in ("init_image", *names)]
+    form = target.form
 
-    async def send(shelf: Shelf) -> Any:
+    async def send(shelf: Shelf, model: str) -> Updates:
         if shelf.picture is None:
-            return gr.skip()
+            return {tabs: gr.skip()}
+        receipt = shelf.picture.receipt
+        shown, updates = await form.choices(receipt.model_id)
+        updates |= await form.suited(shown, defaults=shown != model)
+        for name in names:
+            control = form.controls[name]
+            updates[control] = with_value(updates.get(control), getattr(receipt, name))
         file = str(source.service.images.path(shelf.picture.id))
-        return gr.Tabs(selected="image-to-image"), file, *(getattr(shelf.picture.receipt, name) for name in names)
+        return {tabs: gr.Tabs(selected="image-to-image"), **updates, form.controls["init_image"]: file}
 
-    source.send.click(send, [source.shelf], [tabs, *controls], **AT_ONCE)
+    source.send.click(send, [source.shelf, form.controls["model"]], [tabs, *form.outputs], **AS_IT_IS)
