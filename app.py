@@ -9,25 +9,31 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
+from io import StringIO
+from queue import SimpleQueue
+from urllib.parse import urlsplit
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when gradio is imported: the studio calls nobody.
 
-from fastapi import FastAPI, Response
+import gradio as gr
+from fastapi import FastAPI
 from pydantic import ValidationError
 
+from imagegen.api.doors import Doors
 from imagegen.errors import ImageGenError, NotOnDisk
 from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
 from imagegen.library.library import Library
 from imagegen.logs import configure_logging
 from imagegen.service import Service
-from imagegen.settings import Settings, read_settings
+from imagegen.settings import Settings, is_loopback, read_settings
 from imagegen.workers.base import Worker
 from imagegen.workers.inline import InlineWorker
 from imagegen.workers.local import LocalWorker
 from imagegen.workers.messages import Load
 from ui.app import build_ui, launch_options
+from ui.mcp import let_tools_in
 
 logger = logging.getLogger("studio")
 
@@ -56,27 +62,13 @@ def build_service(settings: Settings) -> Service:
     return Service(settings, library, JobStore(data_dir / "jobs.sqlite"), ImageStore(data_dir), worker)
 
 
-def health(service: Service) -> FastAPI:
-    """Routes for whoever watches over the process."""
-    api = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @api.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
-
-    @api.get("/readyz")
-    async def readyz(response: Response) -> dict[str, str]:
-        response.status_code = 200 if service.state == "ready" else 503
-        return {"status": service.state}
-
-    return api
-
-
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM."""
     stop, stopped = threading.Event(), threading.Event()
+    # A second signal may come while the first is handled: this can be put into at any time, and an event cannot be set.
+    ends: SimpleQueue[None] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: ends.put(None))
     os.environ["GRADIO_TEMP_DIR"] = str(settings.data_dir.resolve() / "cache")
     service = build_service(settings)
 
@@ -87,34 +79,48 @@ def serve(settings: Settings) -> None:
         stopped.set()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Gradio puts its own middleware around whatever it is given, and the gate must stand before that.
+        assert app.middleware_stack is not None
+        app.middleware_stack = doors.before(app.middleware_stack)
         working = asyncio.create_task(work())
         yield
-        stop.set()
+        ends.put(None)
         await working
 
+    doors = Doors(settings, service)
     demo = build_ui(service)
-    demo.launch(
-        server_name=settings.host,
-        server_port=settings.port,
-        prevent_thread_lock=True,
-        ssr_mode=False,
-        quiet=True,
-        share=False,
-        inbrowser=False,
-        show_error=False,
-        enable_monitoring=False,
-        run_history=False,
-        max_file_size="20mb",
-        allowed_paths=[str(service.images.pictures), str(service.images.inputs)],
-        app_kwargs={"routes": list(health(service).routes), "lifespan": lifespan},
-        **launch_options(),
-    )
-    logger.info("The studio is at %s", demo.local_url, extra={"action": "started"})
-    stop.wait()
+    gr.set_static_paths([service.images.pictures, service.images.inputs])
+    with redirect_stdout(StringIO()):  # Gradio prints where MCP is, between the lines of the log.
+        demo.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            quiet=True,
+            share=False,
+            inbrowser=False,
+            show_error=False,
+            enable_monitoring=False,
+            run_history=False,
+            max_file_size="20mb",
+            allowed_paths=[str(service.images.pictures), str(service.images.inputs)],
+            auth_dependency=lambda request: request.state.user.id if request.state.user else None,
+            mcp_server=True,
+            root_path=urlsplit(settings.public_url or "").path.rstrip("/"),
+            app_kwargs={"lifespan": lifespan},
+            **launch_options(),
+        )
+    let_tools_in(demo, service, doors.inside)
+    logger.info("The studio is at %s", demo.local_url, extra={"action": "started", "access": settings.mode})
+    if settings.mode == "open" and not is_loopback(settings.host):
+        logger.warning("Nobody has to sign in: whoever reaches this address may use it", extra={"action": "open"})
+    ends.get()
+    stop.set()
     # First the service, then the server: or those who wait in the queue would seem to have left it.
     stopped.wait(PATIENCE)
     demo.close(verbose=False)
+    doors.close()
     service.jobs.close()
 
 

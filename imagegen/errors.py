@@ -8,11 +8,27 @@ ImageGenError
 ├── BadCatalogue            the owner's list of models is wrong
 ├── HubRefused              the Hub does not give what was asked for
 ├── NoRoom                  a download is larger than what is allowed, or than the disk
-├── NotAllowed              only the owner may do this
+├── NotAllowed              only an administrator may do this
 ├── Stopped                 a download was ended before it was whole
 ├── Told                    what went wrong in another process
 ├── QueueFull               come back later
-├── UnknownJob              no such job
+├── TooMuch                 this user has to wait
+│   ├── TooManyJobs
+│   └── TooManyRequests
+├── KeyReused               the same Idempotency-Key for another request
+├── NotFound                there is none, or it is somebody else's
+│   ├── UnknownJob
+│   ├── UnknownPicture
+│   └── UnknownRoute
+├── SignInRequired          nobody knows who asks
+│   └── BadCredentials
+├── NotAdmitted             known, and not let in
+├── SignInUnavailable       whoever knows users cannot be asked
+├── CrossSite               another web page asks in the user's name
+├── WrongHost               asked for under a name that is not the studio's
+├── TooLarge                more than the studio takes at once
+├── Unsupported             another tool has this, and the studio does not
+├── WasCancelled            there is no picture: somebody ended the job
 └── JobFailed               the job was accepted, and could not be finished
     ├── WorkerDied
     ├── WorkerLost
@@ -112,7 +128,7 @@ class NoRoom(ImageGenError):
 
 
 class NotAllowed(ImageGenError):
-    """Only the owner of this studio may {deed}."""
+    """Only an administrator of this studio may {deed}."""
 
     code = "not_allowed"
 
@@ -136,13 +152,130 @@ class QueueFull(ImageGenError):
         self.retry_after = retry_after
 
 
-class UnknownJob(ImageGenError):
+class TooMuch(ImageGenError):
+    """Too much at once. Please try again in {retry_after} seconds."""
+
+    code = "too_much"
+
+    def __init__(self, retry_after: int, **data: object) -> None:
+        super().__init__(retry_after=retry_after, **data)
+        self.retry_after = retry_after
+
+
+class TooManyJobs(TooMuch):
+    """You have {waiting} jobs waiting, and may have {most}. Please try again in {retry_after} seconds."""
+
+    code = "too_many_jobs"
+
+
+class TooManyRequests(TooMuch):
+    """That were more than {most} requests in a minute. Please try again in {retry_after} seconds."""
+
+    code = "too_many_requests"
+
+
+class KeyReused(ImageGenError):
+    """This Idempotency-Key was used before, for another request."""
+
+    code = "key_reused"
+
+
+class NotFound(ImageGenError):
+    """There is nothing here."""
+
+    code = "not_found"
+
+
+class UnknownJob(NotFound):
     """There is no job {job_id}."""
 
     code = "unknown_job"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(job_id=job_id)
+        super().__init__(job_id=shortened(job_id))
+
+
+class UnknownPicture(NotFound):
+    """There is no picture {picture_id}."""
+
+    code = "unknown_picture"
+
+    def __init__(self, picture_id: str) -> None:
+        super().__init__(picture_id=shortened(picture_id))
+
+
+class UnknownRoute(NotFound):
+    """There is nothing here."""
+
+
+class SignInRequired(ImageGenError):
+    """Sign in first: with 'Authorization: Bearer' and {what}, or in the browser."""
+
+    code = "sign_in_required"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what=what)
+
+
+class BadCredentials(SignInRequired):
+    """This is not valid, or not any more: {what}."""
+
+    code = "bad_credentials"
+
+
+class NotAdmitted(ImageGenError):
+    """{name} is not among those who may use this studio."""
+
+    code = "not_admitted"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+
+
+class SignInUnavailable(ImageGenError):
+    """Who you are cannot be found out just now. Please try again in {retry_after} seconds."""
+
+    code = "sign_in_unavailable"
+
+    def __init__(self, retry_after: int = 10) -> None:
+        super().__init__(retry_after=retry_after)
+        self.retry_after = retry_after
+
+
+class CrossSite(ImageGenError):
+    """Another web site asked for this. If it is yours, name it in the setting 'origins'."""
+
+    code = "cross_site"
+
+
+class WrongHost(ImageGenError):
+    """The studio is not known by this name. If it is yours, name it in the setting 'hosts'."""
+
+    code = "wrong_host"
+
+
+class TooLarge(ImageGenError):
+    """This is more than the studio takes at once, which is {most}."""
+
+    code = "too_large"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most=in_words(most))
+
+
+class Unsupported(ImageGenError):
+    """{what} cannot be done here."""
+
+    code = "unsupported"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what=what)
+
+
+class WasCancelled(ImageGenError):
+    """The job was cancelled."""
+
+    code = "cancelled"
 
 
 class JobFailed(ImageGenError):

@@ -7,14 +7,16 @@ import json
 import secrets
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from imagegen.errors import InvalidRequest
 from imagegen.schema import Picture, Receipt
 
+Format = Literal["png", "jpeg", "webp"]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 16_800_000
@@ -45,9 +47,9 @@ class ImageStore:
         partial.rename(self.path(picture.id))
         return picture
 
-    def add_input(self, file: Path) -> str:
+    def add_input(self, source: Path | bytes) -> str:
         """Stores a picture to start from, named by what it shows. Raises InvalidRequest when it is none."""
-        image = opened(file)
+        image = opened(source)
         buffer = BytesIO()
         image.save(buffer, format="PNG", compress_level=PNG_LEVEL)
         image_id = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
@@ -58,12 +60,13 @@ class ImageStore:
         return image_id
 
 
-def opened(file: Path) -> Image.Image:
+def opened(source: Path | bytes) -> Image.Image:
     """Any picture as upright 8-bit RGB: its first frame, transparency over white. Raises InvalidRequest."""
     try:
-        if file.stat().st_size > MAX_BYTES:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if size > MAX_BYTES:
             raise InvalidRequest("init_image", f"must be at most {MAX_BYTES // 2**20} MB")
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             check_size(image)
             return rgb(ImageOps.exif_transpose(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -100,6 +103,23 @@ def eight_bits(image: Image.Image) -> Image.Image:
     brightest = float(np.asarray(grey).max())
     white = 65535.0 if image.mode.startswith("I;16") or brightest > 255 else 255.0 if brightest > 1 else 1.0
     return grey.point(lambda value: value * (255 / white) + 0).convert("L")
+
+
+def converted(file: Path, to: Format, quality: int = 90) -> bytes:
+    """A finished picture in another format, with its settings in Exif's UserComment. PNG is the file as it is."""
+    if to == "png":
+        return file.read_bytes()
+    buffer = BytesIO()
+    with Image.open(file) as image:
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = user_comment(str(image.info["parameters"]))
+        image.save(buffer, format=to.upper(), quality=quality, exif=exif)
+    return buffer.getvalue()
+
+
+def user_comment(text: str) -> bytes:
+    """As Exif has it: 8 bytes that name the encoding, then the text."""
+    return b"UNICODE\0" + text.encode("utf-16-be")
 
 
 def png_info(receipt: Receipt) -> PngInfo:

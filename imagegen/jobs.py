@@ -37,11 +37,15 @@ CREATE TABLE IF NOT EXISTS events (
 # Users take turns: first the first job of each, who was served least recently before the others, then the second.
 TURNS = """
 SELECT id FROM (
-    SELECT id, number, ROW_NUMBER() OVER (PARTITION BY owner ORDER BY number) AS turn,
+    SELECT id, owner, number, ROW_NUMBER() OVER (PARTITION BY owner ORDER BY number) AS turn,
         (SELECT MAX(started) FROM jobs AS served WHERE served.owner = jobs.owner) AS served
     FROM jobs WHERE state = 'queued'
-) ORDER BY turn, served NULLS FIRST, number
+) AS waiting {which} ORDER BY turn, served NULLS FIRST, number
 """
+QUEUE = TURNS.format(which="")
+NEXT = TURNS.format(
+    which="WHERE (SELECT COUNT(*) FROM jobs AS held WHERE held.owner = waiting.owner AND held.state = 'running') < ?"
+)
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,22 @@ class JobStore:
 
     def queue(self) -> list[str]:
         """The jobs that wait, in the order in which they would start if no other came."""
-        return [job_id for (job_id,) in self.database.execute(TURNS)]
+        return [job_id for (job_id,) in self.database.execute(QUEUE)]
 
-    def start_next(self) -> Job | None:
-        """Takes the job whose turn it is out of the queue."""
-        row = self.database.execute(f"{TURNS} LIMIT 1").fetchone()
+    def start_next(self, per_user: int = 1000) -> Job | None:
+        """Takes the job whose turn it is out of the queue; of one user, at most `per_user` run at a time."""
+        row = self.database.execute(f"{NEXT} LIMIT 1", (per_user,)).fetchone()
         if row is None:
             return None
         self.database.execute("UPDATE jobs SET state = 'running', started = ? WHERE id = ?", (time.time(), row[0]))
         return self.get(row[0])
+
+    def unfinished(self, owner: str) -> list[Job]:
+        """What a user has running and waiting, the oldest first."""
+        rows = self.database.execute(
+            "SELECT id FROM jobs WHERE owner = ? AND state IN ('running', 'queued') ORDER BY number", (owner,)
+        ).fetchall()
+        return [self.get(job_id) for (job_id,) in rows]
 
     def append(self, job_id: str, event: Event) -> Event:
         """Writes an event to its job's log, with its number there. The last event of a job ends it."""

@@ -14,7 +14,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from imagegen.schema import GenerationRequest, Result
 
-CHATTY = ("httpcore", "httpx", "httpx2", "uvicorn.access")
+CHATTY = ("httpcore", "httpx", "httpx2", "mcp", "uvicorn.access")
 FILE_BYTES = 10 * 2**20
 FILES = 5
 

@@ -50,6 +50,8 @@ NUMBER = BeforeValidator(number)
 Text = Annotated[str, AfterValidator(readable)]
 # A name, a repository as `owner/name`, or a file in either.
 Reference = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(readable)]
+Strength = Annotated[float, Field(gt=0, le=1), NUMBER]
+STRENGTH = "How far to move away from the picture: 1 forgets it."
 Side = Annotated[int, Field(ge=64, le=2048), AfterValidator(multiple_of_8), NUMBER]
 
 
@@ -66,8 +68,8 @@ class LoraUse(Message):
     weight: Annotated[float, Field(ge=-4, le=4), NUMBER] = Field(1.0, description="How strongly it works.")
 
 
-class GenerationRequest(Message):
-    """Everything that decides a picture, and nothing else. What is left open is filled in from the model."""
+class TextToImage(Message):
+    """What decides a picture that is made of words. What is left open is filled in from the model."""
 
     prompt: Text = Field(
         min_length=1, max_length=PROMPT_LIMIT, description="What to paint. (Words in brackets:1.3) weigh more."
@@ -89,12 +91,6 @@ class GenerationRequest(Message):
     clip_skip: Annotated[int, Field(ge=0, le=2), NUMBER] = Field(
         0, description="How many of the text encoder's last layers to leave out."
     )
-    init_image: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="The picture to start from."
-    )
-    strength: Annotated[float, Field(gt=0, le=1), NUMBER] | None = Field(
-        None, description="How far to move away from the picture: 1 forgets it."
-    )
     model: Reference | None = Field(
         None, description="A name from the list of models, a Hugging Face repository, or a file in the models folder."
     )
@@ -104,6 +100,15 @@ class GenerationRequest(Message):
     embeddings: tuple[Reference, ...] = Field(
         (), max_length=8, description="Textual inversions to know, each called up by its word in a prompt."
     )
+
+
+class GenerationRequest(TextToImage):
+    """Everything that decides a picture, and nothing else."""
+
+    init_image: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        None, description="The picture to start from."
+    )
+    strength: Strength | None = Field(None, description=STRENGTH)
 
     @model_validator(mode="after")
     def strength_needs_an_image(self) -> Self:
@@ -218,7 +223,11 @@ LAST_EVENTS = (Result, Failed, Cancelled)
 
 
 class User(Message):
-    """Who asks. Jobs take turns between users. The owner may download and delete what all others use."""
+    """Who asks. Jobs take turns between users, and belong to them; `name` is for people to read.
+
+    An administrator may download and delete what all others use.
+    """
 
     id: str
-    is_owner: bool = False
+    name: str = ""
+    is_administrator: bool = False

@@ -8,11 +8,24 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from pathlib import Path
 
-from imagegen.errors import ImageGenError, InvalidRequest, JobFailed, QueueFull, WorkerUnavailable
+from imagegen.belongings import Belongings
+from imagegen.errors import (
+    ImageGenError,
+    InvalidRequest,
+    JobFailed,
+    KeyReused,
+    QueueFull,
+    TooManyJobs,
+    UnknownJob,
+    UnknownPicture,
+    WorkerUnavailable,
+)
 from imagegen.images import ImageStore
 from imagegen.jobs import Job, JobStore
 from imagegen.library.library import Library
+from imagegen.limits import Minute
 from imagegen.logs import generation_finished
 from imagegen.schema import (
     LAST_EVENTS,
@@ -47,6 +60,8 @@ class Service:
     ) -> None:
         self.settings, self.jobs, self.images, self.worker = settings, jobs, images, worker
         self.stock = Stock(library, worker, self._until_ready)
+        self.belongings = Belongings(jobs.database)
+        self._minute = Minute(settings.requests_per_minute)
         self._state: WorkerState = "warming up"
         self._trouble = ""
         self._running: Job | None = None
@@ -77,27 +92,45 @@ class Service:
         self._stopped = True
         self._tell_watchers()
 
-    async def submit(self, request: GenerationRequest, user: User) -> str:
-        """The id of a new job. Raises InvalidRequest, QueueFull and WorkerUnavailable."""
+    async def submit(self, request: GenerationRequest, user: User, key: str | None = None) -> str:
+        """The id of a new job; with a `key` that the user sent before, that of the job of then.
+
+        Raises InvalidRequest, QueueFull, TooManyJobs, TooManyRequests, KeyReused and WorkerUnavailable.
+        """
+        if (known := self._keyed(request, user, key)) is not None:
+            return known
         self._check_worker()
-        if request.init_image is not None and not self.images.input_path(request.init_image).exists():
+        self._minute.count(user.id)
+        if request.init_image is not None and not self.belongings.owns_input(user.id, request.init_image):
             raise InvalidRequest("init_image", "is not known here")
-        request = await asyncio.to_thread(self._checked, request)
+        asked, request = request, await asyncio.to_thread(self._checked, request)
+        if (known := self._keyed(asked, user, key)) is not None:
+            return known
         self._check_worker()  # It may have gone meanwhile.
-        waiting = len(self.jobs.queue())
-        if waiting >= self.settings.max_queued:
-            raise QueueFull(waiting, retry_after=round(waiting * self.jobs.usual_seconds()) + 1)
+        self._check_room(user)
         job = self.jobs.add(request, user.id)
+        if key is not None:
+            self.belongings.add_key(user.id, key, asked.model_dump_json(), job.id)
         self._record(job.id, self._place(job.id))
         self._dispatch()
         return job.id
 
-    async def events(self, job_id: str, after: int = 0, previews: bool = False) -> AsyncGenerator[Event, None]:
+    def job(self, job_id: str, user: User) -> Job:
+        """Raises UnknownJob, also for that of somebody else."""
+        job = self.jobs.get(job_id)
+        if job.owner != user.id:
+            raise UnknownJob(job_id)
+        return job
+
+    async def events(
+        self, job_id: str, user: User, after: int = 0, previews: bool = False
+    ) -> AsyncGenerator[Event, None]:
         """The events of a job after number `after`, and those to come; the last one ends it. Raises UnknownJob.
 
         While the job waits, its place is told again whenever it changes.
         """
         place: Event | None = None
+        self.job(job_id, user)
         with self._watching(job_id, previews):
             while True:
                 news = self._news
@@ -113,9 +146,16 @@ class Service:
                     return
                 await news.wait()
 
-    async def cancel(self, job_id: str) -> None:
+    def latest(self, job_id: str, user: User) -> Event:
+        """The last event of a job so far, with its preview if there is one. Raises UnknownJob."""
+        job = self.job(job_id, user)
+        if job.state == "queued":
+            return self._place(job_id)
+        return self._previewed(job_id, self.jobs.events(job_id)[-1])
+
+    async def cancel(self, job_id: str, user: User) -> None:
         """Takes a job out of the queue, or ends it at its next step; too late is no error. Raises UnknownJob."""
-        job = self.jobs.get(job_id)
+        job = self.job(job_id, user)
         if self._stopped:
             return
         if job.state == "queued":
@@ -123,17 +163,62 @@ class Service:
         elif job.state == "running":
             self.worker.cancel(job_id)
 
-    async def generate(
-        self, request: GenerationRequest, user: User, previews: bool = False
-    ) -> AsyncGenerator[Event, None]:
+    async def add_input(self, source: Path | bytes, user: User) -> str:
+        """Stores a picture to start from, and tells its id. Raises InvalidRequest."""
+        image_id = await asyncio.to_thread(self.images.add_input, source)
+        self.belongings.add_input(user.id, image_id)
+        return image_id
+
+    def picture(self, picture_id: str, user: User) -> Path:
+        """The file of a finished picture. Raises UnknownPicture, also for that of somebody else."""
+        file = self.images.path(picture_id)
+        if not self.belongings.owns_picture(user.id, picture_id) or not file.exists():
+            raise UnknownPicture(picture_id)
+        return file
+
+    def input(self, image_id: str, user: User) -> Path:
+        """The file of a picture that somebody brought. Raises UnknownPicture."""
+        file = self.images.input_path(image_id)
+        if not self.belongings.owns_input(user.id, image_id) or not file.exists():
+            raise UnknownPicture(image_id)
+        return file
+
+    async def generate(self, request: GenerationRequest, user: User, previews: bool = False) -> AsyncGenerator[Event]:
         """Submits, and watches; when the watcher leaves early, the job is cancelled."""
         job_id = await self.submit(request, user)
+        async with aclosing(self.follow(job_id, user, previews)) as events:
+            async for event in events:
+                yield event
+
+    async def follow(
+        self, job_id: str, user: User, previews: bool = False, keep: bool = False
+    ) -> AsyncGenerator[Event]:
+        """The events of a job that is made for this watcher: without him it is cancelled, unless it is to `keep`."""
         try:
-            async with aclosing(self.events(job_id, previews=previews)) as events:
+            async with aclosing(self.events(job_id, user, previews=previews)) as events:
                 async for event in events:
                     yield event
         finally:
-            await self.cancel(job_id)
+            if not keep:
+                await self.cancel(job_id, user)
+
+    def _keyed(self, request: GenerationRequest, user: User, key: str | None) -> str | None:
+        """The job that a key stands for already. Raises KeyReused."""
+        known = self.belongings.keyed(user.id, key) if key is not None else None
+        if known is None:
+            return None
+        if known[0] != request.model_dump_json():
+            raise KeyReused
+        return known[1]
+
+    def _check_room(self, user: User) -> None:
+        """Raises QueueFull and TooManyJobs."""
+        waiting, seconds = len(self.jobs.queue()), self.jobs.usual_seconds()
+        if waiting >= self.settings.max_queued:
+            raise QueueFull(waiting, retry_after=round(waiting * seconds) + 1)
+        mine = sum(job.state == "queued" for job in self.jobs.unfinished(user.id))
+        if mine >= self.settings.queued_per_user:
+            raise TooManyJobs(waiting=mine, most=self.settings.queued_per_user, retry_after=round(seconds) + 1)
 
     def _check_worker(self) -> None:
         """Raises WorkerUnavailable when no job will be run any more."""
@@ -206,7 +291,7 @@ class Service:
     def _dispatch(self) -> None:
         """Starts the next job, when the worker is free. One whose model is gone by now has failed."""
         while self._state == "ready" and self._running is None:
-            job = self._running = self.jobs.start_next()
+            job = self._running = self.jobs.start_next(self.settings.running_per_user)
             if job is None:
                 return
             self._record(job.id, Started())
@@ -226,6 +311,8 @@ class Service:
         return Run(job_id=job.id, request=job.request, model=source, adapters=adapters, previews=wanted)
 
     def _record(self, job_id: str, event: Event) -> None:
+        if isinstance(event, Result):  # First whose they are: then there is never one that is nobody's.
+            self.belongings.add_pictures(self.jobs.get(job_id).owner, (picture.id for picture in event.pictures))
         event = self.jobs.append(job_id, event)
         if isinstance(event, Progress) and event.preview is not None:
             self._previews[job_id] = event

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # What a Hugging Face Space sets, and what it means here.
-OF_GRADIO = {"GRADIO_SERVER_NAME": "host", "GRADIO_SERVER_PORT": "port"}
+OF_SPACES = {
+    "GRADIO_SERVER_NAME": "host",
+    "GRADIO_SERVER_PORT": "port",
+    "OPENID_PROVIDER_URL": "openid_provider_url",
+    "OAUTH_CLIENT_ID": "oauth_client_id",
+    "OAUTH_CLIENT_SECRET": "oauth_client_secret",
+    "OAUTH_SCOPES": "oauth_scopes",
+    "SPACE_HOST": "public_url",
+    "SPACE_AUTHOR_NAME": "administrators",
+}
+HUGGING_FACE = "https://huggingface.co"
 LowMemory = Literal["auto", "off", "encoders", "offload", "layers"]
 ASSETS = Path(__file__).parent.parent / "assets"
+SECRET_BYTES = 32
+
+
+def split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
 
 
 class Settings(BaseSettings):
@@ -28,6 +47,30 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(7860, ge=0, le=65535, description="Port to listen on.")
+    access: Literal["auto", "open", "hf", "keys"] = Field(
+        "auto",
+        description="Who may use the studio. open: whoever reaches it; hf: who signs in with Hugging Face, or with"
+        " another OpenID provider; keys: who has one of your keys; auto: hf where there is a client of the provider"
+        " (oauth_client_id), as on a Space with hf_oauth, else open.",
+    )
+    open_to_network: bool = Field(False, description="Without sign-in, listen on more than this machine all the same.")
+    allowed_users: Names = Field((), description="Who may sign in, by name, with commas. Empty: everybody.")
+    allowed_organisations: Names = Field((), description="Organisations whose members may sign in too.")
+    administrators: Names = Field((), description="Who may download and delete models, by name, with commas.")
+    keys_file: Path | None = Field(None, description="Where the keys are. Empty: keys.json in the data folder.")
+    openid_provider_url: str = Field(HUGGING_FACE, description="Who signs users in.")
+    oauth_client_id: str | None = Field(None, description="Under which name the studio is registered there.")
+    oauth_client_secret: SecretStr | None = Field(None, description="And with which secret.")
+    oauth_scopes: str = Field("openid profile", description="What the provider is asked to tell.")
+    session_secret: SecretStr | None = Field(
+        None, description="At least 32 bytes that protect sessions. Empty: made once, and kept in the data folder."
+    )
+    public_url: str | None = Field(None, description="Where users find the studio, if it is behind a proxy.")
+    hosts: Names = Field((), description="Names under which the studio may be asked for, with commas.")
+    origins: Names = Field((), description="Web sites whose pages may call the API, such as https://example.org.")
+    running_per_user: int = Field(2, ge=1, description="How many jobs of one user may run at a time.")
+    queued_per_user: int = Field(16, ge=1, description="How many jobs of one user may wait.")
+    requests_per_minute: int = Field(120, ge=1, description="How many jobs one user may send in a minute.")
     data_dir: Path = Field(Path("data"), description="Where jobs, pictures and uploads are kept.")
     models_dir: Path = Field(Path("models"), description="Models of your own, and those that are downloaded.")
     device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="Where the engine runs.")
@@ -52,10 +95,42 @@ class Settings(BaseSettings):
     )
     log_dir: Path | None = Field(None, description="A folder that gets the log too, as JSON lines.")
 
+    @property
+    def mode(self) -> Literal["open", "hf", "keys"]:
+        if self.access == "auto":
+            return "hf" if self.oauth_client_id else "open"
+        return self.access
+
+    @property
+    def is_at_hugging_face(self) -> bool:
+        """Whether pages are shown inside those of the Hub."""
+        return (self.public_url or "").endswith(".hf.space")
+
+    @model_validator(mode="after")
+    def is_safe(self) -> Self:
+        if self.mode == "open" and not is_loopback(self.host) and not self.open_to_network:
+            raise ValueError(
+                f"host: {self.host} can be reached from other machines, and nobody has to sign in. Say who may use the"
+                " studio with access=hf (on a Space, hf_oauth: true in its README) or access=keys, or that everybody"
+                " may with open_to_network=true"
+            )
+        if self.session_secret is not None and len(self.session_secret.get_secret_value().encode()) < SECRET_BYTES:
+            raise ValueError(f"session_secret: must have at least {SECRET_BYTES} bytes")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
 
 def read_settings(arguments: list[str], environment: Mapping[str, str]) -> Settings:
-    """From the command line, the environment, and Gradio's own variables. Raises pydantic's ValidationError."""
-    of_gradio = {name: environment[theirs] for theirs, name in OF_GRADIO.items() if theirs in environment}
-    ours = {name: value for name, value in of_gradio.items() if f"STUDIO_{name.upper()}" not in environment}
-    flags = [part for name, value in ours.items() for part in (f"--{name}", value)]
+    """From the command line, the environment, and what Spaces set. Raises pydantic's ValidationError."""
+    of_spaces = {name: environment[theirs] for theirs, name in OF_SPACES.items() if environment.get(theirs)}
+    if "public_url" in of_spaces:
+        of_spaces["public_url"] = f"https://{of_spaces['public_url'].split(',')[0].strip()}"
+    ours = {name: value for name, value in of_spaces.items() if f"STUDIO_{name.upper()}" not in environment}
+    flags = [part for name, value in ours.items() for part in (f"--{name.replace('_', '-')}", value)]
     return Settings(_cli_parse_args=[*flags, *arguments])

@@ -124,7 +124,7 @@ class Stock:
 
     async def _stopped(self, reference: str, user: User, delete: bool, what: str) -> bool:
         """Ends the download, if there is one; whether there was. Raises NotAllowed."""
-        if (delete or self.library.downloads.is_on_its_way(reference)) and not user.is_owner:
+        if (delete or self.library.downloads.is_on_its_way(reference)) and not user.is_administrator:
             raise NotAllowed(f"delete {what}")
         return await self.library.downloads.stop(reference)
 
@@ -165,7 +165,7 @@ class Stock:
     async def _downloaded(
         self, reference: str, user: User, downloads: AsyncIterator[Download], what: str
     ) -> AsyncGenerator[Step]:
-        if not user.is_owner:
+        if not user.is_administrator:
             raise NotAllowed(f"download {what}")
         yield Step(id=reference, doing="asking the Hub")
         async for download in downloads:

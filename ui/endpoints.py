@@ -11,18 +11,19 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
+from imagegen.errors import Told, WasCancelled
 from imagegen.images import ImageStore
-from imagegen.schema import Failed, GenerationRequest, Loading, Progress, Queued, Result, Started
+from imagegen.schema import Failed, GenerationRequest, Loading, Progress, Queued, Result, Started, TextToImage
 from imagegen.service import Service
 from imagegen.validation import parse_request
 from ui.uploads import stored_upload
 from ui.visitors import user_of, while_watched
-from ui.wording import STOPPED, describe, refused
+from ui.wording import describe, refused
 
 Endpoint = Callable[..., Awaitable[tuple[Any, Any]]]
 
 IMAGE_FIELDS = ("init_image", "strength")
-TEXT_FIELDS = tuple(name for name in GenerationRequest.model_fields if name not in IMAGE_FIELDS)
+TEXT_FIELDS = tuple(TextToImage.model_fields)
 ENDPOINTS = {
     "txt2img": ("Paints a picture from a prompt.", TEXT_FIELDS),
     "img2img": ("Paints a picture anew, from it and a prompt.", (TEXT_FIELDS[0], *IMAGE_FIELDS, *TEXT_FIELDS[1:])),
@@ -59,10 +60,11 @@ def endpoint(service: Service, name: str, summary: str, fields: tuple[str, ...])
 
 async def generate(service: Service, fields: dict[str, Any], http: gr.Request) -> tuple[Any, Any]:
     progress = gr.Progress()
+    user = user_of(http)
     if "init_image" in fields:
-        fields["init_image"] = await stored_upload(service.images, fields["init_image"])
+        fields["init_image"] = await stored_upload(service, fields["init_image"], user)
     request = parse_request(fields)
-    async with aclosing(while_watched(service.generate(request, user_of(http)))) as events:
+    async with aclosing(while_watched(service.generate(request, user))) as events:
         async for event in events:
             match event:
                 case Queued() | Started() | Loading():
@@ -72,8 +74,8 @@ async def generate(service: Service, fields: dict[str, Any], http: gr.Request) -
                 case Result():
                     return files_and_receipts(event, service.images)
                 case Failed():
-                    raise gr.Error(event.message, print_exception=False)
-    raise gr.Error(STOPPED, print_exception=False)
+                    raise Told(event.code, event.message)
+    raise WasCancelled
 
 
 def files_and_receipts(result: Result, images: ImageStore) -> tuple[Any, Any]:

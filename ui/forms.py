@@ -12,7 +12,7 @@ from gradio.components import Component
 
 from imagegen.info import AdapterInfo, AdapterKind, ModelInfo
 from imagegen.library.architectures import UNKNOWN
-from imagegen.schema import GenerationRequest, Receipt
+from imagegen.schema import GenerationRequest, Receipt, User
 from imagegen.service import Service
 from imagegen.validation import check_fit, parse_request
 from ui.stack import MOST, LoraStack
@@ -81,14 +81,14 @@ class Form:
         """All that changes when a model is chosen or settings come back."""
         return [*self.inputs, *([self.stack.shown] if self.stack else [])]
 
-    async def request(self, values: Sequence[Any]) -> GenerationRequest:
+    async def request(self, values: Sequence[Any], user: User) -> GenerationRequest:
         """The request that the controls hold. Raises InvalidRequest."""
         count = len(self.controls)
         fields = dict(zip(self.controls, values[:count], strict=True))
         fields |= {name: typed_number(fields[name]) for name in self._numbers}
         fields["loras"] = LoraStack.uses(fields.get("loras"), values[count:])
         if "init_image" in fields:
-            fields["init_image"] = await stored_upload(self.images, fields["init_image"])
+            fields["init_image"] = await stored_upload(self.service, fields["init_image"], user)
         model, _ = await asyncio.to_thread(self.service.stock.model, fields.get("model"))
         shown = {name: value for name, value in fields.items() if name not in hidden(model)}
         return parse_request(shown)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import TypeVar
 
 import gradio as gr
@@ -12,36 +10,26 @@ from gradio.context import LocalContext
 from gradio.queueing import Event as Visit
 
 from imagegen.schema import User
+from imagegen.watching import while_there
 
 T = TypeVar("T")
-LOOK_AGAIN = 0.2
 
 
 def user_of(http: gr.Request) -> User:
-    """Without sign-in, whoever reaches the studio is its owner."""
-    return User(id=http.username or f"session:{http.session_hash}", is_owner=True)
+    """Whom the gate let in."""
+    assert http.request is not None
+    user: User = http.request.state.user
+    return user
 
 
-async def while_watched(events: AsyncGenerator[T]) -> AsyncGenerator[T]:
-    """The same events, until they end or nobody is left to see them; then they are closed.
-
-    Gradio notices a closed tab or a vanished client only when there is something to tell it. A job that waits has
-    nothing to tell for a long time, so this looks by itself.
-    """
+def while_watched(events: AsyncGenerator[T]) -> AsyncGenerator[T]:
+    """The same events, while the tab or the program that asked for them is there."""
     visit = current_visit()
-    async with aclosing(events):
-        upcoming = asyncio.ensure_future(anext(events))
-        try:
-            while visit is None or visit.alive:
-                await asyncio.wait({upcoming}, timeout=LOOK_AGAIN)
-                if upcoming.done():
-                    yield upcoming.result()
-                    upcoming = asyncio.ensure_future(anext(events))
-        except StopAsyncIteration:
-            return
-        finally:
-            upcoming.cancel()
-            await asyncio.wait({upcoming})
+
+    async def is_there() -> bool:
+        return visit is None or visit.alive
+
+    return while_there(events, is_there)
 
 
 def current_visit() -> Visit | None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import gradio as gr
 
-from imagegen.errors import ImageGenError, in_words
+from imagegen.api.errors import known
+from imagegen.errors import in_words
 from imagegen.info import Step
 from imagegen.schema import Loading, Progress, Queued, Started
 
-logger = logging.getLogger(__name__)
-
 STOPPED = "Stopped"
-UNEXPECTED = "Something went wrong in the studio. Its log says what."
 
 
 def describe(event: Queued | Started | Loading | Progress) -> str:
@@ -57,18 +54,14 @@ def time_left(seconds: float) -> str:
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """For programs: whatever goes wrong is told in one line, and nothing else of it."""
+    """For programs: whatever goes wrong is told in one line, with its code for a title, and nothing else of it."""
     try:
         yield
-    except gr.Error:
-        raise
     except Exception as error:
-        raise gr.Error(message_of(error), print_exception=False) from None
+        told = known(error)
+        raise gr.Error(str(told), title=told.code, print_exception=False) from None
 
 
 def message_of(error: Exception) -> str:
     """What to tell whoever asked. What nobody foresaw goes to the log, and only there."""
-    if isinstance(error, ImageGenError):
-        return str(error)
-    logger.error("Unexpected error", exc_info=error, extra={"action": "unexpected_error"})
-    return UNEXPECTED
+    return str(known(error))

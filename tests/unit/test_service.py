@@ -42,8 +42,8 @@ async def service(tmp_path: Path, worker: ScriptedWorker) -> AsyncIterator[Servi
     await service.stop()
 
 
-async def seen(service: Service, job_id: str, after: int = 0) -> list[Event]:
-    return [event async for event in service.events(job_id, after)]
+async def seen(service: Service, job_id: str, after: int = 0, user: User = ANN) -> list[Event]:
+    return [event async for event in service.events(job_id, user, after)]
 
 
 async def test_a_job_runs_from_queue_to_result(service: Service, worker: ScriptedWorker) -> None:
@@ -85,7 +85,7 @@ async def test_one_job_runs_at_a_time_and_places_are_told(service: Service, work
     places: list[int] = []
 
     async def watch() -> None:
-        async for event in service.events(third):
+        async for event in service.events(third, ANN):
             if isinstance(event, Queued):
                 places.append(event.position)
 
@@ -109,7 +109,7 @@ async def test_a_full_queue_says_when_to_come_back(service: Service) -> None:
 async def test_a_queued_job_is_cancelled_at_once(service: Service, worker: ScriptedWorker) -> None:
     running = await service.submit(REQUEST, ANN)
     queued = await service.submit(REQUEST, ANN)
-    await service.cancel(queued)
+    await service.cancel(queued, ANN)
     assert (await seen(service, queued))[-1].type == "cancelled"
     assert worker.cancelled == []
     worker.tell(running, result())
@@ -119,7 +119,7 @@ async def test_a_queued_job_is_cancelled_at_once(service: Service, worker: Scrip
 
 async def test_a_running_job_is_cancelled_by_the_worker(service: Service, worker: ScriptedWorker) -> None:
     job_id = await service.submit(REQUEST, ANN)
-    await service.cancel(job_id)
+    await service.cancel(job_id, ANN)
     assert worker.cancelled == [job_id]
     assert (await seen(service, job_id))[-1].type == "cancelled"
 
@@ -128,10 +128,10 @@ async def test_cancelling_too_late_is_no_error(service: Service, worker: Scripte
     job_id = await service.submit(REQUEST, ANN)
     worker.tell(job_id, result())
     await settled()
-    await service.cancel(job_id)
+    await service.cancel(job_id, ANN)
     assert worker.cancelled == []
     with pytest.raises(UnknownJob):
-        await service.cancel("nonsense")
+        await service.cancel("nonsense", ANN)
 
 
 async def test_a_watcher_who_leaves_ends_his_job_and_frees_the_worker(service: Service, worker: ScriptedWorker) -> None:
@@ -151,7 +151,7 @@ async def test_previews_reach_those_who_want_them_alone(service: Service, worker
     shown: list[str | None] = []
 
     async def watch(previews: bool) -> None:
-        async for event in service.events(job_id, previews=previews):
+        async for event in service.events(job_id, ANN, previews=previews):
             if isinstance(event, Progress):
                 shown.append(event.preview)
 

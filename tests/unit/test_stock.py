@@ -19,7 +19,7 @@ from tests.doubles import ScriptedWorker, library
 from tests.unit.folders import embedding, lora, snapshot, unet_model
 from tests.unit.waiting import settled, until
 
-OWNER, GUEST = User(id="owner", is_owner=True), User(id="guest")
+OWNER, GUEST = User(id="owner", is_administrator=True), User(id="guest")
 KINDS = pytest.mark.parametrize("kind", ["lora", "embedding"])
 
 
@@ -182,14 +182,14 @@ async def test_when_the_studio_stops_nobody_waits(service: Service, worker: Scri
 
 @pytest.mark.parametrize("reference", ["sd-1.5", "someone/thing", "someone/thing/file.safetensors"])
 async def test_a_guest_may_not_download_models(stock: Stock, worker: ScriptedWorker, reference: str) -> None:
-    with pytest.raises(NotAllowed, match="Only the owner of this studio may download models"):
+    with pytest.raises(NotAllowed, match="Only an administrator of this studio may download models"):
         await steps(stock, reference)
     assert worker.warmed == [] and not stock.library.downloads.running
 
 
 @KINDS
 async def test_a_guest_may_not_download_adapters(stock: Stock, kind: AdapterKind) -> None:
-    with pytest.raises(NotAllowed, match="Only the owner of this studio may download"):
+    with pytest.raises(NotAllowed, match="Only an administrator of this studio may download"):
         [step async for step in stock.load_adapter(kind, "someone/thing", GUEST)]
     assert not stock.library.downloads.running
 
@@ -232,7 +232,7 @@ async def test_a_model_is_freed_by_its_repository_too(stock: Stock, worker: Scri
 
 async def test_a_guest_may_not_delete_models(stock: Stock, worker: ScriptedWorker, models: Path) -> None:
     folder = unet_model(snapshot(models / "hub", "someone/thing"))
-    with pytest.raises(NotAllowed, match="Only the owner of this studio may delete models"):
+    with pytest.raises(NotAllowed, match="Only an administrator of this studio may delete models"):
         await stock.unload_model("someone/thing", GUEST, delete=True)
     assert folder.exists() and worker.released == []
 
@@ -269,7 +269,7 @@ async def test_an_adapter_that_is_none_is_refused(stock: Stock, models: Path, ki
 @KINDS
 async def test_a_guest_may_not_delete_adapters(stock: Stock, models: Path, kind: AdapterKind) -> None:
     file = adapter(models, kind, "mine")
-    with pytest.raises(NotAllowed, match="Only the owner of this studio may delete"):
+    with pytest.raises(NotAllowed, match="Only an administrator of this studio may delete"):
         await stock.unload_adapter(kind, "mine", GUEST, delete=True)
     assert file.exists()
     await stock.unload_adapter(kind, "mine", GUEST)

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from imagegen.schema import Cancelled, Event, Failed, Loading, Picture, Progress, Queued, Result, Started
+from imagegen.schema import Cancelled, Event, Failed, Loading, Picture, Progress, Queued, Result, Started, User
 from imagegen.service import Service
 from ui import stage
 from ui.forms import Form, Updates
@@ -90,29 +90,26 @@ class PictureArea:
 
     async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncGenerator[Updates]:
         yield {self.status: stage.told("preparing", "Getting ready")}
+        user = user_of(http)
         try:
-            request = await self.form.request(values)
-            job_id = await self.service.submit(request, user_of(http))
-            async with aclosing(self.watch(job_id, shelf)) as watched:
+            request = await self.form.request(values, user)
+            job_id = await self.service.submit(request, user)
+            async with aclosing(self.watch(job_id, user, shelf)) as watched:
                 async for updates in watched:
                     yield updates
         except Exception as error:
             yield self.ended(shelf, stage.told("failed", message_of(error)))
 
-    async def watch(self, job_id: str, shelf: Shelf) -> AsyncGenerator[Updates]:
+    async def watch(self, job_id: str, user: User, shelf: Shelf) -> AsyncGenerator[Updates]:
         """Follows a job to its end. When the visitor leaves before, there is nobody left to paint for."""
-        try:
-            yield {self.job: job_id}
-            async with aclosing(while_watched(self.service.events(job_id, previews=True))) as events:
-                async for event in events:
-                    yield self.updates(event, shelf)
-        finally:
-            await self.service.cancel(job_id)
+        async with aclosing(while_watched(self.service.follow(job_id, user, previews=True))) as events:
+            async for event in events:
+                yield {self.job: job_id, **self.updates(event, shelf)}
 
-    async def stop(self, job_id: str | None) -> None:
+    async def stop(self, job_id: str | None, http: gr.Request) -> None:
         """Ends the job, and leaves it to its last event to tell so: then no late step can be told after it."""
         if job_id is not None:
-            await self.service.cancel(job_id)
+            await self.service.cancel(job_id, user_of(http))
 
     def updates(self, event: Event, shelf: Shelf) -> Updates:
         match event:

@@ -16,6 +16,7 @@ from ui.forms import Form, Updates, field_schema, with_value
 from ui.stack import AS_IT_IS, AT_ONCE
 from ui.tabs.generation import PictureArea, Shelf, run_buttons, usual_controls
 from ui.uploads import stored_upload
+from ui.visitors import user_of
 from ui.wording import message_of
 
 
@@ -37,9 +38,9 @@ def connect_upload(service: Service, area: PictureArea, image: gr.Image) -> None
     """Shows an upload as the model will see it, upright and whole, or tells at once why it cannot be used."""
     width, height, chosen = (area.form.controls[name] for name in ("width", "height", "model"))
 
-    async def receive(file: Any, reference: str) -> Updates:
+    async def receive(file: Any, reference: str, http: gr.Request) -> Updates:
         try:
-            image_id = await stored_upload(service.images, file)
+            image_id = await stored_upload(service, file, user_of(http))
             model, _ = await asyncio.to_thread(service.stock.model, reference)
         except Exception as error:
             return {image: None, area.status: stage.told("failed", message_of(error))}
