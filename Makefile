@@ -30,7 +30,7 @@ help:
 run: $(VENV)/run
 	exec $(BIN)/python app.py $(ARGS)
 
-test: lint browser
+test: lint browser tests/node/node_modules
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/dev
@@ -41,9 +41,14 @@ lint: $(VENV)/dev
 unit: $(VENV)/dev
 	$(BIN)/python -m pytest tests/unit
 
-# The tests look at the page in Debian's browser, which only root can install.
+# The tests look at the page in Debian's browser, and call the studio from JavaScript. Only root can install either.
 browser:
 	@test -x /usr/bin/chromium || (apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation)
+	@command -v npm >/dev/null || (apt-get update && apt-get install -y --no-install-recommends nodejs npm)
+
+tests/node/node_modules: tests/node/package-lock.json | browser
+	npm ci --prefix tests/node --no-audit --no-fund
+	@touch $@
 
 # torch pins its own CUDA packages, and which they are depends on the build.
 constraints: $(VENV)/made

@@ -33,11 +33,11 @@ class Tools(GradioMCPServer):
         return FILE_HELP
 
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
-        """Raises InvalidRequest."""
+        """Raises InvalidRequest. What is marked as a file would be uploaded again, and in nobody's name."""
         arguments = dict(value)
         for (name,) in filedata_positions:
             if isinstance(arguments.get(name), str):
-                arguments[name] = {"path": str(self._stored(arguments[name])), "meta": {"_type": "gradio.FileData"}}
+                arguments[name] = {"path": str(self._stored(arguments[name]))}
         return arguments
 
     def _stored(self, text: str) -> Path:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from fastapi import APIRouter, Form, Request
-from httpx import HTTPError
+from httpx2 import HTTPError
+from joserfc.errors import JoseError
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from imagegen.access.identity import Identity
@@ -88,7 +89,7 @@ class SigningIn:
             return self.shown(request, said, 400)
         except ImageGenError as error:
             return self.shown(request, str(error), 403)
-        except (HTTPError, ValueError, KeyError):
+        except (HTTPError, JoseError, ValueError, KeyError):
             return self.shown(request, str(SignInUnavailable()), 503)
         finally:
             request.session.clear()

@@ -7,11 +7,17 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, quote
 
 from tests.hub import bodies
-from tests.hub.connection import Connection, Refusal
+from tests.hub.connection import Refusal
+from tests.hub.openid import OpenIdProvider
 from tests.hub.sending import send_file
 from tests.hub.shelf import Repository, Stored
 
 MODEL = r"(?P<model>[^/]+/[^/]+)"
+CONFIGURATION = re.compile(r"/\.well-known/openid-configuration")
+KEYS = re.compile(r"/oauth/jwks")
+AUTHORIZE = re.compile(r"/oauth/authorize")
+TOKEN = re.compile(r"/oauth/token")
+USERINFO = re.compile(r"/oauth/userinfo")
 WHOAMI = re.compile(r"/api/whoami-v2")
 MAY_READ = re.compile(rf"/api/models/{MODEL}/auth-check")
 INFO = re.compile(rf"/api/models/{MODEL}(?:/revision/(?P<revision>[^/]+))?")
@@ -19,10 +25,17 @@ TREE = re.compile(rf"/api/models/{MODEL}/tree/(?P<revision>[^/]+)(?:/(?P<folder>
 RESOLVE = re.compile(rf"/{MODEL}/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 LARGE_FILE = re.compile(rf"/lfs/{MODEL}/(?P<sha256>[0-9a-f]{{64}})/(?P<name>.+)")
 
+Routes = dict[re.Pattern[str], Callable[..., None]]
 
-class Answers(Connection):
+
+class Answers(OpenIdProvider):
     def route(self) -> None:
-        routes: dict[re.Pattern[str], Callable[..., None]] = {
+        forms: Routes = {TOKEN: self.token}
+        pages: Routes = {
+            CONFIGURATION: self.configuration,
+            KEYS: self.keys,
+            AUTHORIZE: self.authorize,
+            USERINFO: self.userinfo,
             WHOAMI: self.whoami,
             MAY_READ: self.may_read,
             TREE: self.tree,
@@ -30,7 +43,7 @@ class Answers(Connection):
             LARGE_FILE: self.large_file,
             RESOLVE: self.resolve,
         }
-        for pattern, answer in routes.items():
+        for pattern, answer in (forms if self.command == "POST" else pages).items():
             if found := pattern.fullmatch(self.asked.path):
                 answer(**{name: value for name, value in found.groupdict().items() if value is not None})
                 return
@@ -39,7 +52,7 @@ class Answers(Connection):
     def whoami(self) -> None:
         if self.user is None:
             raise Refusal(401, "", "Invalid username or password.")
-        self.answer(bodies.person(self.user))
+        self.answer(bodies.person(self.user, self.organisations(self.user)))
 
     def may_read(self, model: str) -> None:
         self.readable(model)
@@ -83,14 +96,6 @@ class Answers(Connection):
         if self.command == "GET":
             fault = self.state.faults.take(str(self.asked), about_contents=True)
         send_file(self, file.path, headers, fault, self.state.closing)
-
-    @property
-    def user(self) -> str | None:
-        """Whose token it is. None without one."""
-        token = self.asked.authorization.removeprefix("Bearer ")
-        if token and token not in self.state.users:
-            raise Refusal(401, "", "Invalid credentials in Authorization header")
-        return self.state.users.get(token)
 
     def visible(self, model: str) -> Repository:
         user, about = self.user, self.state.shelf.about(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from tests.hub.shelf import Repository, Stored
@@ -11,19 +12,53 @@ POINTER_SIZE = 134
 BORN = "2026-01-01T00:00:00.000Z"
 
 
-def person(name: str) -> dict[str, Any]:
+def person(name: str, organisations: Iterable[str]) -> dict[str, Any]:
     return {
         "type": "user",
-        "id": hashlib.md5(name.encode()).hexdigest()[:24],
+        "id": identifier(name),
         "name": name,
         "fullname": name.title(),
         "email": f"{name}@example.org",
         "emailVerified": True,
         "isPro": False,
-        "orgs": [],
+        "orgs": [organisation(each) for each in organisations],
         "avatarUrl": "",
         "auth": {"type": "access_token", "accessToken": {"displayName": "test", "role": "read", "createdAt": BORN}},
     }
+
+
+def organisation(name: str) -> dict[str, Any]:
+    return {
+        "type": "org",
+        "id": identifier(name),
+        "name": name,
+        "fullname": name.title(),
+        "email": None,
+        "canPay": False,
+        "periodEnd": None,
+        "avatarUrl": "",
+        "roleInOrg": "write",
+        "isEnterprise": False,
+    }
+
+
+def claims(name: str, organisations: Iterable[str], url: str) -> dict[str, Any]:
+    """A person in the words of OpenID Connect, with those that Hugging Face adds."""
+    return {
+        **organisation_claims(name),
+        "profile": f"{url}/{name}",
+        "website": "",
+        "isPro": False,
+        "orgs": [organisation_claims(each) | {"roleInOrg": "write"} for each in organisations],
+    }
+
+
+def organisation_claims(name: str) -> dict[str, Any]:
+    return {"sub": identifier(name), "name": name.title(), "preferred_username": name, "picture": ""}
+
+
+def identifier(name: str) -> str:
+    return hashlib.md5(name.encode()).hexdigest()[:24]
 
 
 def information(

@@ -41,10 +41,14 @@ class Connection(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    def do_POST(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         url, headers = urlsplit(self.path), self.headers
-        heads = [headers.get(name, "") for name in ("Host", "Authorization", "Range")]
-        self.asked = Request(self.command, unquote(url.path), url.query, *heads)
+        rest = [headers.get(name, "") for name in ("Host", "Authorization", "Range")]
+        rest.append(self.rfile.read(int(headers.get("Content-Length", 0))).decode())
+        self.asked = Request(self.command, unquote(url.path), url.query, *rest)
         self.state.log.append(self.asked)
         try:
             self.suffer()
@@ -64,11 +68,22 @@ class Connection(BaseHTTPRequestHandler):
     def route(self) -> None:
         raise NotImplementedError
 
+    @property
+    def user(self) -> str | None:
+        """Whose token it is. None without one."""
+        token = self.asked.authorization.removeprefix("Bearer ")
+        if token and (token not in self.state.users or token in self.state.revoked):
+            raise Refusal(401, "", "Invalid credentials in Authorization header")
+        return self.state.users.get(token)
+
     def answer(self, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         """Sends JSON."""
-        content = json.dumps(body).encode()
+        self.send_text(json.dumps(body), "application/json", status, headers)
+
+    def send_text(self, text: str, kind: str, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        content = text.encode()
         self.send_response(status)
-        usual = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        usual = {"Content-Type": kind, "Content-Length": str(len(content))}
         for name, value in (usual | dict(headers or {})).items():
             self.send_header(name, value)
         self.end_headers()

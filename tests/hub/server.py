@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from tests.hub.answers import Answers
 from tests.hub.faults import Fault, Faults
+from tests.hub.openid import CLIENT_ID, CLIENT_SECRET
 from tests.hub.sending import hang_up
 from tests.hub.shelf import Repository, Shelf
 from tests.hub.state import Request, State
@@ -31,7 +32,8 @@ USERS = {OWNER: "studio", STRANGER: "stranger"}
 class StandInHub:
     """Serves `root/<owner>/<name>/` and what `repositories` builds there, to `users` (names by token).
 
-    Large files are sent from another host name than the rest, as on the Hub.
+    `organisations` are those that a user belongs to, by his name. Large files are sent from another host name than the
+    rest, as on the Hub.
     """
 
     def __init__(
@@ -40,14 +42,16 @@ class StandInHub:
         repositories: Mapping[str, Repository] | None = None,
         users: Mapping[str, str] | None = None,
         port: int = 0,
+        organisations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         known = repositories or {}
         faults = Faults(fault for repository in known.values() for fault in repository.faults)
-        self._state = State(Shelf(root, known), USERS if users is None else users, faults)
+        people = dict(USERS if users is None else users)
+        self._state = State(Shelf(root, known), people, organisations or {}, faults)
         self._server = _Server(("127.0.0.1", port), type("Handler", (Answers,), {"state": self._state}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stand-in hub")
         self.port: int = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = self._state.url = f"http://127.0.0.1:{self.port}"
         self._state.files_url = f"http://localhost:{self.port}"
 
     def __enter__(self) -> Self:
@@ -89,6 +93,19 @@ class StandInHub:
             # A model may be built while the client waits.
             "HF_HUB_ETAG_TIMEOUT": "60",
         }
+
+    def sign_in_environment(self) -> dict[str, str]:
+        """Variables that let people sign in here, as in a Space with `hf_oauth`."""
+        return {
+            "OAUTH_CLIENT_ID": CLIENT_ID,
+            "OAUTH_CLIENT_SECRET": CLIENT_SECRET,
+            "OAUTH_SCOPES": "openid profile",
+            "OPENID_PROVIDER_URL": self.url,
+        }
+
+    def revoke(self, token: str) -> None:
+        """The token is not valid from now on. Its owner can still sign in."""
+        self._state.revoked.add(token)
 
     def build(self, *repository_ids: str) -> None:
         """Builds repositories beforehand, so that nobody has to wait for them."""
