@@ -28,6 +28,9 @@ SAID = {
 }
 
 
+LIMITS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
+
+
 def parse_request(values: Mapping[str, Any]) -> GenerationRequest:
     """A request from field names and values; None means that the field is left open. Raises InvalidRequest."""
     try:
@@ -46,7 +49,7 @@ def first_problem(error: ErrorDetails) -> tuple[str, str]:
     if kind in SAID:
         return field, SAID[kind].format(**limits)
     if kind.startswith(("greater_than", "less_than")):
-        return field, f"must be {allowed_range(str(error['loc'][-1]))}"
+        return field, f"must be {allowed_range(str(error['loc'][-1]), limits)}"
     if kind == "value_error":
         return field, str(limits["error"]).removeprefix(f"{field} ")
     return field, lower_first(error["msg"].removeprefix("Input ").removeprefix("Value error, "))
@@ -57,9 +60,11 @@ def located(loc: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def allowed_range(field: str) -> str:
-    """Of a field of a request, or of an entry in one of its lists."""
+def allowed_range(field: str, limits: Mapping[str, Any]) -> str:
+    """Of a field of a request, or of an entry in one of its lists; of anything else, the limit that was passed."""
     schemas = LoraUse.model_json_schema()["properties"] | GenerationRequest.model_json_schema()["properties"]
+    if field not in schemas:
+        return next(f"{LIMITS[name]} {limit}" for name, limit in limits.items() if name in LIMITS)
     schema = schemas[field]
     limits = next((option for option in schema.get("anyOf", [schema]) if "maximum" in option), schema)
     if "exclusiveMinimum" in limits:

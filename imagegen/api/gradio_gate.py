@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,8 +21,8 @@ PUBLIC = ("/favicon.ico", "/robots.txt", "/manifest.json", "/theme.css", f"{API}
 PUBLIC_UNDER = ("/static/", "/assets/", "/svelte/", "/pwa_icon")
 # The studio uses none of these, and some of them pass by the queue, ask others, or change the program.
 CLOSED = (
-    "api", "component_server", "custom_component", "dev", "file", "openapi.json", "process_recording", "profiling",
-    "proxy", "run", "run-history", "runs", "stream", "token", "undo-vibe-edit", "vibe-code", "vibe-edit",
+    "api", "component_server", "custom_component", "deep_link", "dev", "file", "openapi.json", "process_recording",
+    "profiling", "proxy", "run-history", "runs", "stream", "token", "undo-vibe-edit", "vibe-code", "vibe-edit",
     "vibe-starter-queries",
 )  # fmt: skip
 CLOSED_AT_ROOT = ("monitoring", "deep_link")
@@ -38,7 +38,7 @@ class GradioGate:
 
     def __init__(self, files: Files) -> None:
         self.files = files
-        self.sessions = Claims()
+        self.sessions, self.events = Claims(), Claims()
 
     async def checked(
         self, scope: Scope, receive: Receive, send: Send, user: User, shares_session: bool
@@ -49,38 +49,55 @@ class GradioGate:
         """
         path = scope["path"].removeprefix(API).strip("/") if scope["path"].startswith(API) else ""
         first, _, rest = path.partition("/")
-        if first in CLOSED or path.startswith("proxy=") or scope["path"].strip("/").split("/")[0] in CLOSED_AT_ROOT:
-            raise UnknownRoute
-        if first == "deep_link":
+        if is_closed(path) or path.startswith("proxy=") or scope["path"].strip("/").split("/")[0] in CLOSED_AT_ROOT:
             raise UnknownRoute
         if path.startswith("file="):
             self.files.check(path.removeprefix("file="), user)
-        session = query_value(scope, "session_hash") or query_value(scope, "upload_id")
-        if first == "heartbeat":
-            session = rest
+        sessions = [*query_values(scope), rest if first == "heartbeat" else None]
         if first == "call" and scope["method"] == "GET":
-            self.sessions.check(path.rpartition("/")[2], user)
+            self.events.check(path.rpartition("/")[2], user)
         if is_json_for_queue(scope, first):
             body = await whole_body(limited(receive, MAX_JSON))
             receive, content = again(body, receive), decoded(body)
             self.files.check_named(content, user)
-            session = content.get("session_hash") or session
-            if first == "call":
-                send = watched(scope, send, lambda answer: self.sessions.claim(answer["event_id"], user))
+            sessions.append(content.get("session_hash"))
+            claim_all(self.events, [content.get("event_id")], user)
+            if first in ("call", "queue"):
+                send = watched(scope, send, lambda answer: self.began(answer["event_id"], first, user))
         elif first == "upload":
             send = watched(scope, send, lambda answer: self.files.uploaded(answer, user))
-        if isinstance(session, str) and session and not shares_session:
-            self.sessions.claim(session, user)
+        if not shares_session:
+            claim_all(self.sessions, sessions, user)
         return receive, send
+
+    def began(self, event_id: str, way: str, user: User) -> None:
+        """What was called without a session has one of its own, which is named for the event."""
+        self.events.claim(event_id, user)
+        if way == "call":
+            self.sessions.claim(event_id, user)
+
+
+def claim_all(claims: Claims, names: Iterable[Any], user: User) -> None:
+    """Raises NotFound."""
+    for name in names:
+        if isinstance(name, str) and name:
+            claims.claim(name, user)
+
+
+def is_closed(path: str) -> bool:
+    """What the page does without the queue goes to `run/predict`; functions that have a name are for the queue."""
+    first, _, rest = path.partition("/")
+    return first in CLOSED or (first == "run" and rest != "predict")
 
 
 def is_json_for_queue(scope: Scope, first: str) -> bool:
-    return scope["method"] == "POST" and first in ("call", "queue", "cancel", "reset")
+    return scope["method"] == "POST" and first in ("call", "queue", "run", "cancel", "reset")
 
 
-def query_value(scope: Scope, name: str) -> str | None:
-    values = parse_qs(scope.get("query_string", b"").decode("latin-1")).get(name)
-    return values[0] if values else None
+def query_values(scope: Scope) -> list[Any]:
+    """All that is named there, however often: Gradio takes the last of several."""
+    values = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    return [value for name in ("session_hash", "upload_id") for value in values.get(name, [])]
 
 
 def decoded(body: bytes) -> dict[str, Any]:

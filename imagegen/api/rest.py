@@ -13,8 +13,18 @@ from starlette.responses import StreamingResponse
 
 from imagegen.api.described import PROBLEMS, REQUEST_EXAMPLES
 from imagegen.api.running import Caller, Key, finished
-from imagegen.api.streams import event_stream
-from imagegen.api.wire import AnyRequest, Generation, ImageToImage, JobAnswer, generation, job_answer, outgoing, parsed
+from imagegen.api.streams import EVENTS, event_stream
+from imagegen.api.wire import (
+    AnyRequest,
+    Generation,
+    ImageToImage,
+    JobAnswer,
+    as_json,
+    generation,
+    job_answer,
+    outgoing,
+    parsed,
+)
 from imagegen.images import Format, converted
 from imagegen.schema import TextToImage, User
 from imagegen.service import Service
@@ -63,7 +73,7 @@ def add_jobs(router: APIRouter, service: Service) -> None:
         "/jobs/{job_id}/events",
         tags=["Jobs"],
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={200: EVENTS},
     )
     async def watch(
         job_id: str,
@@ -93,8 +103,7 @@ async def told(service: Service, job_id: str, user: User, after: int, previews: 
     async with aclosing(service.events(job_id, user, after, previews)) as events:
         async for event in events:
             message = await outgoing(service.images, job_id, event, files=False)
-            content = message.model_dump_json(exclude_none=True)
-            yield format_sse_event(event=event.type, data_str=content, id=str(event.seq))
+            yield format_sse_event(event=event.type, data_str=as_json(message), id=str(event.seq))
 
 
 def add_images(router: APIRouter, service: Service) -> None:

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from imagegen.api.callers import Callers, address
 from imagegen.api.errors import known
-from imagegen.api.wire import AnyRequest, ErrorMessage, Outgoing, outgoing, parsed
+from imagegen.api.wire import AnyRequest, ErrorMessage, Outgoing, as_json, outgoing, parsed
 from imagegen.errors import ImageGenError, InvalidRequest, SignInRequired, TooMuch
 from imagegen.schema import User
 from imagegen.service import Service
@@ -161,4 +161,4 @@ def problem(error: ImageGenError) -> ErrorMessage:
 
 
 async def say(socket: WebSocket, message: Outgoing) -> None:
-    await socket.send_text(message.model_dump_json(exclude_none=True))
+    await socket.send_text(as_json(message))

@@ -15,7 +15,8 @@ from pydantic import Field, create_model
 from imagegen.api.described import PROBLEMS
 from imagegen.api.errors import known, rest
 from imagegen.api.running import Caller
-from imagegen.api.streams import event_stream
+from imagegen.api.streams import EVENTS, event_stream
+from imagegen.api.wire import as_json
 from imagegen.info import AdapterInfo, ModelStatus, Step
 from imagegen.kinds import Kind, Thing, kinds
 from imagegen.schema import Message, Reference
@@ -77,7 +78,7 @@ def add_kind(router: APIRouter, kind: Kind) -> None:
     unload.__annotations__["asked"], load.__annotations__["asked"] = unloading, loading
     add = router.add_api_route
     add(f"/{many}/list", listed, methods=["GET"], response_model=list[thing], tags=[heading])
-    add(f"/{many}/load", load, methods=["POST"], response_model=thing, tags=[heading])
+    add(f"/{many}/load", load, methods=["POST"], response_model=thing, tags=[heading], responses={200: EVENTS})
     add(f"/{many}/unload", unload, methods=["POST"], tags=[heading])
 
 
@@ -88,7 +89,7 @@ async def told(kind: Kind, steps: AsyncGenerator[Step]) -> AsyncGenerator[bytes]
         async with aclosing(steps):
             async for step in steps:
                 done = step.id
-                yield format_sse_event(event="progress", data_str=step.model_dump_json(exclude_none=True))
+                yield format_sse_event(event="progress", data_str=as_json(step))
         thing = await asyncio.to_thread(kind.one, done)
         yield format_sse_event(event="result", data_str=thing.model_dump_json())
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
@@ -12,6 +13,8 @@ from imagegen.watching import ticking
 
 # Proxies close a connection on which nothing is said for long.
 SILENCE = 15.0
+# For the documentation.
+EVENTS: dict[str, Any] = {"content": {"text/event-stream": {}}}
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 

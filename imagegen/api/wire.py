@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -129,6 +130,11 @@ class StateMessage(Message):
 
 
 Outgoing = ProgressMessage | ResultMessage | ErrorMessage | StateMessage
+
+
+def as_json(message: Message) -> str:
+    """Without the facts that it does not tell; what is inside those that it tells stays whole."""
+    return json.dumps({name: value for name, value in message.model_dump(mode="json").items() if value is not None})
 
 
 async def parsed(service: Service, asked: TextToImage, user: User) -> GenerationRequest:

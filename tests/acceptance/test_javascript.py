@@ -47,4 +47,4 @@ def test_a_program_in_javascript_gets_the_same_picture_as_one_in_python(studio: 
 
 def test_a_program_in_javascript_is_told_what_is_wrong(studio: Studio) -> None:
     status, said = generate(studio, **FIELDS | {"steps": 0})
-    assert (status, said) == (1, {"error": "steps: must be between 1 and 150"})
+    assert (status, said) == (1, {"error": "steps: must be between 1 and 150", "title": "invalid_request"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,83 @@ from PIL import Image
 from tests.acceptance.conftest import ROOT, Studio
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+ADDRESS = "127.0.0.1:7860"
+MODULES = ROOT / "tests/node/node_modules"
 
 
-@pytest.fixture(scope="module")
-def results(studio: Studio) -> list[dict[str, Any]]:
-    """What each example left in its variables, run one after another against a real studio."""
-
-    def run(example: str) -> dict[str, Any]:
-        names: dict[str, Any] = {}
-        exec(compile(example.replace("http://127.0.0.1:7860", studio.url), "README.md", "exec"), names)
-        return names
-
-    return [run(example) for example in EXAMPLES]
+def examples(language: str, word: str) -> list[str]:
+    """Those in a language, that have a word in them."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    return [block for block in blocks if word in block]
 
 
-def receipt_in(file: str) -> Any:
-    with Image.open(Path(file)) as image:
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The examples write pictures to where they run."""
+    monkeypatch.chdir(tmp_path)
+
+
+def run(word: str, studio: Studio) -> dict[str, Any]:
+    """What the one example in Python with this word leaves in its variables."""
+    (example,) = examples("python", word)
+    names: dict[str, Any] = {}
+    exec(compile(example.replace(ADDRESS, studio.url.removeprefix("http://")), "README.md", "exec"), names)
+    return names
+
+
+def receipt_in(file: str | Path) -> Any:
+    with Image.open(file) as image:
         assert image.format == "PNG"
         return json.loads(image.info["receipt"])
 
 
-def test_the_first_lines_make_a_picture(results: list[dict[str, Any]]) -> None:
-    first = results[0]
+def test_every_example_in_python_is_run_here() -> None:
+    words = ("image, receipt = Client", "job = studio.submit", "glowing", "websockets", "openai")
+    assert [len(examples("python", word)) for word in words] == [1] * len(words)
+    assert len(examples("python", "")) == len(words)
+
+
+def test_the_first_lines_make_a_picture(studio: Studio) -> None:
+    first = run("image, receipt = Client", studio)
     assert first["receipt"]["prompt"] == "a red circle on a blue background"
     assert receipt_in(first["image"]) == first["receipt"]
 
 
-def test_the_example_with_a_lora_paints_with_it(results: list[dict[str, Any]]) -> None:
-    third = results[2]
-    assert third["ready"]["state"] == "in memory"
-    assert receipt_in(third["glowing"])["loras"][0]["lora"] == "neon"
+def test_the_longer_example_watches_and_paints_anew(studio: Studio) -> None:
+    longer = run("job = studio.submit", studio)
+    assert receipt_in(longer["boat"])["steps"] == 30
+    assert receipt_in(longer["night"])["strength"] == 0.7
 
 
-def test_the_longer_example_watches_and_paints_anew(results: list[dict[str, Any]]) -> None:
-    assert receipt_in(results[1]["boat"])["steps"] == 30
-    assert receipt_in(results[1]["night"])["strength"] == 0.7
+def test_the_example_with_a_lora_paints_with_it(studio: Studio) -> None:
+    names = run("glowing", studio)
+    assert names["ready"]["state"] == "in memory"
+    assert receipt_in(names["glowing"])["loras"][0]["lora"] == "neon"
+
+
+def test_the_example_with_a_websocket_tells_progress_and_paints(
+    studio: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("websockets", studio)
+    assert "100%" in capsys.readouterr().out
+    assert receipt_in("sunset.png")["seed"] == 7
+
+
+def test_the_example_with_openai_paints(studio: Studio) -> None:
+    run("openai", studio)
+    assert receipt_in("mountains.png")["steps"] == 30
+
+
+def test_the_example_with_curl_paints(studio: Studio) -> None:
+    (example,) = examples("sh", "curl")
+    command = example.replace(ADDRESS, studio.url.removeprefix("http://"))
+    subprocess.run(["bash", "-euc", command], check=True, timeout=60)
+    assert receipt_in("circle.png")["seed"] == 7
+
+
+def test_the_example_in_javascript_paints(studio: Studio) -> None:
+    (example,) = examples("js", "@gradio/client")
+    Path("node_modules").symlink_to(MODULES)
+    Path("example.mjs").write_text(example.replace(ADDRESS, studio.url.removeprefix("http://")), encoding="utf-8")
+    done = subprocess.run(["node", "example.mjs"], capture_output=True, text=True, check=True, timeout=60)
+    assert "seed: 7" in done.stdout

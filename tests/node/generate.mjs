@@ -16,7 +16,7 @@ async function generate() {
     if (event.type === "data") result = event.data;
     if (event.type !== "status") continue;
     statuses.add(event.stage);
-    if (event.stage === "error") throw new Error(event.message);
+    if (event.stage === "error") throw Object.assign(new Error(event.message), { title: event.title });
     if (event.stage === "complete") break;
   }
   const [image, receipt] = result;
@@ -36,5 +36,5 @@ function leave(said, status) {
 
 generate().then(
   (made) => leave(made, 0),
-  (error) => leave({ error: error.message }, 1),
+  (error) => leave({ error: error.message, title: error.title }, 1),
 );

@@ -1,0 +1,209 @@
+"""One request through every door: the same pixels, the same receipt, and for a wrong one the same code."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import websockets
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image
+
+from tests.acceptance.conftest import ROOT, Studio
+
+Fields = dict[str, Any]
+REQUEST: Fields = {
+    "prompt": 'it\'s "a red circle" on a blue background, größer',
+    "negative_prompt": "green",
+    "width": 96,
+    "height": 128,
+    "steps": 5,
+    "guidance_scale": 5.5,
+    "sampler": "DPM++ 2M Karras",
+    "seed": 4242,
+    "clip_skip": 1,
+    "loras": [{"lora": "neon", "weight": 0.5}],
+}
+# In the order of GenerationRequest's fields for words alone, as Gradio's plain HTTP takes them.
+ORDER = (
+    "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
+    "clip_skip", "model", "loras", "embeddings",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Made:
+    """`receipt` is the one inside the file; `told` the one beside it, where the door tells it."""
+
+    pixels: bytes
+    receipt: Fields
+    told: Fields
+
+
+class Refused(Exception):
+    """With its code."""
+
+
+def made(png: bytes, told: Fields) -> Made:
+    with Image.open(BytesIO(png)) as image:
+        return Made(image.tobytes(), json.loads(image.info["receipt"]), told)
+
+
+def by_gradio_client(studio: Studio, fields: Fields) -> Made:
+    try:
+        file, receipt = Client(studio.url, verbose=False).predict(**fields, api_name="/txt2img")
+    except AppError as error:
+        raise Refused(error.title) from error
+    with open(file, "rb") as picture:  # noqa: PTH123
+        return made(picture.read(), receipt)
+
+
+def by_plain_gradio(studio: Studio, fields: Fields) -> Made:
+    values = [fields.get(name, {"batch_size": 1, "embeddings": []}.get(name)) for name in ORDER]
+    call = f"{studio.url}/gradio_api/call/txt2img"
+    event = httpx.post(call, json={"data": values}).json()["event_id"]
+    kind, data = httpx.get(f"{call}/{event}", timeout=60).text.strip().split("\n\n")[-1].split("\n")
+    content = json.loads(data.removeprefix("data: "))
+    if kind == "event: error":
+        raise Refused(content["title"])
+    return made(httpx.get(content[0]["url"]).content, content[1])
+
+
+def by_javascript(studio: Studio, fields: Fields) -> Made:
+    command = ["node", "generate.mjs", studio.url, json.dumps(fields)]
+    done = subprocess.run(command, cwd=ROOT / "tests/node", capture_output=True, text=True, timeout=120, check=False)
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        raise Refused(answer["title"])
+    return made(httpx.get(answer["image_url"]).content, answer["receipt"])
+
+
+def by_rest(studio: Studio, fields: Fields) -> Made:
+    answer = httpx.post(f"{studio.url}/v1/txt2img", json=fields, timeout=60).json()
+    if "error" in answer:
+        raise Refused(answer["error"]["code"])
+    return made(base64.b64decode(answer["image_b64"]), answer["receipt"])
+
+
+def by_job(studio: Studio, fields: Fields) -> Made:
+    answer = httpx.post(f"{studio.url}/v1/jobs", json=fields).json()
+    if answer.get("error"):
+        raise Refused(answer["error"]["code"])
+    events = httpx.get(f"{studio.url}/v1/jobs/{answer['id']}/events", timeout=60).text
+    assert "event: result" in events
+    result = httpx.get(f"{studio.url}/v1/jobs/{answer['id']}").json()["result"]
+    return made(httpx.get(studio.url + result["url"]).content, result["receipt"])
+
+
+def by_websocket(studio: Studio, fields: Fields) -> Made:
+    async def talk() -> Fields:
+        async with websockets.connect(f"{studio.url.replace('http', 'ws')}/v1/ws", max_size=None) as socket:
+            await socket.send(json.dumps(fields))
+            async for text in socket:
+                message: Fields = json.loads(text)
+                if message["type"] in ("result", "error"):
+                    return message
+        raise AssertionError("closed too early")
+
+    message = asyncio.run(talk())
+    if message["type"] == "error":
+        raise Refused(message["code"])
+    return made(base64.b64decode(message["data"]["image_b64"]), message["data"]["receipt"])
+
+
+def by_openai(studio: Studio, fields: Fields) -> Made:
+    extra = {name: value for name, value in fields.items() if name not in ("prompt", "width", "height")}
+    size = f"{fields['width']}x{fields['height']}" if "width" in fields else "auto"
+    client = openai.OpenAI(base_url=f"{studio.url}/v1", api_key="none", max_retries=0)
+    try:
+        answer = client.images.generate(prompt=fields["prompt"], size=size, extra_body=extra)
+    except openai.APIStatusError as error:
+        raise Refused(error.code) from error
+    assert answer.data is not None and answer.data[0].b64_json is not None
+    return made(base64.b64decode(answer.data[0].b64_json), answer.model_dump()["receipts"][0])
+
+
+def by_automatic1111(studio: Studio, fields: Fields) -> Made:
+    names = {"guidance_scale": "cfg_scale", "sampler": "sampler_name"}
+    asked = {names.get(name, name): value for name, value in fields.items() if name not in ("loras", "clip_skip")}
+    asked["prompt"] += "".join(f" <lora:{use['lora']}:{use['weight']}>" for use in fields.get("loras", []))
+    if "clip_skip" in fields:
+        asked["override_settings"] = {"CLIP_stop_at_last_layers": fields["clip_skip"] + 1}
+    if "model" in fields:
+        asked["override_settings"] = {"sd_model_checkpoint": asked.pop("model")}
+    answer = httpx.post(f"{studio.url}/sdapi/v1/txt2img", json=asked, timeout=60).json()
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return made(base64.b64decode(answer["images"][0]), json.loads(answer["info"])["receipts"][0])
+
+
+def by_mcp(studio: Studio, fields: Fields) -> Made:
+    async def call() -> CallToolResult:
+        async def noted(progress: float, total: float | None, message: str | None) -> None:
+            pass
+
+        async with (
+            streamable_http_client(f"{studio.url}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return await session.call_tool("txt2img", fields, progress_callback=noted)
+
+    answer = asyncio.run(call())
+    texts = [content.text for content in answer.content if isinstance(content, TextContent)]
+    if answer.isError:
+        raise Refused(texts[0].partition(":")[0])
+    (picture,) = [content for content in answer.content if isinstance(content, ImageContent)]
+    return made(base64.b64decode(picture.data), json.loads(texts[-1]))
+
+
+Door = Callable[[Studio, Fields], Made]
+DOORS: tuple[Door, ...] = (
+    by_gradio_client, by_plain_gradio, by_javascript, by_rest, by_job, by_websocket, by_openai, by_automatic1111,
+    by_mcp,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(studio: Studio) -> Made:
+    return by_rest(studio, REQUEST)
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_the_same_request_gives_the_same_picture_and_the_same_receipt(studio: Studio, first: Made, door: Door) -> None:
+    through = door(studio, REQUEST)
+    assert through.receipt == through.told == first.receipt
+    assert through.pixels == first.pixels
+
+
+def test_the_receipt_says_what_was_asked_for(first: Made) -> None:
+    asked = {name: value for name, value in REQUEST.items() if name != "loras"}
+    assert {name: first.receipt[name] for name in asked} == asked
+    assert [(used["lora"], used["weight"]) for used in first.receipt["loras"]] == [("neon", 0.5)]
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"steps": 0}, "invalid_request"),
+        ({"model": "no-such-model"}, "unknown_model"),
+        ({"model": "sd-1.5"}, "not_on_disk"),
+    ],
+)
+def test_the_same_mistake_has_the_same_code(studio: Studio, door: Door, wrong: Fields, code: str) -> None:
+    with pytest.raises(Refused, match=f"^{code}$"):
+        door(studio, {"prompt": "a red circle"} | wrong)
