@@ -63,7 +63,7 @@ class Sockets:
         """By the first message. Raises SignInRequired and what `Callers` raise."""
         try:
             async with asyncio.timeout(SIGN_IN_WITHIN):
-                text = await socket.receive_text()
+                text = await received(socket)
         except TimeoutError:
             raise SignInRequired(what="a first message with a token") from None
         match decoded(text) if len(text) <= FIRST_FRAME else {}:
@@ -94,7 +94,7 @@ class Conversation:
     async def hold(self) -> None:
         try:
             while True:
-                await self.heard(await self.socket.receive_text())
+                await self.heard(await received(self.socket))
         finally:
             for task in self.jobs.values():
                 task.cancel()
@@ -158,6 +158,14 @@ def decoded(text: str) -> dict[str, Any]:
 def problem(error: ImageGenError) -> ErrorMessage:
     field = error.field if isinstance(error, InvalidRequest) else None
     return ErrorMessage(code=error.code, message=str(error), field=field)
+
+
+async def received(socket: WebSocket) -> str:
+    """The next message; what is not text is empty. Raises WebSocketDisconnect."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    return message.get("text") or ""
 
 
 async def say(socket: WebSocket, message: Outgoing) -> None:
