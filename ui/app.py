@@ -15,12 +15,14 @@ from ui import stage
 from ui.endpoints import add_endpoints
 from ui.stack import AS_IT_IS, AT_ONCE
 from ui.stock_endpoints import add_stock_endpoints
+from ui.tabs.api import ApiTab
 from ui.tabs.generation import PictureArea, html
 from ui.tabs.image_to_image import connect_send, image_to_image
 from ui.tabs.loras import AdapterShelves
 from ui.tabs.models import ModelShelves
 from ui.tabs.text_to_image import text_to_image
 from ui.theme import theme
+from ui.visitors import user_of
 
 HERE = Path(__file__).parent
 LOGO = HERE.parent / "assets" / "logo.svg"
@@ -37,6 +39,7 @@ def build_ui(service: Service) -> gr.Blocks:
         with gr.Tabs(elem_classes="doors") as tabs:
             text, image = text_to_image(service), image_to_image(service)
             models, adapters = ModelShelves(service), AdapterShelves(service)
+            ApiTab(service, text, image)
         connect_send(text, image, tabs)
         connect_send(image, image, tabs)
         connect_use(models, adapters, text, tabs)
@@ -97,18 +100,28 @@ def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureAre
 
 
 def header(service: Service, demo: gr.Blocks) -> None:
-    """The name, the model, and whether it is ready; the page looks again until it is."""
+    """The name, the model, and whether it is ready; the page looks again until it is. And who is signed in."""
     with gr.Row(elem_classes="masthead"):
         html(f"{LOGO.read_text(encoding='utf-8')}<h1>{TITLE}</h1>", elem_classes="name")
         badge = html(readiness(service), elem_classes="badge")
+        visitor = html("", elem_classes="visitor")
     again = gr.Timer(1)
 
     async def look() -> tuple[str, gr.Timer]:
         return readiness(service), gr.Timer(active=service.state != "ready")
 
+    async def who(http: gr.Request) -> str:
+        return "" if service.settings.mode == "open" else signed_in(user_of(http).name)
+
     gr.on([demo.load, again.tick], look, None, [badge, again], **AT_ONCE)
+    demo.load(who, None, [visitor], **AT_ONCE)
 
 
 def readiness(service: Service) -> str:
     state, name = service.state, service.stock.library.models.first_name
     return f'<p class="{state.replace(" ", "-")}" role="status">{escape(name)} · {state}</p>'
+
+
+def signed_in(name: str) -> str:
+    """The way out is relative, so that it is right behind any proxy."""
+    return f'<form method="post" action="logout"><span>{escape(name)}</span><button>Sign out</button></form>'

@@ -81,12 +81,16 @@ class Form:
         """All that changes when a model is chosen or settings come back."""
         return [*self.inputs, *([self.stack.shown] if self.stack else [])]
 
-    async def request(self, values: Sequence[Any], user: User) -> GenerationRequest:
-        """The request that the controls hold. Raises InvalidRequest."""
+    def fields(self, values: Sequence[Any]) -> dict[str, Any]:
+        """What the controls hold, good or bad, and also what is not shown; a picture as the page hands it over."""
         count = len(self.controls)
         fields = dict(zip(self.controls, values[:count], strict=True))
         fields |= {name: typed_number(fields[name]) for name in self._numbers}
-        fields["loras"] = LoraStack.uses(fields.get("loras"), values[count:])
+        return fields | {"loras": LoraStack.uses(fields.get("loras"), values[count:])}
+
+    async def request(self, values: Sequence[Any], user: User) -> GenerationRequest:
+        """The request that the controls hold. Raises InvalidRequest."""
+        fields = self.fields(values)
         if "init_image" in fields:
             fields["init_image"] = await stored_upload(self.service, fields["init_image"], user)
         model, _ = await asyncio.to_thread(self.service.stock.model, fields.get("model"))

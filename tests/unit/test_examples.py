@@ -1,0 +1,185 @@
+"""Code for programs: it is code in each language, says what was asked for and no more, and no prompt gets out of it."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import itertools
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagegen.info import ModelInfo
+from imagegen.settings import Settings
+from tests.doubles import library
+from ui.app import signed_in
+from ui.examples import LANGUAGES, Call, in_json, in_python, worth_saying
+from ui.tabs.api import notes, tokens
+
+ADDRESS = "http://127.0.0.1:7860"
+PROMPTS = (
+    "a red circle on a blue background",
+    "it's \"quoted\" $HOME `id` $(id) !! \\n \\ \n 日本語 </script> ${alert(1)}",
+    "ends with a backslash \\",
+    "JSON\nJSON\n'JSON'\nEOF",
+    "tab\tand\r\nlines\u2028and\u0085more\x00\x7f",
+    "turned \u202e about, far \U000e0001 away, half \ud83d a letter, 👩\u200d🎨",
+    '"""\'\'\'',
+)  # fmt: skip
+MORE: dict[str, Any] = {
+    "negative_prompt": "$(touch stolen) 'no' \"letters\"",
+    "width": 256,
+    "height": 128,
+    "guidance_scale": 4.5,
+    "seed": 0,
+    "model": "it's/mine\\",
+    "loras": [{"lora": "ne'on", "weight": 0.8}, {"lora": "$x", "weight": -1}],
+    "embeddings": ["`id`"],
+}
+CALLS = [
+    Call(ADDRESS, {"prompt": prompt, **more}, from_picture, is_signed_in)
+    for prompt, more, (from_picture, is_signed_in) in itertools.product(
+        PROMPTS, ({}, MORE, MORE | {"batch_size": 2}), ((False, False), (True, True))
+    )
+]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelInfo:
+    return library(tmp_path).models.get("embedded").info
+
+
+def calls_in(code: str, function: str) -> dict[str, ast.expr]:
+    """The arguments of one call in some Python."""
+    tree = ast.parse(code)
+    (call,) = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and function in ast.unparse(node.func))
+    return {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+
+def of(name: str, call: Call) -> str:
+    return LANGUAGES[name].write(call)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_python_is_told_every_field_as_it_is(call: Call) -> None:
+    code = of("Python", call)
+    compile(code, "code", "exec")
+    said = calls_in(code, "predict")
+    assert ast.literal_eval(said.pop("api_name")) == ("/img2img" if call.from_picture else "/txt2img")
+    if call.from_picture:
+        assert ast.unparse(said.pop("init_image")) == "handle_file('picture.png')"
+    assert {name: ast.literal_eval(value) for name, value in said.items()} == call.fields
+    assert ("os.environ['STUDIO_TOKEN']" in code) == call.signed_in
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_openais_package_is_told_every_field_by_the_name_that_it_has_for_it(call: Call) -> None:
+    code = of("OpenAI", call)
+    compile(code, "code", "exec")
+    said = calls_in(code, "studio.images")
+    if call.from_picture:
+        assert ast.unparse(said.pop("image")) == "open('picture.png', 'rb')"
+    values = {name: ast.literal_eval(value) for name, value in said.items()}
+    assert values.pop("response_format") == "b64_json"
+    fields = values.pop("extra_body", {})
+    if "size" in values:
+        fields |= dict(zip(("width", "height"), map(int, values.pop("size").split("x")), strict=True))
+    if "n" in values:
+        fields["batch_size"] = values.pop("n")
+    assert fields | values == call.fields
+    assert ('os.environ["STUDIO_TOKEN"]' in code) == call.signed_in == ('"none"' not in code)
+
+
+# Keeps what was sent, and answers.
+CURL = """
+curl() { cat > sent.json; printf '%s\\n' "$@" > flags; printf '%s' "$ANSWER" > answer.json; }
+"""
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_shell_sends_every_field_and_runs_none_of_it(call: Call, tmp_path: Path) -> None:
+    code = of("curl", call)
+    (tmp_path / "picture.png").write_bytes(bytes(range(256)) * 40)
+    picture = base64.b64encode(b"a picture").decode()
+    others = [{"image_b64": picture}] if call.is_batch else []
+    answer = {"receipt": {"prompt": '"image_b64":"bm8="'}, "image_b64": picture, "others": others}
+    sent_answer = json.dumps(answer, separators=(",", ":"))
+    environment = {"PATH": os.environ["PATH"], "ANSWER": sent_answer, "STUDIO_TOKEN": "secret"}
+    shell = ["bash", "-euc", CURL + code]
+    done = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    sent = json.loads((tmp_path / "sent.json").read_text())
+    if call.from_picture:
+        assert base64.b64decode(sent.pop("init_image"), validate=True) == (tmp_path / "picture.png").read_bytes()
+    assert sent == call.fields
+    flags = (tmp_path / "flags").read_text().splitlines()
+    assert f"{ADDRESS}/v1/{call.endpoint}" in flags
+    assert ("Authorization: Bearer secret" in flags) == call.signed_in
+    made = {file.name: file.read_bytes() for file in tmp_path.glob("out*")}
+    assert made == dict.fromkeys(["out-1.png", "out-2.png"] if call.is_batch else ["out.png"], b"a picture")
+    assert {file.name for file in tmp_path.iterdir()} - set(made) == {
+        "sent.json", "flags", "answer.json", "picture.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_javascript_is_told_every_field_as_it_is(call: Call) -> None:
+    """A field a line, as in JSON but for the quotes around its name. Whether it runs, the acceptance tests see."""
+    code = of("JavaScript", call)
+    said = dict(
+        line.strip().removesuffix(",").split(": ", 1) for line in code.split("{\n")[-1].splitlines() if line[0] == " "
+    )
+    if call.from_picture:
+        assert said.pop("init_image") == 'handle_file("picture.png")'
+    assert {name: json.loads(value) for name, value in said.items()} == call.fields
+    assert f'studio.predict("/{call.endpoint}", {{' in code
+    assert ("process.env.STUDIO_TOKEN" in code) == call.signed_in
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_text_means_itself_and_hides_nothing(prompt: str) -> None:
+    assert json.loads(in_json(prompt)) == prompt
+    assert ast.literal_eval(in_python(prompt)) == prompt
+    assert (in_json(prompt) + in_python(prompt)).isprintable()
+    assert in_json("日本語 é") == '"日本語 é"'
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_address_is_no_code(language: str) -> None:
+    """It comes from the Host that the browser sent."""
+    call = Call("http://it's\"$(id)", {"prompt": "a star"})
+    if LANGUAGES[language].colours == "python":
+        compile(of(language, call), "code", "exec")
+    if language == "curl":
+        subprocess.run(["bash", "-n"], input=of(language, call), text=True, check=True)
+    assert "it's\"" not in of(language, call)
+
+
+def test_only_what_the_model_would_not_choose_is_said(model: ModelInfo) -> None:
+    usual = {
+        "prompt": "a star", "negative_prompt": "", "width": model.width, "height": model.height, "steps": model.steps,
+        "guidance_scale": model.guidance_scale, "sampler": model.sampler, "seed": None, "batch_size": 1, "clip_skip": 0,
+        "strength": model.strength, "model": model.id, "loras": [], "embeddings": [],
+    }  # fmt: skip
+    assert worth_saying(usual, model, model.id) == {"prompt": "a star"}
+    assert worth_saying(usual, model, "another") == {"prompt": "a star", "model": model.id}
+    assert worth_saying(usual | {"seed": 0, "steps": 5}, model, model.id) == {"prompt": "a star", "steps": 5, "seed": 0}
+    wider = worth_saying(usual | {"width": 256}, model, model.id)
+    assert wider == {"prompt": "a star", "width": 256, "height": model.height}
+
+
+def test_what_a_token_is_depends_on_who_signs_users_in() -> None:
+    assert tokens(Settings(access="keys")) == "your key of this studio"
+    assert tokens(Settings(access="hf")) == "your Hugging Face token"
+    other = Settings(access="hf", openid_provider_url="https://sso.example.org/")
+    assert tokens(other) == "your access token of https://sso.example.org"
+    assert "STUDIO_TOKEN" not in notes(ADDRESS, Settings(access="open"))
+
+
+def test_names_and_addresses_never_become_part_of_the_page() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    assert "<img" not in signed_in(hostile) + notes(hostile, Settings(access="keys"))
