@@ -49,6 +49,7 @@ STATUS = {
     "interrupted": 503,
     "sign_in_unavailable": 503,
 }
+OF_REST = ("/v1/models/list", "/v1/models/load", "/v1/models/unload")
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -56,6 +57,10 @@ class MethodNotAllowed(ImageGenError):
     """This route does not take this method."""
 
     code = "method_not_allowed"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__()
+        self.allowed = allowed
 
 
 def rest(error: ImageGenError) -> Body:
@@ -86,7 +91,7 @@ def form(path: str) -> Callable[[ImageGenError], Body]:
     """That of the door which a path belongs to."""
     if path.startswith(("/v1/images/generations", "/v1/images/edits", "/v1/images/variations")):
         return openai
-    if path.startswith("/v1/models") and not path.startswith(("/v1/models/list", "/v1/models/load", "/v1/models/unl")):
+    if path.startswith("/v1/models") and path not in OF_REST:
         return openai
     if path.startswith("/sdapi/"):
         return a1111
@@ -103,8 +108,13 @@ def response(error: ImageGenError, path: str) -> JSONResponse:
         # A browser asks for a password by itself only where there is no page to sign in.
         scheme = "Basic" if path.startswith("/sdapi/") else "Bearer"
         headers["WWW-Authenticate"] = f'{scheme} realm="studio"'
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
     if (seconds := getattr(error, "retry_after", None)) is not None:
         headers["Retry-After"] = str(seconds)
+    elif status_of(error) in (409, 500):
+        # OpenAI's clients would send it again by themselves, and it would go wrong again.
+        headers["X-Should-Retry"] = "false"
     return JSONResponse(form(path)(error), status_of(error), headers)
 
 
@@ -117,8 +127,8 @@ def known(error: Exception) -> ImageGenError:
             return invalid(error)
         case HTTPException(status_code=404):
             return NotFound()
-        case HTTPException(status_code=405):
-            return MethodNotAllowed()
+        case HTTPException(status_code=405, headers=headers):
+            return MethodNotAllowed((headers or {}).get("Allow", ""))
         case HTTPException(status_code=status) if status < 500:
             return InvalidRequest("body", "must be what this route takes, in the form that its Content-Type names")
         case _:

@@ -1,0 +1,1 @@
+"""OpenAI's image API: its clients work here unchanged."""
