@@ -147,11 +147,12 @@ class Service:
                 await news.wait()
 
     def latest(self, job_id: str, user: User) -> Event:
-        """The last event of a job so far, with its preview if there is one. Raises UnknownJob."""
+        """The last event of a job so far, with the latest preview if there is one. Raises UnknownJob."""
         job = self.job(job_id, user)
         if job.state == "queued":
             return self._place(job_id)
-        return self._previewed(job_id, self.jobs.events(job_id)[-1])
+        event, seen = self.jobs.events(job_id)[-1], self._previews.get(job_id)
+        return event.model_copy(update={"preview": seen.preview}) if seen and isinstance(event, Progress) else event
 
     async def cancel(self, job_id: str, user: User) -> None:
         """Takes a job out of the queue, or ends it at its next step; too late is no error. Raises UnknownJob."""

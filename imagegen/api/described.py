@@ -33,10 +33,10 @@ MEANINGS = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemAnswer, "description": meaning} for status, meaning in MEANINGS.items()
 }
-# One pixel, so that the example can be tried as it is... and is as small as a picture can be.
+# As small as a picture to start from can be, so that the examples can be tried as they are.
 FEW_PIXELS = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR4nGO0SznDQApgIkn1qIZRDUNKAwAX"
-    "8QFgN0Qo8QAAAABJRU5ErkJggg=="
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR4nGN0azrBQApgIkn1qIZRDUNKAwD5qgGw"
+    "8POp3gAAAABJRU5ErkJggg=="
 )
 EXAMPLES: dict[str, dict[str, Any]] = {
     "txt2img": {"prompt": "a red circle on a blue background", "seed": 7, "steps": 20},
