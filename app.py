@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, redirect_stdout
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from queue import SimpleQueue
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from imagegen.errors import ImageGenError, NotOnDisk
 from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
 from imagegen.library.library import Library
-from imagegen.logs import configure_logging
+from imagegen.logs import Printed, configure_logging
 from imagegen.service import Service
 from imagegen.settings import Settings, is_loopback, read_settings
 from imagegen.workers.base import Worker
@@ -131,7 +131,8 @@ def main() -> None:
         sys.exit("\n".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
     configure_logging(settings.log_format, settings.log_dir and settings.log_dir / "studio.jsonl")
     try:
-        serve(settings)
+        with redirect_stderr(Printed()):
+            serve(settings)
     except ImageGenError as error:
         sys.exit(str(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -33,6 +34,29 @@ def configure_logging(log_format: str, log_file: Path | None = None) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # uvicorn configures logging when a server is made, long after this. It is left nothing to configure.
     LOGGING_CONFIG.update(formatters={}, handlers={}, loggers={})
+
+
+class Printed(io.TextIOBase):
+    """Stands where libraries print: each line becomes one of the log, so that nothing in it is taken for another."""
+
+    def __init__(self) -> None:
+        self._rest, self._busy = "", False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        logger = logging.getLogger("printed")
+        if self._busy:  # The log itself is in trouble.
+            return len(text)
+        self._busy = True
+        try:
+            for line in filter(str.strip, lines):
+                logger.warning("%s", line, extra={"action": "printed"})
+        finally:
+            self._busy = False
+        return len(text)
 
 
 def json_formatter() -> logging.Formatter:

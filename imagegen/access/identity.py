@@ -24,12 +24,16 @@ class Identity:
 
 
 class Authority(Protocol):
-    """Knows users by their tokens. `tokens` is what it calls these."""
+    """Knows users by their tokens. `tokens` is what it calls these, and `fresh` how many seconds an answer holds."""
 
     tokens: str
+    fresh: float
 
     async def identify(self, token: str) -> Identity:
         """Raises BadCredentials and SignInUnavailable."""
+
+    def has(self, identity: Identity) -> bool:
+        """Whether one who signed in before may go on, as far as can be told without asking anybody."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Keys:
     """Those in a file, which may change while the studio runs."""
 
     tokens = "a key of this studio"
+    fresh = 0.0
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -47,6 +48,10 @@ class Keys:
             if secrets.compare_digest(key.sha256, digest):
                 return Identity(key.name, is_administrator=key.is_administrator)
         raise BadCredentials(what=self.tokens)
+
+    def has(self, identity: Identity) -> bool:
+        """Sessions end with the key that they began with."""
+        return any((key.name, key.is_administrator) == (identity.name, identity.is_administrator) for key in self.all())
 
     def all(self) -> list[Key]:
         if not self.file.exists():

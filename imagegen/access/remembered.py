@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from imagegen.access.identity import TOKEN, Authority, Identity
 from imagegen.errors import BadCredentials, SignInUnavailable
 
-FRESH = 60.0
 WRONG_FOR = 15.0
 # How long a token is taken for good while its authority cannot be asked.
 TRUSTED = 600.0
@@ -30,7 +29,7 @@ class Answer:
 
 
 class Remembered:
-    """Asks once for all who come with the same token at once, and then once a minute. Tokens are not kept."""
+    """Asks once for all who come with the same token at once, and then when that is not fresh. Tokens are not kept."""
 
     def __init__(self, authority: Authority, secret: bytes, clock: Callable[[], float] = time.monotonic) -> None:
         self.authority, self.tokens = authority, authority.tokens
@@ -38,21 +37,30 @@ class Remembered:
         self._answers: OrderedDict[bytes, Answer] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Identity | None]] = {}
 
-    def knows(self, token: str) -> bool:
-        """Whether it would answer without asking."""
-        answer = self._answers.get(self._key(token))
-        return answer is not None and self._clock() < answer.fresh_until
+    def is_guess(self, token: str) -> bool:
+        """Whether it would have to ask about a token that it never heard of, or that was wrong."""
+        if not TOKEN.fullmatch(token):
+            return False
+        key = self._key(token)
+        answer = self._answers.get(key)
+        return key not in self._asking and not self._is_fresh(key) and (answer is None or answer.identity is None)
+
+    def has(self, identity: Identity) -> bool:
+        return self.authority.has(identity)
 
     async def identify(self, token: str) -> Identity:
         """Raises BadCredentials and SignInUnavailable."""
-        identity = await self._answer(token) if TOKEN.fullmatch(token) else None
+        identity = await self._answer(self._key(token), token) if TOKEN.fullmatch(token) else None
         if identity is None:
             raise BadCredentials(what=self.tokens)
         return identity
 
-    async def _answer(self, token: str) -> Identity | None:
-        key = self._key(token)
-        if self.knows(token):
+    def _is_fresh(self, key: bytes) -> bool:
+        answer = self._answers.get(key)
+        return answer is not None and self._clock() < answer.fresh_until
+
+    async def _answer(self, key: bytes, token: str) -> Identity | None:
+        if self._is_fresh(key):
             self._answers.move_to_end(key)
             return self._answers[key].identity
         task = self._asking.get(key)
@@ -74,7 +82,7 @@ class Remembered:
                 raise
             known.fresh_until = now + error.retry_after
             return known.identity
-        self._answers[key] = Answer(identity, now, now + (FRESH if identity else WRONG_FOR))
+        self._answers[key] = Answer(identity, now, now + (self.authority.fresh if identity else WRONG_FOR))
         self._answers.move_to_end(key)
         while len(self._answers) > MOST:
             self._answers.popitem(last=False)

@@ -59,12 +59,12 @@ class SignedIn:
             return await self.known(token, address(connection))
         identity = self.sessions.identity(connection.cookies.get(COOKIE, ""))
         try:
-            return self.policy.user(identity) if identity else None
+            return self.policy.user(identity) if identity and self.authority.has(identity) else None
         except NotAdmitted:
             return None
 
     async def known(self, token: str, address: str) -> User:
-        if not self.authority.knows(token):
+        if self.authority.is_guess(token):
             self._guesses.count(address)
         return self.policy.user(await self.authority.identify(token))
 
@@ -81,6 +81,12 @@ def token_in(connection: HTTPConnection) -> str | None:
         if scheme.lower() == "basic" and connection.url.path.startswith(BASIC):
             return password(value)
     return None
+
+
+def meant_token(connection: HTTPConnection) -> bool:
+    """Whether a program sent one. A password is sent by a browser too, whatever page makes it ask."""
+    is_password = connection.headers.get("authorization", "").strip().lower().startswith("basic")
+    return not is_password and token_in(connection) is not None
 
 
 def password(encoded: str) -> str:

@@ -15,12 +15,14 @@ from imagegen.access.keys import Keys, keys_file
 from imagegen.access.openid import authority_behind
 from imagegen.access.remembered import Remembered
 from imagegen.access.sessions import Sessions, session_secret
+from imagegen.api.a1111.routes import a1111
 from imagegen.api.app import new_api
 from imagegen.api.callers import Callers, Everybody, SignedIn
 from imagegen.api.claims import Files
 from imagegen.api.front import Front
 from imagegen.api.gate import Gate
 from imagegen.api.gradio_gate import GradioGate
+from imagegen.api.openai.routes import openai
 from imagegen.api.rest import rest
 from imagegen.api.signing_in import SigningIn
 from imagegen.api.socket import Sockets
@@ -45,10 +47,13 @@ class Doors:
             signed_in = SignedIn(Remembered(authority, secret), self.sessions, Policy.of(settings))
         self.callers: Callers = signed_in or Everybody()
         self.tokens = signed_in.authority.tokens if signed_in else ""
+        self.front = Front(settings)
         self.files = Files(service, settings.data_dir.resolve() / "cache")
         routers = [
             rest(service),
             stock(service),
+            openai(service),
+            a1111(service),
             Sockets(service, self.callers).router(),
             SigningIn(settings, signed_in, self.sessions).router,
         ]
@@ -59,7 +64,7 @@ class Doors:
             secret_key=secret.hex(),
             session_cookie="studio_sign_in",
             max_age=SIGN_IN_SECONDS,
-            path="/login",
+            path=f"{self.front.prefix}/login",
             same_site="none" if settings.is_at_hugging_face else "lax",
             https_only=settings.is_at_hugging_face,
         )
@@ -69,7 +74,7 @@ class Doors:
         gate = Gate(
             page,
             self.api,
-            Front(self.settings),
+            self.front,
             self.callers,
             GradioGate(self.files),
             self.inside,

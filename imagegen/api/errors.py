@@ -123,6 +123,8 @@ def known(error: Exception) -> ImageGenError:
     match error:
         case ImageGenError():
             return error
+        case HTTPException(__cause__=ImageGenError() as cause):
+            return cause
         case RequestValidationError():
             return invalid(error)
         case HTTPException(status_code=404):

@@ -26,6 +26,7 @@ class Front:
         self.https = public.scheme == "https"
         self.names = {name.lower() for name in (*settings.hosts, settings.host, public.hostname or "")}
         self.origins = set(settings.origins)
+        self.prefix = public.path.rstrip("/")
 
     def checked(self, scope: Scope) -> Scope:
         """The request as the studio may believe it. Raises WrongHost and TooLarge."""
@@ -36,6 +37,7 @@ class Front:
             raise TooLarge(MAX_BODY)
         believed = [pair for pair in scope["headers"] if not pair[0].startswith(b"x-forwarded-")]
         scope = {**scope, "headers": [pair for pair in believed if pair[0] not in NOT_HEARD]}
+        scope["path"] = self.without_prefix(scope["path"])
         if self.https and urlsplit(f"//{headers.get('host', '')}").hostname in self.names:
             scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
         return scope
@@ -43,10 +45,19 @@ class Front:
     def knows(self, host: str) -> bool:
         """A web site can give its own name the studio's address, but not give itself one of these names."""
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            asked = urlsplit(f"//{host}")
+            name = asked.hostname or ""
         except ValueError:
             return False
+        if asked.netloc != host or "@" in host:
+            return False
         return name in self.names or "." not in name.removesuffix(".localhost") or is_address(name)
+
+    def without_prefix(self, path: str) -> str:
+        """Whether a proxy takes the prefix away or not. Whoever routes later would do so too, and see another path."""
+        while self.prefix and f"{path}/".startswith(f"{self.prefix}/"):
+            path = path.removeprefix(self.prefix) or "/"
+        return path
 
     def check_origin(self, scope: Scope) -> None:
         """Raises CrossSite when another web site's page asks for what only the studio's own page may."""

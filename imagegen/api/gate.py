@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imagegen.api.callers import Callers, Everybody, same, token_in
+from imagegen.api.callers import Callers, Everybody, meant_token, same
 from imagegen.api.errors import known, response
 from imagegen.api.front import MAX_BODY, Front, limited
 from imagegen.api.gradio_gate import GradioGate, is_public
@@ -53,9 +53,9 @@ class Gate:
             await self.page(scope, receive, send)
             return
         send = self.with_headers(send)
-        is_ours = first(scope["path"]) in OURS
         try:
             scope = self.front.checked(scope)
+            is_ours = first(scope["path"]) in OURS
             receive = limited(receive, MAX_BODY)
             user = await self.user(scope)
             scope["state"] = {**scope.get("state", {}), "user": user}
@@ -64,7 +64,10 @@ class Gate:
         except Exception as error:
             await self.refuse(known(error), scope, receive, send)
             return
-        await (self.api if is_ours else self.page)(scope, receive, send)
+        if is_ours:
+            await self.api({**scope, "root_path": self.front.prefix}, receive, send)
+        else:
+            await self.page(scope, receive, send)
 
     async def user(self, scope: Scope) -> User | None:
         """Whoever asks; None where nobody has to sign in and nobody did.
@@ -72,7 +75,7 @@ class Gate:
         Raises CrossSite, SignInRequired, and what `Callers` raise.
         """
         connection, path = HTTPConnection(scope), scope["path"]
-        by_token = not isinstance(self.callers, Everybody) and token_in(connection) is not None
+        by_token = not isinstance(self.callers, Everybody) and meant_token(connection)
         if not by_token:
             self.front.check_origin(scope)
         if first(path) in OPEN_TO_ALL or is_public(path):

@@ -101,9 +101,10 @@ def query_values(scope: Scope) -> list[Any]:
 
 
 def decoded(body: bytes) -> dict[str, Any]:
-    """Raises InvalidRequest."""
+    """Raises InvalidRequest, also for half a character, which Gradio could not answer about."""
     try:
         content = json.loads(body)
+        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise InvalidRequest("body", "must be valid JSON") from None
     if not isinstance(content, dict):

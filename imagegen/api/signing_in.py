@@ -18,6 +18,7 @@ from imagegen.access.identity import Identity
 from imagegen.access.openid import discovery, identity_of
 from imagegen.access.sessions import LIFETIME, Sessions
 from imagegen.api.callers import COOKIE, SignedIn, address
+from imagegen.api.errors import status_of
 from imagegen.api.pages import finish_page, sign_in_page
 from imagegen.errors import ImageGenError, SignInUnavailable
 from imagegen.settings import Settings
@@ -106,7 +107,7 @@ class SigningIn:
             user = await self.callers.known(token.strip(), address(request))
             identity = await self.callers.authority.identify(token.strip())
         except ImageGenError as error:
-            return self.shown(request, str(error), 401)
+            return self.shown(request, str(error), status_of(error))
         assert user.id == identity.name
         return self.begin(request, identity, RedirectResponse(home(request), 303))
 

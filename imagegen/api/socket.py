@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -32,6 +34,9 @@ SOCKETS = 16
 CLOSED_UNKNOWN, CLOSED_TOO_MANY = 4401, 4429
 
 
+Who = Callable[[], Awaitable[User]]
+
+
 class Sockets:
     """Counts them, by user."""
 
@@ -48,19 +53,26 @@ class Sockets:
         await socket.accept()
         with suppress(WebSocketDisconnect, RuntimeError):
             try:
-                user = socket.state.user or await self.signed_in(socket)
+                who = await self.signed_in(socket) if socket.state.user is None else partial(self.by_headers, socket)
+                user = await who()
                 self.enter(user)
             except ImageGenError as error:
-                await say(socket, problem(error))
-                await socket.close(CLOSED_TOO_MANY if isinstance(error, TooMuch) else CLOSED_UNKNOWN)
+                await end(socket, error)
                 return
             try:
-                await Conversation(self.service, socket, user).hold()
+                await Conversation(self.service, socket, user, who).hold()
             finally:
                 self.leave(user)
 
-    async def signed_in(self, socket: WebSocket) -> User:
-        """By the first message. Raises SignInRequired and what `Callers` raise."""
+    async def by_headers(self, socket: WebSocket) -> User:
+        """Raises SignInRequired and what `Callers` raise."""
+        user = await self.callers.caller(socket)
+        if user is None:
+            raise SignInRequired(what="a token")
+        return user
+
+    async def signed_in(self, socket: WebSocket) -> Who:
+        """By the first message. Raises SignInRequired."""
         try:
             async with asyncio.timeout(SIGN_IN_WITHIN):
                 text = await received(socket)
@@ -68,7 +80,7 @@ class Sockets:
             raise SignInRequired(what="a first message with a token") from None
         match decoded(text) if len(text) <= FIRST_FRAME else {}:
             case {"type": "auth", "token": str(token)}:
-                return await self.callers.known(token, address(socket))
+                return partial(self.callers.known, token, address(socket))
             case _:
                 raise SignInRequired(what="a first message with a token")
 
@@ -85,16 +97,20 @@ class Sockets:
 
 
 class Conversation:
-    """One socket of one user, and the jobs that it began."""
+    """One socket of one user, and the jobs that it began. `who` tells who that is, if he still may."""
 
-    def __init__(self, service: Service, socket: WebSocket, user: User) -> None:
-        self.service, self.socket, self.user = service, socket, user
+    def __init__(self, service: Service, socket: WebSocket, user: User, who: Who) -> None:
+        self.service, self.socket, self.user, self.who = service, socket, user, who
         self.jobs: dict[str, asyncio.Task[None]] = {}
 
     async def hold(self) -> None:
         try:
             while True:
-                await self.heard(await received(self.socket))
+                text = await received(self.socket)
+                await self.who()
+                await self.heard(text)
+        except ImageGenError as error:
+            await end(self.socket, error)
         finally:
             for task in self.jobs.values():
                 task.cancel()
@@ -158,6 +174,11 @@ def decoded(text: str) -> dict[str, Any]:
 def problem(error: ImageGenError) -> ErrorMessage:
     field = error.field if isinstance(error, InvalidRequest) else None
     return ErrorMessage(code=error.code, message=str(error), field=field)
+
+
+async def end(socket: WebSocket, error: ImageGenError) -> None:
+    await say(socket, problem(error))
+    await socket.close(CLOSED_TOO_MANY if isinstance(error, TooMuch) else CLOSED_UNKNOWN)
 
 
 async def received(socket: WebSocket) -> str:

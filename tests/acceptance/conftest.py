@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -21,6 +22,9 @@ from tests.hub.repositories import REPOSITORIES
 from tests.hub.server import StandInHub
 
 ROOT = Path(__file__).parents[2]
+# Tokens of three people: one who makes things, one who wants to see them, and one who may do everything.
+ALICE, BOB, BOSS = "hf_alice_token", "hf_bob_token", "hf_boss_token"
+PEOPLE = {ALICE: "alice", BOB: "bob", BOSS: "boss"}
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -130,3 +134,56 @@ def stocked(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("stocked")
     with running_studio(folder, environment=hub.environment(folder / "hf")) as studio:
         yield studio
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
+    """Stands in for a Hub that knows alice, bob and the boss."""
+    with StandInHub(tmp_path_factory.mktemp("people"), users=PEOPLE, organisations={"alice": ("painters",)}) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def guarded(people: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio where people sign in."""
+    folder = tmp_path_factory.mktemp("guarded")
+    with guarded_studio(folder, people, until="readyz") as studio:
+        yield studio
+
+
+@contextmanager
+def guarded_studio(folder: Path, people: StandInHub, *flags: str, until: str = "healthz") -> Iterator[Studio]:
+    environment = people.environment(folder / "hf") | people.sign_in_environment()
+    with running_studio(folder, "--administrators", "boss", *flags, until=until, environment=environment) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="session")
+def proxied(people: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio that a proxy serves under /studio, and that pages of another web site may call."""
+    flags = ("--public-url", "http://127.0.0.1/studio", "--origins", "https://friend.example")
+    with guarded_studio(tmp_path_factory.mktemp("proxied"), people, *flags) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="session")
+def frail_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
+    """One that goes wrong, and knows alice by some more tokens."""
+    known = PEOPLE | {f"hf_more_{number}": "alice" for number in range(3)}
+    with StandInHub(tmp_path_factory.mktemp("frail"), users=known) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def asking(frail_hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio that asks this Hub who somebody is, and is for alice alone."""
+    with guarded_studio(tmp_path_factory.mktemp("asking"), frail_hub, "--allowed-users", "alice") as studio:
+        yield studio
+
+
+def program(studio: Studio, token: str | None = None, **headers: str) -> httpx2.Client:
+    """Somebody's program; without a token, nobody's."""
+    said = {name.replace("_", "-"): value for name, value in headers.items()}
+    if token is not None:
+        said["Authorization"] = f"Bearer {token}"
+    return httpx2.Client(base_url=studio.url, headers=said, timeout=60, verify=False)

@@ -5,6 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from imagegen.logs import configure_logging, generation_finished
+from imagegen.logs import Printed, configure_logging, generation_finished
 from imagegen.schema import GenerationRequest, Picture, Receipt, Result
 
 logger = logging.getLogger("imagegen.test")
@@ -156,3 +157,14 @@ def test_configuring_twice_does_not_log_twice(capsys: pytest.CaptureFixture[str]
     logging.getLogger("httpx").info("GET /")
     logger.info("Once")
     assert [line["message"] for line in json_lines(capsys.readouterr().out)] == ["Once"]
+
+
+def test_what_a_library_prints_is_lines_of_the_log_and_cannot_pretend_to_be_others(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("json")
+    with redirect_stderr(Printed()):
+        sys.stderr.write('Traceback:\n  {"level": "INFO", "message": "forged"}\n')
+    first, second = json_lines(capsys.readouterr().out)
+    assert first["message"] == "Traceback:" and first["action"] == "printed"
+    assert second["message"] == '  {"level": "INFO", "message": "forged"}' and second["name"] == "printed"

@@ -1,0 +1,160 @@
+"""What is one user's is not there for another, in whatever way he asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import httpx2
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, TextContent
+
+from tests.acceptance.conftest import ALICE, BOB, Studio, program
+from tests.acceptance.test_every_route import GRADIO, VALUES
+
+
+@pytest.fixture
+def alice(guarded: Studio) -> Iterator[httpx2.Client]:
+    with program(guarded, ALICE) as web:
+        yield web
+
+
+@pytest.fixture
+def bob(guarded: Studio) -> Iterator[httpx2.Client]:
+    with program(guarded, BOB) as web:
+        yield web
+
+
+def called(web: httpx2.Client, steps: int = 1) -> str:
+    """The id of an event of Gradio's."""
+    data = [*VALUES[:4], steps, *VALUES[5:]]
+    event: str = web.post(f"{GRADIO}/call/txt2img", json={"data": data}).json()["event_id"]
+    return event
+
+
+def joined(web: httpx2.Client) -> str:
+    """A session that has begun."""
+    session = secrets.token_hex(8)
+    call = {"data": [], "fn_index": 0, "session_hash": session}
+    assert web.post(f"{GRADIO}/queue/join", json=call).status_code == 200
+    return session
+
+
+def status(web: httpx2.Client, address: str) -> int:
+    """Without waiting for the end of a stream."""
+    with web.stream("GET", address) as answer:
+        return answer.status_code
+
+
+@pytest.mark.parametrize("query", ["session_hash=mine&session_hash={0}", "session_hash={0}&session_hash=mine"])
+def test_a_session_named_beside_ones_own_is_seen_too(alice: httpx2.Client, bob: httpx2.Client, query: str) -> None:
+    session = joined(alice)
+    mine = secrets.token_hex(8)
+    assert status(bob, f"{GRADIO}/queue/data?{query.format(session).replace('mine', mine)}") == 404
+
+
+def test_an_upload_named_beside_a_session_is_seen_too(alice: httpx2.Client, bob: httpx2.Client) -> None:
+    upload, mine = secrets.token_hex(8), secrets.token_hex(8)
+    alice.post(f"{GRADIO}/upload?upload_id={upload}", files={"files": ("a.txt", b"a")})
+    assert status(bob, f"{GRADIO}/upload_progress?upload_id={upload}&session_hash={mine}") == 404
+
+
+def test_an_event_is_not_cancelled_from_another_session(alice: httpx2.Client, bob: httpx2.Client) -> None:
+    call = {"session_hash": secrets.token_hex(8), "fn_index": 0, "event_id": called(alice)}
+    assert bob.post(f"{GRADIO}/cancel", json=call).status_code == 404
+
+
+def test_an_event_without_a_session_is_not_heard_by_others(alice: httpx2.Client, bob: httpx2.Client) -> None:
+    event = called(alice)
+    assert status(bob, f"{GRADIO}/queue/data?session_hash={event}") == 404
+    assert "complete" in alice.get(f"{GRADIO}/call/txt2img/{event}").text
+
+
+@pytest.mark.parametrize("file", ["jobs.sqlite", "session_secret", "sessions.sqlite", "../log.jsonl", "cache", ""])
+def test_no_file_of_the_studio_is_served(alice: httpx2.Client, guarded: Studio, file: str) -> None:
+    assert (guarded.data_dir / file).exists()
+    assert alice.get(f"{GRADIO}/file={guarded.data_dir / file}").status_code == 404
+
+
+@pytest.mark.parametrize("way", ["{0}/../../jobs.sqlite", "{0}%2f..%2f..%2fjobs.sqlite", "{0}/./../../session_secret"])
+def test_no_way_leads_out_of_the_folder_of_uploads(alice: httpx2.Client, guarded: Studio, way: str) -> None:
+    (upload,) = alice.post(f"{GRADIO}/upload", files={"files": ("a.txt", b"a")}).json()
+    assert alice.get(f"{GRADIO}/file={way.format(Path(upload).parent)}").status_code == 404
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/a.png", "https://example.org/a.png", "HTTP://example.org/a"])
+def test_the_studio_fetches_nothing_for_others(alice: httpx2.Client, address: str) -> None:
+    assert alice.get(f"{GRADIO}/file={address}").status_code == 404
+    file = {"path": address, "url": address, "meta": {"_type": "gradio.FileData"}}
+    answer = alice.post(f"{GRADIO}/call/img2img", json={"data": ["a red circle", file]})
+    assert answer.status_code == 400 and "must be an uploaded file" in answer.json()["detail"]
+
+
+def test_another_users_upload_is_no_picture_to_begin_with(alice: httpx2.Client, bob: httpx2.Client) -> None:
+    (upload,) = alice.post(f"{GRADIO}/upload", files={"files": ("a.png", b"a")}).json()
+    file = {"path": upload, "meta": {"_type": "gradio.FileData"}}
+    body = {"prompt": "a red circle", "init_image": file}
+    assert bob.post(f"{GRADIO}/call/img2img", json={"data": ["a", file]}).status_code == 404
+    assert bob.post(f"{GRADIO}/call/v2/img2img", json=body).status_code == 404
+
+
+def test_another_users_picture_is_no_picture_to_begin_with(alice: httpx2.Client, bob: httpx2.Client) -> None:
+    made = alice.post("/v1/txt2img", json={"prompt": "a red circle", "steps": 1}).json()
+    answer = bob.post("/v1/img2img", json={"prompt": "a red circle", "init_image": made["id"]})
+    assert answer.status_code == 400 and answer.json()["error"]["message"] == "init_image: is not known here"
+
+
+def test_the_same_key_of_two_users_stands_for_two_jobs(alice: httpx2.Client, bob: httpx2.Client) -> None:
+    asked, key = {"prompt": "a red circle", "steps": 1}, {"Idempotency-Key": secrets.token_hex(8)}
+    first, second = (web.post("/v1/jobs", json=asked, headers=key).json()["id"] for web in (alice, bob))
+    assert first != second
+    assert alice.post("/v1/jobs", json=asked, headers=key).json()["id"] == first
+
+
+def test_a_name_that_a_client_gives_itself_means_nothing(bob: httpx2.Client) -> None:
+    claimed = {"x-gradio-user": "alice", "x-studio-inside": "1", "x-forwarded-user": "alice"}
+    assert bob.get(f"{GRADIO}/user", headers=claimed).json() == "bob"
+
+
+def tool_made(studio: Studio, token: str) -> str:
+    """The id of a picture that a tool made."""
+
+    async def call() -> CallToolResult:
+        async with (
+            httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60) as web,
+            streamable_http_client(f"{studio.url}{GRADIO}/mcp/", http_client=web) as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return await session.call_tool("txt2img", {"prompt": "a red circle", "steps": 1})
+
+    texts = [content.text for content in asyncio.run(call()).content if isinstance(content, TextContent)]
+    picture: str
+    (picture,) = re.findall(r"/v1/images/([0-9a-f]{32})", " ".join(texts))
+    return picture
+
+
+def test_what_a_tool_makes_belongs_to_whoever_called_it(
+    guarded: Studio, alice: httpx2.Client, bob: httpx2.Client
+) -> None:
+    for token, owner, stranger in ((ALICE, alice, bob), (BOB, bob, alice)):
+        picture = tool_made(guarded, token)
+        assert owner.get(f"/v1/images/{picture}").status_code == 200
+        assert stranger.get(f"/v1/images/{picture}").status_code == 404
+
+
+@pytest.mark.parametrize("prefix", ["", "/studio", "/studio/studio"])
+def test_a_prefix_leads_around_no_gate(proxied: Studio, prefix: str) -> None:
+    with program(proxied, ALICE) as alice, program(proxied, BOB) as bob, program(proxied) as nobody:
+        session = joined(alice)
+        assert alice.post(f"{prefix}{GRADIO}/run/txt2img", json={"data": VALUES}).status_code == 404
+        assert status(bob, f"{prefix}{GRADIO}/queue/data?session_hash={session}") == 404
+        assert nobody.get(f"{prefix}/config").status_code == 401
+        assert nobody.get(f"{prefix}/healthz").status_code == 200
+        assert bob.get(f"{prefix}/v1/models/list").status_code == 200
