@@ -1,6 +1,9 @@
 # syntax=docker/dockerfile:1
 # docker build --tag studio .                                 for NVIDIA GPUs
 # docker build --tag studio:cpu --build-arg DEVICE=cpu .      for machines without
+#
+# Outside of compose.yaml, say who may use it, or the studio does not start: --env STUDIO_ACCESS=keys, or hf; or, where
+# it is published to one machine alone, --env STUDIO_OPEN_TO_NETWORK=true.
 
 ARG DEVICE=cuda
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when gradio is imported: the studio calls nobody.
 
+import anyio.to_thread
 import gradio as gr
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -38,6 +39,7 @@ from ui.mcp import let_tools_in
 logger = logging.getLogger("studio")
 
 PATIENCE = 10.0
+THREADS = 256
 WORKERS: dict[str, type[LocalWorker | InlineWorker]] = {"local": LocalWorker, "inline": InlineWorker}
 
 
@@ -83,6 +85,8 @@ def serve(settings: Settings) -> None:
         # Gradio puts its own middleware around whatever it is given, and the gate must stand before that.
         assert app.middleware_stack is not None
         app.middleware_stack = doors.before(app.middleware_stack)
+        # Gradio keeps a thread waiting for each tool that is called, and files are sent by the same threads.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         working = asyncio.create_task(work())
         yield
         ends.put(None)
@@ -111,7 +115,7 @@ def serve(settings: Settings) -> None:
             app_kwargs={"lifespan": lifespan},
             **launch_options(),
         )
-    let_tools_in(demo, service, doors.inside)
+    let_tools_in(demo, doors.inside)
     logger.info("The studio is at %s", demo.local_url, extra={"action": "started", "access": settings.mode})
     if settings.mode == "open" and not is_loopback(settings.host):
         logger.warning("Nobody has to sign in: whoever reaches this address may use it", extra={"action": "open"})

@@ -51,5 +51,8 @@ class Belongings:
     def add_key(self, owner: str, key: str, request: str, job_id: str) -> None:
         self.database.execute("INSERT INTO keys VALUES (?, ?, ?, ?)", (owner, key, request, job_id))
 
+    def drop_key(self, owner: str, key: str) -> None:
+        self.database.execute("DELETE FROM keys WHERE owner = ? AND key = ?", (owner, key))
+
     def _has(self, query: str, *values: str) -> bool:
         return self.database.execute(query, values).fetchone() is not None

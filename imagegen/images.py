@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import struct
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,9 @@ from imagegen.schema import Picture, Receipt
 
 Format = Literal["png", "jpeg", "webp"]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+# What Pillow raises for a picture that is none, or not a whole one.
+BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error)
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 16_800_000
 MIN_SIDE = 8
@@ -69,9 +73,9 @@ def opened(source: Path | bytes) -> Image.Image:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             check_size(image)
             return rgb(ImageOps.exif_transpose(image))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except TOO_LARGE:
         raise too_many_pixels() from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except BROKEN:
         raise InvalidRequest("init_image", f"must be a whole picture in one of {', '.join(FORMATS)}") from None
 
 

@@ -18,13 +18,20 @@ class Minute:
         self.most = most
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def check(self, who: str) -> None:
+        """Raises TooManyRequests when the next one would be too many."""
+        self._take(who, 0)
+
     def count(self, who: str) -> None:
         """Raises TooManyRequests."""
+        self._take(who, 1)
+
+    def _take(self, who: str, cost: int) -> None:
         now = time.monotonic()
         left, since = self._buckets.pop(who, (float(self.most), now))
         left = min(self.most, left + (now - since) * self.most / 60)
         allowed = left >= 1
-        self._buckets[who] = (left - 1 if allowed else left, now)
+        self._buckets[who] = (left - cost if allowed else left, now)
         while len(self._buckets) > MOST_KNOWN:
             self._buckets.popitem(last=False)
         if not allowed:

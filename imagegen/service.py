@@ -61,7 +61,7 @@ class Service:
         self.settings, self.jobs, self.images, self.worker = settings, jobs, images, worker
         self.stock = Stock(library, worker, self._until_ready)
         self.belongings = Belongings(jobs.database)
-        self._minute = Minute(settings.requests_per_minute)
+        self._minute, self._inputs = Minute(settings.requests_per_minute), Minute(settings.requests_per_minute)
         self._state: WorkerState = "warming up"
         self._trouble = ""
         self._running: Job | None = None
@@ -100,7 +100,7 @@ class Service:
         if (known := self._keyed(request, user, key)) is not None:
             return known
         self._check_worker()
-        self._minute.count(user.id)
+        self.count(user)
         if request.init_image is not None and not self.belongings.owns_input(user.id, request.init_image):
             raise InvalidRequest("init_image", "is not known here")
         asked, request = request, await asyncio.to_thread(self._checked, request)
@@ -114,6 +114,10 @@ class Service:
         self._record(job.id, self._place(job.id))
         self._dispatch()
         return job.id
+
+    def count(self, user: User) -> None:
+        """One more request that costs something. Raises TooManyRequests."""
+        self._minute.count(user.id)
 
     def job(self, job_id: str, user: User) -> Job:
         """Raises UnknownJob, also for that of somebody else."""
@@ -165,7 +169,8 @@ class Service:
             self.worker.cancel(job_id)
 
     async def add_input(self, source: Path | bytes, user: User) -> str:
-        """Stores a picture to start from, and tells its id. Raises InvalidRequest."""
+        """Stores a picture to start from, and tells its id. Raises InvalidRequest and TooManyRequests."""
+        self._inputs.count(user.id)
         image_id = await asyncio.to_thread(self.images.add_input, source)
         self.belongings.add_input(user.id, image_id)
         return image_id
@@ -204,12 +209,15 @@ class Service:
                 await self.cancel(job_id, user)
 
     def _keyed(self, request: GenerationRequest, user: User, key: str | None) -> str | None:
-        """The job that a key stands for already. Raises KeyReused."""
+        """The job that a key stands for already, unless that failed: then it is tried once more. Raises KeyReused."""
         known = self.belongings.keyed(user.id, key) if key is not None else None
         if known is None:
             return None
         if known[0] != request.model_dump_json():
             raise KeyReused
+        if key is not None and self.jobs.get(known[1]).state == "failed":
+            self.belongings.drop_key(user.id, key)
+            return None
         return known[1]
 
     def _check_room(self, user: User) -> None:

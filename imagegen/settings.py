@@ -130,7 +130,8 @@ def read_settings(arguments: list[str], environment: Mapping[str, str]) -> Setti
     """From the command line, the environment, and what Spaces set. Raises pydantic's ValidationError."""
     of_spaces = {name: environment[theirs] for theirs, name in OF_SPACES.items() if environment.get(theirs)}
     if "public_url" in of_spaces:
-        of_spaces["public_url"] = f"https://{of_spaces['public_url'].split(',')[0].strip()}"
+        name, *others = split(of_spaces["public_url"])
+        of_spaces |= {"public_url": f"https://{name}"} | ({"hosts": ",".join(others)} if others else {})
     ours = {name: value for name, value in of_spaces.items() if f"STUDIO_{name.upper()}" not in environment}
-    flags = [part for name, value in ours.items() for part in (f"--{name.replace('_', '-')}", value)]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in ours.items()]
     return Settings(_cli_parse_args=[*flags, *arguments])

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
+import anyio
+
 T = TypeVar("T")
 LOOK_AGAIN = 0.2
 
@@ -41,4 +43,5 @@ async def ticking(events: AsyncGenerator[T], seconds: float) -> AsyncGenerator[T
             return
         finally:
             upcoming.cancel()
-            await asyncio.wait({upcoming})
+            with anyio.CancelScope(shield=True):  # Or who is cancelled himself would not wait for the end of it.
+                await asyncio.wait({upcoming})

@@ -13,10 +13,8 @@ from gradio.mcp import GradioMCPServer
 from gradio_client import Client
 from mcp.types import ImageContent, TextContent
 
-from imagegen.api.gate import INSIDE
-from imagegen.api.pictures import decoded, own_picture
+from imagegen.api.gate import IN_NAME_OF, INSIDE
 from imagegen.schema import User
-from imagegen.service import Service
 
 FILE_HELP = " A picture is given in base64, as a data URI, or by the id of one that was made here before."
 
@@ -26,30 +24,24 @@ class Tools(GradioMCPServer):
     endpoint returns nothing else.
     """
 
-    service: Service
-
     @property
     def _file_data_tool_description(self) -> str:
         return FILE_HELP
 
     def convert_strings_to_filedata(self, value: Any, filedata_positions: list[list[str | int]]) -> Any:
-        """Raises InvalidRequest. What is marked as a file would be uploaded again, and in nobody's name."""
-        arguments = dict(value)
-        for (name,) in filedata_positions:
-            if isinstance(arguments.get(name), str):
-                arguments[name] = {"path": str(self._stored(arguments[name]))}
-        return arguments
+        """What the endpoint is sent for a picture is the text itself, for it to look into."""
+        names = {name for (name,) in filedata_positions}
+        return {
+            name: {"data": sent} if name in names and isinstance(sent, str) else sent for name, sent in value.items()
+        }
 
-    def _stored(self, text: str) -> Path:
+    def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
+        """The studio asks itself, in the name of whoever called the tool."""
+        endpoint, values, headers, function = super()._prepare_tool_call_args(name, arguments)
         request = self.mcp_server.request_context.request
         assert request is not None
         user: User = request.state.user
-        known = own_picture(self.service, text, user)
-        if known is not None:
-            return known
-        image_id = self.service.images.add_input(decoded(text))
-        self.service.belongings.add_input(user.id, image_id)
-        return self.service.images.input_path(image_id)
+        return endpoint, values, {**headers, IN_NAME_OF: json.dumps(user.model_dump())}, function
 
     def postprocess_output_data(self, data: Any, root_url: str) -> list[TextContent | ImageContent]:
         return list(contents(data, root_url))
@@ -77,15 +69,13 @@ def flattened(data: Iterable[Any]) -> Iterator[Any]:
             yield value
 
 
-def let_tools_in(demo: gr.Blocks, service: Service, secret: str) -> None:
+def let_tools_in(demo: gr.Blocks, secret: str) -> None:
     """Gradio has no public way to choose its server of tools, nor the client that this calls the endpoints with.
 
-    Gradio would make that client at the first call, and it would be refused at the gate. It sends the headers of
-    whoever called the tool with each call, so that the job is theirs.
+    Gradio would make that client at the first call, and it would be refused at the gate.
     """
     server: Any = demo.mcp_server_obj
     server.__class__ = Tools
-    server.service = service
     server._client_instance = Client(  # noqa: SLF001
         demo.local_url,
         download_files=False,

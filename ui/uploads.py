@@ -7,26 +7,29 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
+from imagegen.api.pictures import stored
 from imagegen.errors import InvalidRequest, UnknownPicture
 from imagegen.schema import User
 from imagegen.service import Service
 
 
 async def stored_upload(service: Service, file: Any, user: User) -> str:
-    """The id under which a picture is stored: one that was uploaded, or one of the user's own. Raises InvalidRequest.
+    """The id under which a picture is stored: one that was uploaded, one of the user's own, or one in base64.
 
-    A program can name any path as its upload, and Gradio looks only at what is marked as a file.
+    Raises InvalidRequest. A program can name any path as its upload, and Gradio looks only at what is marked as a file.
     """
     match file:
         case None:
             raise InvalidRequest("init_image", "is required")
         case {"path": str(path)}:
-            return await stored(service, Path(path), user)
+            return await stored_file(service, Path(path), user)
+        case {"data": str(text)}:
+            return await stored(service, text, user)
         case _:
             raise InvalidRequest("init_image", "must be an uploaded file")
 
 
-async def stored(service: Service, file: Path, user: User) -> str:
+async def stored_file(service: Service, file: Path, user: User) -> str:
     try:
         if file.parent == service.images.inputs:
             service.input(file.stem, user)

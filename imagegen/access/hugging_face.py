@@ -28,7 +28,7 @@ class HuggingFace:
             if answer.status_code in (401, 403):
                 raise BadCredentials(what=self.tokens)
             return identity_of(answer.raise_for_status().json())
-        except (httpx2.HTTPError, OSError, ValueError, KeyError):
+        except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError):
             raise SignInUnavailable from None
 
     def has(self, identity: Identity) -> bool:

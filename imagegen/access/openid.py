@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
 from huggingface_hub.constants import ENDPOINT
+from pydantic import BaseModel
 
 from imagegen.access.hugging_face import PATIENCE, HuggingFace
 from imagegen.access.identity import Authority, Identity
@@ -45,11 +47,24 @@ def discovery(provider: str) -> str:
     return f"{provider.rstrip('/')}/.well-known/openid-configuration"
 
 
-def identity_of(claims: dict[str, Any]) -> Identity:
-    """Organisations are in `orgs` at Hugging Face, and in `groups` at most others."""
-    organisations = {organisation["preferred_username"] for organisation in claims.get("orgs") or []}
-    groups = {group for group in claims.get("groups") or [] if isinstance(group, str)}
-    return Identity(claims.get("preferred_username") or claims["sub"], frozenset(organisations | groups))
+class Organisation(BaseModel):
+    preferred_username: str
+
+
+class Claims(BaseModel):
+    """What a provider says of a user. Organisations are in `orgs` at Hugging Face, and in `groups` at most others."""
+
+    sub: str
+    preferred_username: str | None = None
+    orgs: list[Organisation] | None = None
+    groups: list[str] | None = None
+
+
+def identity_of(claims: Mapping[str, Any]) -> Identity:
+    """Raises ValueError when these are no claims."""
+    said = Claims.model_validate(claims)
+    organisations = {organisation.preferred_username for organisation in said.orgs or []}
+    return Identity(said.preferred_username or said.sub, frozenset(organisations | set(said.groups or [])))
 
 
 def authority_behind(settings: Settings) -> Authority:

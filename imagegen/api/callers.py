@@ -19,8 +19,8 @@ from imagegen.schema import User
 
 COOKIE = "studio_session"
 BASIC = "/sdapi/"
-# How many unknown tokens an address may try in a minute, before anybody is asked about them.
-GUESSES = 30
+# How many wrong tokens may come from an address in a minute, before nobody is asked about new ones for a while.
+GUESSES = 60
 
 
 class Callers(Protocol):
@@ -64,9 +64,14 @@ class SignedIn:
             return None
 
     async def known(self, token: str, address: str) -> User:
-        if self.authority.is_guess(token):
+        if not self.authority.is_guess(token):
+            return self.policy.user(await self.authority.identify(token))
+        self._guesses.check(address)
+        try:
+            return self.policy.user(await self.authority.identify(token))
+        except BadCredentials:
             self._guesses.count(address)
-        return self.policy.user(await self.authority.identify(token))
+            raise
 
 
 def token_in(connection: HTTPConnection) -> str | None:

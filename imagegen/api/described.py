@@ -15,6 +15,7 @@ Beside these routes there are a WebSocket at `/v1/ws`, the endpoints for `gradio
 """
 SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A Hugging Face token, or a key of this studio."},
+    "basic": {"type": "http", "scheme": "basic", "description": "The same as the password, for AUTOMATIC1111's API."},
     "cookie": {"type": "apiKey", "in": "cookie", "name": "studio_session", "description": "Who signed in here."},
 }
 MEANINGS = {
@@ -28,7 +29,7 @@ MEANINGS = {
     429: "This user has to wait: Retry-After says how long.",
     500: "The picture could not be made.",
     501: "A package is missing here.",
-    503: "The queue is full, or the worker is gone: Retry-After says how long to wait.",
+    503: "The queue is full, or the worker is gone. Retry-After says how long to wait, where that is known.",
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemAnswer, "description": meaning} for status, meaning in MEANINGS.items()

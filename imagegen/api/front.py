@@ -64,10 +64,17 @@ class Front:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         if origin is not None:
-            if urlsplit(origin).netloc != headers.get("host") and origin not in self.origins:
+            if host_of(origin) != headers.get("host") and origin not in self.origins:
                 raise CrossSite
         elif headers.get("sec-fetch-site") == "cross-site" and scope.get("method", "GET") not in SAFE:
             raise CrossSite
+
+
+def host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def is_address(name: str) -> bool:

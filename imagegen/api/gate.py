@@ -27,7 +27,8 @@ SIGN_IN = ("login", "logout")
 SOCKET = "/v1/ws"
 # How the studio's own client, which MCP's tools go through, shows that it is the studio's own.
 INSIDE = "x-studio-inside"
-INSIDE_PATHS = ("/config", "/gradio_api/info", "/gradio_api/heartbeat/", "/gradio_api/queue/data")
+# And in whose name it asks, if in anybody's.
+IN_NAME_OF = "x-studio-in-name-of"
 NOBODY = User(id="inside")
 
 
@@ -80,9 +81,9 @@ class Gate:
             self.front.check_origin(scope)
         if first(path) in OPEN_TO_ALL or is_public(path):
             return None
+        if self.is_inside(connection):
+            return inside_user(connection)
         user = await self.callers.caller(connection)
-        if user is None and self.is_inside(connection) and path.startswith(INSIDE_PATHS):
-            return NOBODY
         if user is None and first(path) not in SIGN_IN and path != SOCKET:
             raise SignInRequired(what=self.tokens)
         return user
@@ -119,6 +120,11 @@ class Gate:
             await send(message)
 
         return added
+
+
+def inside_user(connection: HTTPConnection) -> User:
+    user = connection.headers.get(IN_NAME_OF)
+    return User.model_validate_json(user) if user is not None else NOBODY
 
 
 def first(path: str) -> str:

@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from imagegen.api.claims import Claims, Files
-from imagegen.api.front import again, limited, whole_body
+from imagegen.api.front import MAX_BODY, again, limited, whole_body
 from imagegen.errors import InvalidRequest, UnknownRoute
 from imagegen.schema import User
 
@@ -57,7 +57,8 @@ class GradioGate:
         if first == "call" and scope["method"] == "GET":
             self.events.check(path.rpartition("/")[2], user)
         if is_json_for_queue(scope, first):
-            body = await whole_body(limited(receive, MAX_JSON))
+            # Pictures are uploaded, but for those that come through MCP.
+            body = await whole_body(limited(receive, MAX_BODY if shares_session else MAX_JSON))
             receive, content = again(body, receive), decoded(body)
             self.files.check_named(content, user)
             sessions.append(content.get("session_hash"))

@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 
 from imagegen.api.described import PROBLEMS, REQUEST_EXAMPLES
 from imagegen.api.running import Caller, Key, finished
-from imagegen.api.streams import EVENTS, event_stream
+from imagegen.api.streams import EVENTS, EventStream
 from imagegen.api.wire import (
     AnyRequest,
     Generation,
@@ -86,7 +86,7 @@ def add_jobs(router: APIRouter, service: Service) -> None:
         They are those of the WebSocket, without the files. Leaving changes nothing.
         """
         service.job(job_id, user)
-        return event_stream(told(service, job_id, user, last_event_id, previews))
+        return EventStream(told(service, job_id, user, last_event_id, previews))
 
     @router.delete("/jobs/{job_id}", tags=["Jobs"])
     async def cancel(job_id: str, user: Caller) -> JobAnswer:

@@ -64,6 +64,10 @@ class SigningIn:
     async def to_provider(self, request: Request) -> Response:
         if self.provider is None:
             return RedirectResponse(f"{home(request)}login", 303)
+        public = self.settings.public_url
+        if public is not None and urlsplit(public).hostname != request.url.hostname:
+            # The provider sends users back to the one address that it knows, so that they must begin there.
+            return RedirectResponse(f"{public.rstrip('/')}/login/provider?{request.url.query}", 303)
         request.session["window"] = "window" in request.query_params
         try:
             answer: Response = await self.provider.authorize_redirect(request, self.callback_url(request))
@@ -94,11 +98,10 @@ class SigningIn:
             return self.shown(request, str(SignInUnavailable()), 503)
         finally:
             request.session.clear()
-        seconds = min(float(token.get("expires_in") or LIFETIME), LIFETIME)
         answer: Response = RedirectResponse(home(request), 303)
         if in_window:
             answer = HTMLResponse(finish_page(home(request), self.ticket(identity)))
-        return self.begin(request, identity, answer, seconds)
+        return self.begin(request, identity, answer)
 
     async def with_token(self, request: Request, token: Annotated[str, Form(max_length=5000)] = "") -> Response:
         if self.callers is None:
@@ -125,9 +128,9 @@ class SigningIn:
             return Response(status_code=403)
         return self.begin(request, identity, Response(status_code=204))
 
-    def begin(self, request: Request, identity: Identity, answer: Response, seconds: float = LIFETIME) -> Response:
+    def begin(self, request: Request, identity: Identity, answer: Response) -> Response:
         self.end(request)
-        self.set_cookie(request, answer, self.sessions.begin(identity, seconds), int(seconds))
+        self.set_cookie(request, answer, self.sessions.begin(identity), LIFETIME)
         return answer
 
     def end(self, request: Request) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from imagegen.api.callers import Callers, address
 from imagegen.api.errors import known
@@ -31,6 +31,8 @@ SIGN_IN_WITHIN = 5.0
 FIRST_FRAME = 8192
 # One for each page that somebody may have open, and some.
 SOCKETS = 16
+# Of those that nobody signed in at yet.
+MOST_WAITING = 100
 CLOSED_UNKNOWN, CLOSED_TOO_MANY = 4401, 4429
 
 
@@ -43,6 +45,7 @@ class Sockets:
     def __init__(self, service: Service, callers: Callers) -> None:
         self.service, self.callers = service, callers
         self.open: dict[str, int] = {}
+        self.waiting = 0
 
     def router(self) -> APIRouter:
         router = APIRouter()
@@ -72,12 +75,17 @@ class Sockets:
         return user
 
     async def signed_in(self, socket: WebSocket) -> Who:
-        """By the first message. Raises SignInRequired."""
+        """By the first message. Raises SignInRequired, and TooMuch when too many others are about to."""
+        if self.waiting >= MOST_WAITING:
+            raise TooMuch(retry_after=1)
+        self.waiting += 1
         try:
             async with asyncio.timeout(SIGN_IN_WITHIN):
                 text = await received(socket)
         except TimeoutError:
             raise SignInRequired(what="a first message with a token") from None
+        finally:
+            self.waiting -= 1
         match decoded(text) if len(text) <= FIRST_FRAME else {}:
             case {"type": "auth", "token": str(token)}:
                 return partial(self.callers.known, token, address(socket))
@@ -140,10 +148,16 @@ class Conversation:
         task.add_done_callback(lambda _: self.jobs.pop(job_id, None))
 
     async def tell(self, job_id: str, previews: bool) -> None:
-        with suppress(WebSocketDisconnect, RuntimeError):
-            async with aclosing(self.service.follow(job_id, self.user, previews)) as events:
-                async for event in events:
-                    await say(self.socket, await outgoing(self.service.images, job_id, event))
+        with suppress(WebSocketDisconnect):
+            try:
+                async with aclosing(self.service.follow(job_id, self.user, previews)) as events:
+                    async for event in events:
+                        await say(self.socket, await outgoing(self.service.images, job_id, event))
+            except WebSocketDisconnect:
+                raise
+            except Exception as error:
+                if self.socket.application_state is WebSocketState.CONNECTED:
+                    await say(self.socket, problem(known(error)).model_copy(update={"job_id": job_id}))
 
     async def cancel(self, job_id: Any) -> None:
         if job_id is not None and not isinstance(job_id, str):

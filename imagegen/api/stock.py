@@ -15,7 +15,7 @@ from pydantic import Field, create_model
 from imagegen.api.described import PROBLEMS
 from imagegen.api.errors import known, rest
 from imagegen.api.running import Caller
-from imagegen.api.streams import EVENTS, event_stream
+from imagegen.api.streams import EVENTS, EventStream
 from imagegen.api.wire import as_json
 from imagegen.info import AdapterInfo, ModelStatus, Step
 from imagegen.kinds import Kind, Thing, kinds
@@ -57,7 +57,7 @@ def add_kind(router: APIRouter, kind: Kind) -> None:
     async def load(asked: loading, user: Caller, http: Request) -> Any:
         steps = kind.load(getattr(asked, name), user)
         if asked.stream:
-            return event_stream(told(kind, steps))
+            return EventStream(told(kind, steps))
 
         async def is_there() -> bool:
             return not await http.is_disconnected()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
+import anyio
 from fastapi.sse import format_sse_event
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from imagegen.watching import ticking
 
@@ -18,8 +20,20 @@ EVENTS: dict[str, Any] = {"content": {"text/event-stream": {}}}
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def event_stream(events: AsyncGenerator[bytes]) -> StreamingResponse:
-    return StreamingResponse(with_comments(events), media_type="text/event-stream", headers=HEADERS)
+class EventStream(StreamingResponse):
+    """`finish` is called in the end, also when the client left before the first event."""
+
+    def __init__(self, events: AsyncGenerator[bytes], finish: Callable[[], Awaitable[None]] | None = None) -> None:
+        super().__init__(with_comments(events), media_type="text/event-stream", headers=HEADERS)
+        self.finish = finish
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self.finish is not None:
+                with anyio.CancelScope(shield=True):
+                    await self.finish()
 
 
 async def with_comments(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -30,7 +30,7 @@ def test_whatever_is_sent_is_answered_as_documented(stocked: Studio, tmp_path: P
 
 def test_every_route_is_documented_with_its_errors_and_how_to_sign_in(stocked: Studio) -> None:
     schema = httpx.get(f"{stocked.url}/openapi.json").json()
-    assert set(schema["components"]["securitySchemes"]) == {"bearer", "cookie"}
+    assert set(schema["components"]["securitySchemes"]) == {"bearer", "basic", "cookie"}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             assert operation.get("description"), f"{method} {path} says nothing of itself"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import secrets
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import httpx2
@@ -14,6 +17,7 @@ import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
+from PIL import Image
 
 from tests.acceptance.conftest import ALICE, BOB, Studio, program
 from tests.acceptance.test_every_route import GRADIO, VALUES
@@ -122,17 +126,17 @@ def test_a_name_that_a_client_gives_itself_means_nothing(bob: httpx2.Client) -> 
     assert bob.get(f"{GRADIO}/user", headers=claimed).json() == "bob"
 
 
-def tool_made(studio: Studio, token: str) -> str:
+def tool_made(studio: Studio, headers: dict[str, str], tool: str = "txt2img", **fields: Any) -> str:
     """The id of a picture that a tool made."""
 
     async def call() -> CallToolResult:
         async with (
-            httpx.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=60) as web,
+            httpx.AsyncClient(headers=headers, timeout=60) as web,
             streamable_http_client(f"{studio.url}{GRADIO}/mcp/", http_client=web) as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
-            return await session.call_tool("txt2img", {"prompt": "a red circle", "steps": 1})
+            return await session.call_tool(tool, {"prompt": "a red circle", "steps": 1, **fields})
 
     texts = [content.text for content in asyncio.run(call()).content if isinstance(content, TextContent)]
     picture: str
@@ -144,9 +148,29 @@ def test_what_a_tool_makes_belongs_to_whoever_called_it(
     guarded: Studio, alice: httpx2.Client, bob: httpx2.Client
 ) -> None:
     for token, owner, stranger in ((ALICE, alice, bob), (BOB, bob, alice)):
-        picture = tool_made(guarded, token)
+        picture = tool_made(guarded, {"Authorization": f"Bearer {token}"})
         assert owner.get(f"/v1/images/{picture}").status_code == 200
         assert stranger.get(f"/v1/images/{picture}").status_code == 404
+
+
+def test_without_sign_in_a_tool_works_for_the_machine_that_called_it(studio: Studio) -> None:
+    """Which a proxy on this machine tells of."""
+    here: dict[str, str] = {}
+    there = {"X-Forwarded-For": "10.1.2.3"}
+    picture = tool_made(studio, there)
+    again = tool_made(studio, there, "img2img", init_image=picture)
+    for made in (picture, again):
+        assert httpx2.get(f"{studio.url}/v1/images/{made}", headers=there).status_code == 200
+        assert httpx2.get(f"{studio.url}/v1/images/{made}", headers=here).status_code == 404
+
+
+@pytest.mark.parametrize("size", [64, 1600])
+def test_a_tool_takes_small_and_large_pictures_in_base64(studio: Studio, size: int) -> None:
+    buffer = BytesIO()
+    Image.effect_noise((size, size), 100).save(buffer, format="PNG")
+    sent = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    assert len(sent) > 2**20 or size == 64
+    assert len(tool_made(studio, {}, "img2img", init_image=sent)) == 32
 
 
 @pytest.mark.parametrize("prefix", ["", "/studio", "/studio/studio"])

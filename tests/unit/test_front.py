@@ -78,7 +78,8 @@ def test_the_studios_own_pages_and_its_friends_may_ask(headers: dict[str, str]) 
 @pytest.mark.parametrize(
     "headers",
     [{"origin": "https://evil.example"}, {"origin": "null"}, {"origin": ""}, {"origin": "https://studio.example"},
-     {"origin": "https://friend.evil.example"}, {"origin": "http://friend"}, {"sec_fetch_site": "cross-site"}],
+     {"origin": "https://friend.evil.example"}, {"origin": "http://friend"}, {"origin": "http://["},
+     {"sec_fetch_site": "cross-site"}],
 )  # fmt: skip
 def test_pages_of_others_may_not(headers: dict[str, str]) -> None:
     with pytest.raises(CrossSite):

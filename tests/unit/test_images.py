@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imagegen.errors import InvalidRequest
-from imagegen.images import ImageStore
+from imagegen.images import ImageStore, opened
 from tests.doubles import receipt
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -151,3 +151,12 @@ def png_header(width: int, height: int) -> bytes:
 
 def chunk(content: bytes) -> bytes:
     return struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+
+
+def test_a_picture_with_nonsense_in_its_exif_is_refused_or_read_but_nothing_else(tmp_path: Path) -> None:
+    orientation, resolution = b"\x12\x01\x03\x00\x01\0\0\0\x06\0\0\0", b"\x1a\x01\x02\x00\x02\0\0\0x\0\0\0"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + orientation + resolution + b"\0\0\0\0"
+    file = tmp_path / "odd.jpg"
+    Image.new("RGB", (20, 20)).save(file, exif=exif)
+    with pytest.raises(InvalidRequest, match="init_image: must be a whole picture"):
+        opened(file)

@@ -219,8 +219,9 @@ def png_with(**texts: str) -> bytes:
         png_with(receipt="[" * 100_000),
         png_with(receipt='["prompt"]'),
         png_with(receipt='{"prompt": 7}'),
+        png()[:16] + b"\0\0\x4e\x20\0\0\x4e\x20" + png()[24:],
     ],
-    ids=["empty", "no picture", "broken", "bare", "other receipt", "deep", "list", "number"],
+    ids=["empty", "no picture", "broken", "bare", "other receipt", "deep", "list", "number", "enormous"],
 )
 def test_any_other_picture_tells_nothing(content: bytes) -> None:
     assert prompt_inside(content) is None

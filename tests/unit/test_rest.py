@@ -184,6 +184,14 @@ async def test_the_same_key_is_the_same_job(behind: Behind) -> None:
     assert (other.status_code, other.json()["error"]["code"]) == (409, "key_reused")
 
 
+async def test_a_key_whose_job_failed_is_tried_once_more(behind: Behind) -> None:
+    first = (await behind.web.post("/v1/jobs", json=ASKED, headers={"Idempotency-Key": "k"})).json()["id"]
+    behind.worker.tell(first, Failed(code="worker_died", message="Please try once more."))
+    await settled()
+    second = (await behind.web.post("/v1/jobs", json=ASKED, headers={"Idempotency-Key": "k"})).json()["id"]
+    assert first != second and len(behind.worker.submitted) == 2
+
+
 async def test_the_same_key_at_the_same_time_is_one_job(behind: Behind) -> None:
     calls = [behind.web.post("/v1/jobs", json=ASKED, headers={"Idempotency-Key": "k"}) for _ in range(5)]
     answers = await asyncio.gather(*calls)
@@ -215,6 +223,12 @@ async def test_who_asks_too_much_is_told_when_to_come_back(behind: Behind) -> No
     assert answers[3].json()["error"]["code"] == "too_many_jobs" and int(answers[3].headers["Retry-After"]) > 0
     answers = [await behind.web.post("/v1/jobs", json=ASKED) for _ in range(20)]
     assert answers[-1].json()["error"]["code"] == "too_many_requests" and int(answers[-1].headers["Retry-After"]) > 0
+
+
+async def test_pictures_to_start_from_are_counted_before_they_are_looked_into(behind: Behind) -> None:
+    body = ASKED | {"init_image": "AAAA"}
+    codes = [(await behind.web.post("/v1/img2img", json=body)).json()["error"]["code"] for _ in range(21)]
+    assert codes == ["invalid_request"] * 20 + ["too_many_requests"]
 
 
 async def test_what_is_somebody_elses_is_not_there(tmp_path: Path) -> None:

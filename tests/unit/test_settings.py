@@ -39,6 +39,11 @@ def test_a_space_with_sign_in_says_who_signs_in_and_whose_it_is() -> None:
     assert "a secret" not in repr(settings)
 
 
+def test_a_space_may_have_a_name_of_its_own_besides() -> None:
+    settings = read_settings([], SPACE | {"SPACE_HOST": "ann-studio.hf.space,paint.example.org"})
+    assert settings.public_url == "https://ann-studio.hf.space" and settings.hosts == ("paint.example.org",)
+
+
 @pytest.mark.parametrize("flags", [["--access", "keys"], ["--access", "hf"], ["--open-to-network"]])
 def test_other_machines_are_let_in_when_it_is_said_who_may(flags: list[str]) -> None:
     assert read_settings(["--host", "0.0.0.0", *flags], {}).host == "0.0.0.0"
@@ -81,3 +86,8 @@ def test_variables_that_others_set_mean_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_a_wrong_value_is_named(flags: list[str]) -> None:
     with pytest.raises(ValidationError, match=flags[0].removeprefix("--")):
         read_settings(flags, {})
+
+
+def test_a_secret_may_begin_like_a_flag() -> None:
+    secret = read_settings([], SPACE | {"OAUTH_CLIENT_SECRET": "-secret"}).oauth_client_secret
+    assert secret is not None and secret.get_secret_value() == "-secret"

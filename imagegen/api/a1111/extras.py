@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from imagegen.api.a1111.fixed import Only, with_fixed
@@ -15,14 +14,13 @@ from imagegen.api.a1111.infotext import parameters, texts
 from imagegen.api.a1111.pictures import in_base64, png
 from imagegen.api.pictures import decoded
 from imagegen.errors import InvalidRequest, of_field
-from imagegen.images import FORMATS, MAX_BYTES, MAX_PIXELS, check_size, opened, too_many_pixels
+from imagegen.images import BROKEN, FORMATS, MAX_BYTES, MAX_PIXELS, TOO_LARGE, check_size, opened, too_many_pixels
 from imagegen.schema import NUMBER, Message
 
 UpscalerName = Literal["None", "Lanczos", "Nearest"]
 FILTERS = {"Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
 MOST_PICTURES = 16
 MOST_PIXELS = f"{MAX_PIXELS / 1e6:.1f} million pixels"
-BROKEN = (UnidentifiedImageError, OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error)
 
 
 def between(least: int, most: int) -> AfterValidator:
@@ -176,7 +174,7 @@ def written(content: bytes) -> dict[str, str]:
             return texts(image)
     except InvalidRequest:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except TOO_LARGE:
         raise too_many_pixels() from None
     except BROKEN:
         raise InvalidRequest("image", f"must be a whole picture in one of {', '.join(FORMATS)}") from None

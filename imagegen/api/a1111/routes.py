@@ -61,7 +61,7 @@ def a1111(service: Service) -> APIRouter:
     add_options(router, service)
     add_lists(router, service)
     add_nothing(router)
-    add_extras(router)
+    add_extras(router, service)
     return router
 
 
@@ -200,17 +200,20 @@ def add_nothing(router: APIRouter) -> None:
         raise Unsupported("Describing a picture in words")
 
 
-def add_extras(router: APIRouter) -> None:
-    async def enlarge(asked: extras.EnlargingOne) -> extras.Enlarged:
+def add_extras(router: APIRouter, service: Service) -> None:
+    async def enlarge(asked: extras.EnlargingOne, user: Caller) -> extras.Enlarged:
         """Enlarges a picture, without a model."""
+        service.count(user)
         return await asyncio.to_thread(extras.enlarged, asked)
 
-    async def enlarge_several(asked: extras.EnlargingSeveral) -> extras.SeveralEnlarged:
+    async def enlarge_several(asked: extras.EnlargingSeveral, user: Caller) -> extras.SeveralEnlarged:
         """Enlarges several pictures, without a model."""
+        service.count(user)
         return await asyncio.to_thread(extras.all_enlarged, asked)
 
-    async def png_info(asked: extras.PngInfoBody) -> extras.PngInfo:
+    async def png_info(asked: extras.PngInfoBody, user: Caller) -> extras.PngInfo:
         """Reads the settings that the studio and other tools write into pictures."""
+        service.count(user)
         return await asyncio.to_thread(extras.png_info, asked)
 
     add(router, "extra-single-image", enlarge, extras.EnlargingOneBody)

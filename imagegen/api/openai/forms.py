@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from imagegen.api.openai.requests import FIXED, Asked
 from imagegen.errors import InvalidRequest
+from imagegen.images import BROKEN, TOO_LARGE
 from imagegen.validation import first_problem
 
 IMAGE = ("image", "image[]")
@@ -136,6 +137,6 @@ def prompt_inside(content: bytes) -> str | None:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             receipt = json.loads(image.info["receipt"])
         prompt = receipt["prompt"]
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, RecursionError):
+    except (*BROKEN, *TOO_LARGE, RecursionError):
         return None
     return prompt if isinstance(prompt, str) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,7 +13,7 @@ from imagegen.api.openai.forms import Form, asked_in, prompt_inside, received, s
 from imagegen.api.openai.requests import Asked, EditAsked, GenerationAsked, VariationAsked, in_openais_names, meant
 from imagegen.api.openai.stream import Stream, StreamName
 from imagegen.api.running import Caller, Key, finished
-from imagegen.api.streams import event_stream
+from imagegen.api.streams import EventStream
 from imagegen.info import ModelInfo, ModelSource
 from imagegen.schema import GenerationRequest, User
 from imagegen.service import Service
@@ -47,7 +48,8 @@ def add_images(router: APIRouter, service: Service) -> None:
         with in_openais_names(asked):
             if asked.stream:
                 job_id = await service.submit(request, user, key)
-                return event_stream(Stream(service, asked, stream).of(job_id, user, http, keep=key is not None))
+                events = Stream(service, asked, stream).of(job_id, user, http, keep=key is not None)
+                return EventStream(events, partial(service.cancel, job_id, user) if key is None else None)
             job_id, result = await finished(service, request, user, http, key=key)
         return await answer(service, job_id, result, asked, http, user)
 
