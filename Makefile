@@ -41,10 +41,12 @@ lint: $(VENV)/dev
 unit: $(VENV)/dev
 	$(BIN)/python -m pytest tests/unit
 
-# The tests look at the page in Debian's browser, and call the studio from JavaScript. Only root can install either.
+# The tests look at the page in Debian's browser, and call the studio from JavaScript and from a shell. Only root can
+# install what these need.
 browser:
 	@test -x /usr/bin/chromium || (apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation)
 	@command -v npm >/dev/null || (apt-get update && apt-get install -y --no-install-recommends nodejs npm)
+	@command -v curl >/dev/null || (apt-get update && apt-get install -y --no-install-recommends curl)
 
 tests/node/node_modules: tests/node/package-lock.json | browser
 	npm ci --prefix tests/node --no-audit --no-fund

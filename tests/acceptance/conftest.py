@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -9,10 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
@@ -21,6 +24,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.hub.repositories import REPOSITORIES
 from tests.hub.server import StandInHub
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 # Tokens of three people: one who makes things, one who wants to see them, and one who may do everything.
 ALICE, BOB, BOSS = "hf_alice_token", "hf_bob_token", "hf_boss_token"
@@ -46,6 +50,12 @@ class Studio:
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         (pid,) = [int(pid) for file in children for pid in file.read_text().split()]
         return pid
+
+
+def awaited(work: Coroutine[Any, Any, T]) -> T:
+    """What it returns. A browser in the same thread has a loop of its own there."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
 import secrets
@@ -23,7 +22,7 @@ from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
 from imagegen.service import Service
 from imagegen.settings import Settings
-from tests.acceptance.conftest import ALICE, BOB, BOSS, Studio, program
+from tests.acceptance.conftest import ALICE, BOB, BOSS, Studio, awaited, program
 from tests.doubles import ScriptedWorker, library
 from ui.app import build_ui
 
@@ -129,7 +128,7 @@ def is_kept(group: str, found: dict[str, int]) -> bool:
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """All that the studio has, by the tables that its requests are routed with."""
-    return asyncio.run(routed(tmp_path_factory.mktemp("routes")))
+    return awaited(routed(tmp_path_factory.mktemp("routes")))
 
 
 async def routed(folder: Path) -> list[str]:

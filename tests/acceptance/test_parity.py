@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import subprocess
@@ -22,7 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from tests.acceptance.conftest import ROOT, Studio
+from tests.acceptance.conftest import ROOT, Studio, awaited
 
 Fields = dict[str, Any]
 REQUEST: Fields = {
@@ -118,7 +117,7 @@ def by_websocket(studio: Studio, fields: Fields) -> Made:
                     return message
         raise AssertionError("closed too early")
 
-    message = asyncio.run(talk())
+    message = awaited(talk())
     if message["type"] == "error":
         raise Refused(message["code"])
     return made(base64.b64decode(message["data"]["image_b64"]), message["data"]["receipt"])
@@ -162,7 +161,7 @@ def by_mcp(studio: Studio, fields: Fields) -> Made:
             await session.initialize()
             return await session.call_tool("txt2img", fields, progress_callback=noted)
 
-    answer = asyncio.run(call())
+    answer = awaited(call())
     texts = [content.text for content in answer.content if isinstance(content, TextContent)]
     if answer.isError:
         raise Refused(texts[0].partition(":")[0])

@@ -150,9 +150,9 @@ def test_no_preview_is_left_on_disk(client: Client, studio: Studio) -> None:
 
 
 def test_each_finished_job_leaves_one_line_in_the_log(client: Client, studio: Studio) -> None:
-    client.predict("a quiet\nlog line", steps=1, seed=77, api_name="/txt2img")
+    client.predict("a quiet\nlog line", steps=1, seed=770077, api_name="/txt2img")
     lines = [json.loads(line) for line in studio.log.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
-    (finished,) = [line for line in lines if line.get("seed") == 77 and line["message"] == "Generation finished"]
+    (finished,) = [line for line in lines if line.get("seed") == 770077 and line["message"] == "Generation finished"]
     assert finished["prompt"] == "a quiet\nlog line"
     assert finished["model_id"] == "embedded"
     assert finished["latency_ms"] > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 import secrets
@@ -19,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 from PIL import Image
 
-from tests.acceptance.conftest import ALICE, BOB, Studio, program
+from tests.acceptance.conftest import ALICE, BOB, Studio, awaited, program
 from tests.acceptance.test_every_route import GRADIO, VALUES
 
 
@@ -138,7 +137,7 @@ def tool_made(studio: Studio, headers: dict[str, str], tool: str = "txt2img", **
             await session.initialize()
             return await session.call_tool(tool, {"prompt": "a red circle", "steps": 1, **fields})
 
-    texts = [content.text for content in asyncio.run(call()).content if isinstance(content, TextContent)]
+    texts = [content.text for content in awaited(call()).content if isinstance(content, TextContent)]
     picture: str
     (picture,) = re.findall(r"/v1/images/([0-9a-f]{32})", " ".join(texts))
     return picture
