@@ -31,7 +31,7 @@ run: $(VENV)/run
 	exec $(BIN)/python app.py $(ARGS)
 
 test: lint browser tests/node/node_modules
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

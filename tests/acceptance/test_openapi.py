@@ -17,7 +17,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 def test_whatever_is_sent_is_answered_as_documented(stocked: Studio, tmp_path: Path) -> None:
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", f"{stocked.url}/openapi.json", "--checks", CHECKS,
-        "--phases", "examples,fuzzing", "--max-examples", "6", "--seed", "1", "--request-timeout", "60",
+        "--phases", "examples,fuzzing", "--max-examples", "3", "--seed", "1", "--request-timeout", "60",
         "--suppress-health-check", "all", "--generation-database", "none", "--continue-on-failure", "--no-color",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.acceptance.schemathesis_hooks"}
