@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     origins: Names = Field((), description="Web sites whose pages may call the API, such as https://example.org.")
     running_per_user: int = Field(2, ge=1, description="How many jobs of one user may run at a time.")
     queued_per_user: int = Field(16, ge=1, description="How many jobs of one user may wait.")
-    requests_per_minute: int = Field(120, ge=1, description="How many jobs one user may send in a minute.")
+    requests_per_minute: int = Field(
+        120, ge=1, description="How many jobs, and as many pictures to start from, one user may send in a minute."
+    )
     data_dir: Path = Field(Path("data"), description="Where jobs, pictures and uploads are kept.")
     models_dir: Path = Field(Path("models"), description="Models of your own, and those that are downloaded.")
     device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="Where the engine runs.")

@@ -40,6 +40,7 @@ class Keys:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._read: tuple[object, list[Key]] = (None, [])
 
     async def identify(self, token: str) -> Identity:
         """Raises BadCredentials."""
@@ -54,9 +55,15 @@ class Keys:
         return any((key.name, key.is_administrator) == (identity.name, identity.is_administrator) for key in self.all())
 
     def all(self) -> list[Key]:
+        """Read only when the file is another: every request asks."""
         if not self.file.exists():
             return []
-        return [Key.model_validate(entry) for entry in json.loads(self.file.read_text(encoding="utf-8"))]
+        facts = self.file.stat()
+        stamp = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
+        if stamp != self._read[0]:
+            entries = json.loads(self.file.read_text(encoding="utf-8"))
+            self._read = (stamp, [Key.model_validate(entry) for entry in entries])
+        return self._read[1]
 
     def add(self, name: str, is_administrator: bool = False) -> str:
         """A new key, which nobody can read again; one of the same name before it is not valid any more."""

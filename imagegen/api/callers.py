@@ -24,7 +24,7 @@ GUESSES = 60
 
 
 class Callers(Protocol):
-    """`by_cookie` is whether it was a browser that said so by itself, whatever page made it ask."""
+    """Tell users by what they send."""
 
     async def caller(self, connection: HTTPConnection) -> User | None:
         """None without credentials. Raises BadCredentials, NotAdmitted, SignInUnavailable and TooManyRequests."""

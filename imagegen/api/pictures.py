@@ -42,7 +42,3 @@ def decoded(text: str) -> bytes:
         return base64.b64decode(text[head.end() :] if head else text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest("init_image", "must be a picture in base64, or the id of one of yours") from None
-
-
-def encoded(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode("ascii")
