@@ -27,7 +27,7 @@ Key = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        description="A name of your own for this request. Sent again with the same name, it is made again only if it failed.",
+        description="A name of your own for this request. With the same name, it is made again only if it failed.",
     ),
 ]
 
