@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -15,6 +16,8 @@ from queue import SimpleQueue
 from urllib.parse import urlsplit
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Read when gradio is imported: the studio calls nobody.
+if __name__ == "__main__":
+    gc.disable()  # A sixth of the start would go into looking for garbage where there is none yet.
 
 import anyio.to_thread
 import gradio as gr
@@ -116,6 +119,8 @@ def serve(settings: Settings) -> None:
             **launch_options(),
         )
     let_tools_in(demo, doors.inside)
+    gc.freeze()  # What is there now stays, and need not be looked through again.
+    gc.enable()
     logger.info("The studio is at %s", demo.local_url, extra={"action": "started", "access": settings.mode})
     if settings.mode == "open" and not is_loopback(settings.host):
         logger.warning("Nobody has to sign in: whoever reaches this address may use it", extra={"action": "open"})

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from imagegen.errors import InvalidRequest
+from imagegen.png import encoded
 from imagegen.schema import Picture, Receipt
 
 Format = Literal["png", "jpeg", "webp"]
@@ -46,22 +47,26 @@ class ImageStore:
     def write(self, image: Image.Image, receipt: Receipt) -> Picture:
         """Stores a finished picture, with its receipt in the file, once and whole."""
         picture = Picture(id=secrets.token_hex(16), receipt=receipt)
-        partial = self.path(picture.id).with_suffix(".partial")
-        image.save(partial, format="PNG", compress_level=PNG_LEVEL, pnginfo=png_info(receipt))
-        partial.rename(self.path(picture.id))
+        write_whole(self.path(picture.id), encoded(image, png_info(receipt)))
         return picture
 
     def add_input(self, source: Path | bytes) -> str:
         """Stores a picture to start from, named by what it shows. Raises InvalidRequest when it is none."""
         image = opened(source)
-        buffer = BytesIO()
-        image.save(buffer, format="PNG", compress_level=PNG_LEVEL)
         image_id = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
         if not self.input_path(image_id).exists():
-            partial = self.inputs / f"{secrets.token_hex(8)}.partial"
-            partial.write_bytes(buffer.getvalue())
-            partial.rename(self.input_path(image_id))
+            write_whole(self.input_path(image_id), encoded(image))
         return image_id
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Nobody sees half of it, and nothing is left of it when that fails."""
+    partial = file.with_name(f"{secrets.token_hex(8)}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.rename(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def opened(source: Path | bytes) -> Image.Image:

@@ -22,6 +22,7 @@ C = TypeVar("C", bound=Component)
 Updates = dict[Any, Any]
 # What the model decides when it is left open, and shows when it is chosen.
 OF_THE_MODEL = ("width", "height", "steps", "guidance_scale", "sampler", "strength")
+PROPERTIES = GenerationRequest.model_json_schema()["properties"]
 
 
 class Form:
@@ -217,5 +218,5 @@ def typed_number(text: str | None) -> int | str | None:
 
 def field_schema(name: str) -> dict[str, Any]:
     """The limits of a field as JSON Schema has them; of one that may stay open, the limits for when it does not."""
-    schema: dict[str, Any] = GenerationRequest.model_json_schema()["properties"][name]
+    schema: dict[str, Any] = PROPERTIES[name]
     return next((option for option in schema.get("anyOf", []) if option["type"] != "null"), schema)

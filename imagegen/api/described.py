@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from imagegen.api.wire import ProblemAnswer
+from imagegen.schema import Message
 
 TITLE = "Image Studio"
 ABOUT = """
@@ -31,9 +32,21 @@ MEANINGS = {
     501: "A package is missing here.",
     503: "The queue is full, or the worker is gone. Retry-After says how long to wait, where that is known.",
 }
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemAnswer, "description": meaning} for status, meaning in MEANINGS.items()
-}
+
+
+def problems(answer: type[Message]) -> dict[int | str, dict[str, Any]]:
+    """What the routes of a door may answer instead, by status.
+
+    FastAPI needs time for each class of each route, so that one status names the class, and the others refer to it.
+    """
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}}
+    said: dict[int | str, dict[str, Any]] = {
+        status: {"description": meaning, "content": content} for status, meaning in MEANINGS.items()
+    }
+    return said | {400: {"description": MEANINGS[400], "model": answer}}
+
+
+PROBLEMS = problems(ProblemAnswer)
 # As small as a picture to start from can be, so that the examples can be tried as they are.
 FEW_PIXELS = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGUlEQVR4nGN0azrBQApgIkn1qIZRDUNKAwD5qgGw"

@@ -63,6 +63,10 @@ class MethodNotAllowed(ImageGenError):
         self.allowed = allowed
 
 
+class NotSignedIn(Exception):
+    """The provider sent somebody back without a name; with what to tell him."""
+
+
 def rest(error: ImageGenError) -> Body:
     """`{"error": {"code", "message"}}`, with the `field` that is wrong, where it is one."""
     field = {"field": error.field} if isinstance(error, InvalidRequest) else {}

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.starlette_client import OAuth
 from fastapi import APIRouter, Form, Request
-from httpx2 import HTTPError
-from joserfc.errors import JoseError
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from imagegen.access.identity import Identity
-from imagegen.access.openid import discovery, identity_of
 from imagegen.access.sessions import LIFETIME, Sessions
 from imagegen.api.callers import COOKIE, SignedIn, address
-from imagegen.api.errors import status_of
+from imagegen.api.errors import NotSignedIn, status_of
 from imagegen.api.pages import finish_page, sign_in_page
 from imagegen.errors import ImageGenError, SignInUnavailable
 from imagegen.settings import Settings
+
+if TYPE_CHECKING:
+    from imagegen.api.provider import Provider
 
 TICKET_SECONDS = 60
 
@@ -70,10 +68,9 @@ class SigningIn:
             return RedirectResponse(f"{public.rstrip('/')}/login/provider?{request.url.query}", 303)
         request.session["window"] = "window" in request.query_params
         try:
-            answer: Response = await self.provider.authorize_redirect(request, self.callback_url(request))
-        except (OAuthError, HTTPError, ValueError, KeyError):
-            return self.shown(request, str(SignInUnavailable()), 503)
-        return answer
+            return await self.provider.redirect(request, self.callback_url(request))
+        except SignInUnavailable as error:
+            return self.shown(request, str(error), status_of(error))
 
     def callback_url(self, request: Request) -> str:
         base = (self.settings.public_url or str(request.base_url)).rstrip("/")
@@ -85,17 +82,12 @@ class SigningIn:
             return RedirectResponse(home(request), 303)
         in_window = request.session.get("window", False)
         try:
-            token: dict[str, Any] = await self.provider.authorize_access_token(request)
-            claims = token.get("userinfo") or await self.provider.userinfo(token=token)
-            identity = identity_of(dict(claims))
+            identity = await self.provider.identity(request)
             self.callers.policy.user(identity)
-        except OAuthError as error:
-            said = "You did not let the studio know who you are." if error.error == "access_denied" else RETRY
-            return self.shown(request, said, 400)
+        except NotSignedIn as error:
+            return self.shown(request, str(error), 400)
         except ImageGenError as error:
-            return self.shown(request, str(error), 403)
-        except (HTTPError, JoseError, ValueError, KeyError):
-            return self.shown(request, str(SignInUnavailable()), 503)
+            return self.shown(request, str(error), status_of(error))
         finally:
             request.session.clear()
         answer: Response = RedirectResponse(home(request), 303)
@@ -159,21 +151,13 @@ class SigningIn:
             answer.raw_headers.append((name, cookie + b"; Partitioned"))
 
 
-RETRY = "That did not work out. Please try once more."
-
-
-def provider(settings: Settings) -> Any:
-    """The studio as a client of the provider, with PKCE; None where it is not registered with any."""
+def provider(settings: Settings) -> Provider | None:
+    """None where the studio is not registered with any."""
     if settings.mode != "hf" or settings.oauth_client_id is None:
         return None
-    secret = settings.oauth_client_secret
-    return OAuth().register(
-        name="provider",
-        client_id=settings.oauth_client_id,
-        client_secret=secret.get_secret_value() if secret else None,
-        server_metadata_url=discovery(settings.openid_provider_url),
-        client_kwargs={"scope": settings.oauth_scopes, "code_challenge_method": "S256"},
-    )
+    from imagegen.api.provider import Provider  # noqa: PLC0415 What it brings takes long, and few studios need it.
+
+    return Provider(settings)
 
 
 def home(request: Request) -> str:

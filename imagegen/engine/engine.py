@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import diffusers
@@ -14,17 +13,21 @@ import torch
 import transformers
 from PIL import Image
 
-from imagegen.engine.adapters import AdapterCache
+from imagegen.engine.adapters import AdapterCache, Dressed
+from imagegen.engine.batching import Asked, Batcher
 from imagegen.engine.devices import chosen_device, dtype_for
+from imagegen.engine.fibres import Answer, Loop, current, settle
 from imagegen.engine.fitting import compression
 from imagegen.engine.layout import UNPACKED
-from imagegen.engine.loading import sharing
+from imagegen.engine.loading import Pipeline
+from imagegen.engine.memory import in_memory
 from imagegen.engine.prompting import prompt_arguments
 from imagegen.engine.run import Control, Steps, Stopped, View, arguments, pictures, seeds
 from imagegen.engine.samplers import scheduler_for
-from imagegen.engine.store import Budget, Held, ModelStore
+from imagegen.engine.stopwatch import Stopwatch
+from imagegen.engine.store import Budget, Held, ModelStore, pipeline_for
 from imagegen.engine.stream import streamed
-from imagegen.errors import OutOfMemory
+from imagegen.engine.wearing import NOTHING, Outfit
 from imagegen.info import AdapterSource, ModelSource
 from imagegen.schema import Cancelled, GenerationRequest, Loading, Progress, Receipt, UsedEmbedding, UsedLora
 
@@ -56,10 +59,21 @@ class Work:
     init_image: Image.Image | None = None
 
 
+@dataclass
+class Job:
+    """A run, from when it arrives. `outfit` is what the denoiser wears for it."""
+
+    model: ModelSource
+    run: Callable[[], None]
+    control: Control
+    outfit: Outfit = NOTHING
+
+
 class Engine:
     """One device, and the models that it holds. Raises WorkerUnavailable when the device is missing.
 
-    Everything is computed in one thread that is kept: each thread that computes costs OpenMP a pool of its own.
+    Jobs begin as they arrive, and share every step; one whose model does not fit beside those in use waits for them,
+    and those that arrive after it wait as well. When `exact`, no job's numbers depend on who else is there.
     """
 
     def __init__(
@@ -69,74 +83,137 @@ class Engine:
         memory_gb: float | None = None,
         low_memory: str = "auto",
         changed: Callable[[], None] = lambda: None,
+        exact: bool = False,
     ) -> None:
         place = chosen_device(device)
         dtype = dtype_for(place)
         self.device, self.dtype = place.type, str(dtype).removeprefix("torch.")
         self.store = ModelStore(place, dtype, Budget.of(place, gpu_memory_gb, memory_gb, low_memory), changed)
+        self.stopwatch = Stopwatch(place)
         self._adapters = AdapterCache()
-        self._thread = ThreadPoolExecutor(1, "engine")
+        self._batcher = Batcher(self.stopwatch, exact)
+        self._loop = Loop(self._answers)
+        self._arrived: list[Job] = []
+        self._running = 0
 
-    def generate(self, work: Work, control: Control) -> Generator[Happening]:
-        """Runs a job. The last event is Finished or Cancelled.
+    def submit(self, work: Work, control: Control, say: Callable[[Happening], None]) -> Future[None]:
+        """Runs a job. The last event that it says is Finished or Cancelled; the future tells when it has ended.
 
-        Raises BadLatents, OutOfMemory, ModelBroken, UnusableModel for an adapter that does not fit, InvalidRequest for
-        a prompt that is too long, and whatever the pipeline raises. Closing the generator cancels the run.
+        Events come from the engine's thread. What `say` raises ends the job. The future raises BadLatents, OutOfMemory,
+        ModelBroken, UnusableModel for an adapter that does not fit, InvalidRequest for a prompt that is too long, and
+        whatever the pipeline raises.
         """
 
-        def run(say: Callable[[Happening], None]) -> None:
+        def run() -> None:
             try:
                 say(self._finished(work, control, say))
             except Stopped:
                 say(Cancelled())
 
-        return streamed(run, self._thread)
+        return self._arrive(work.model, run, control)
+
+    def generate(self, work: Work, control: Control) -> Generator[Happening]:
+        """Runs a job, and yields what it says. Closing the generator cancels the run."""
+        return streamed(lambda say: self.submit(work, control, say))
+
+    def cancel(self, control: Control) -> None:
+        """Ends a job at its next step, or where it waits."""
+        control.cancelled.set()
+        self._loop.post(self._admit)
 
     def warm(self, model: ModelSource) -> None:
         """Brings a model to the device. Raises ModelBroken and OutOfMemory."""
-        self._thread.submit(self._warm, model).result()
+
+        def run() -> None:
+            with in_memory(), self.store.using(model):
+                pass
+
+        self._arrive(model, run, Control(threading.Event(), threading.Event())).result()
 
     def release(self, model_id: str) -> None:
-        self._thread.submit(self.store.release, model_id).result()
+        self._loop.call(lambda: self.store.release(model_id)).result()
 
-    def _warm(self, model: ModelSource) -> None:
-        with in_memory(), self.store.using(model):
-            pass
+    def _arrive(self, model: ModelSource, run: Callable[[], None], control: Control) -> Future[None]:
+        ended: Future[None] = Future()
+
+        def whole() -> None:
+            try:
+                settle(ended, run)
+            finally:
+                self._running -= 1
+                self._loop.post(self._admit)
+
+        def arrive() -> None:
+            self._arrived.append(Job(model, whole, control))
+            self._admit()
+
+        self._loop.post(arrive)
+        return ended
+
+    def _admit(self) -> None:
+        """Those that arrived begin, in their order, as far as there is room. Those that are cancelled end."""
+        for job in [job for job in self._arrived if job.control.cancelled.is_set()]:
+            self._begin(job)
+        while self._arrived and self.store.has_room(self._arrived[0].model):
+            self._begin(self._arrived[0])
+
+    def _begin(self, job: Job) -> None:
+        self._arrived.remove(job)
+        if not self._running:
+            self.stopwatch.begin()
+        self._running += 1
+        self._loop.start(job.run, job)
+
+    def _answers(self, asked: Sequence[Asked]) -> Iterator[Answer]:
+        stopped = [fibre for fibre, _ in asked if fibre.carrying.control.cancelled.is_set()]
+        yield from (Answer(fibre, error=Stopped()) for fibre in stopped)
+        yield from self._batcher.answers([(fibre, call) for fibre, call in asked if fibre not in stopped])
 
     def _finished(self, work: Work, control: Control, say: Callable[[Happening], None]) -> Finished:
+        if control.cancelled.is_set():
+            raise Stopped
         began = time.monotonic()
-        if self.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         images = self._images(work, control, say)
         return Finished(
             images=images,
             receipts=[self._receipt(work, seed) for seed in seeds(work.request)],
             latency_ms=round((time.monotonic() - began) * 1000),
-            vram_peak_mb=torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else None,
+            vram_peak_mb=self.stopwatch.peak_mb(),
         )
 
     def _images(self, work: Work, control: Control, say: Callable[[Happening], None]) -> list[Image.Image]:
         with (
             in_memory(),
             self.store.using(work.model, loading=lambda: say(Loading(model=work.model.name))) as held,
-            self._adapters.worn(work.adapters, held) as inversions,
         ):
             if control.cancelled.is_set():
                 raise Stopped
-            assert work.request.sampler is not None
-            scheduler = scheduler_for(work.request.sampler, held.pipeline.scheduler.config)
-            pipeline = sharing(held.pipeline, scheduler, from_image=work.init_image is not None)
-            if held.aside is not None:
-                held.aside.encode()
+            dressed = self._adapters.dressed(work.adapters, held)
+            pipeline = self._pipeline(work, held, dressed)
             try:
                 output = pipeline(
                     callback_on_step_end=Steps(control, view(held, work.request), say),
-                    **prompt_arguments(held, work.request, inversions),
+                    **prompt_arguments(held, work.request, dressed.inversions),
                     **arguments(work.request, pipeline, held.family, work.init_image),
                 )
                 return pictures(output.images, pipeline.num_timesteps)
             finally:
                 held.pipeline.maybe_free_model_hooks()
+
+    def _pipeline(self, work: Work, held: Held, dressed: Dressed) -> Pipeline:
+        """Dressed, and about to hear the prompt."""
+        assert work.request.sampler is not None
+        held.encoders_wardrobe.wear(dressed.encoders)
+        if held.shared:
+            running = current()
+            assert running is not None
+            running.carrying.outfit = dressed.denoiser
+        else:
+            held.wardrobe.wear(dressed.denoiser)
+        if held.aside is not None:
+            held.aside.encode()
+        scheduler = scheduler_for(work.request.sampler, held.pipeline.scheduler.config)
+        return pipeline_for(held, scheduler, from_image=work.init_image is not None)
 
     def _receipt(self, work: Work, seed: int) -> Receipt:
         loras = {adapter.id: adapter for adapter in work.adapters if adapter.kind == "lora"}
@@ -164,21 +241,3 @@ def view(held: Held, request: GenerationRequest) -> View:
     rows = request.height // (compression(held.pipeline) * 2)
     bring = UNPACKED[held.family.latents]
     return View(held.projection, lambda latents: bring(latents, rows))
-
-
-@contextmanager
-def in_memory() -> Iterator[None]:
-    """Raises OutOfMemory for what torch says of it, and keeps no frame alive that still holds the memory."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        traceback.clear_frames(error.__traceback__)
-        raise OutOfMemory from None
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an error of its own for it; a CPU and MPS say it in words."""
-    words = ("can't allocate memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(part in str(error) for part in words)

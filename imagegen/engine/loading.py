@@ -101,9 +101,9 @@ def variant_of(denoiser: Path) -> str | None:
     return parts[0].split("-")[0] if len(parts) == len(names) > 0 else None
 
 
-def sharing(pipeline: Pipeline, scheduler: Any, from_image: bool) -> Pipeline:
-    """A pipeline for one request: with the weights of `pipeline`, and a scheduler of its own. Costs milliseconds."""
-    shared = (FOR_IMAGE if from_image else FOR_TEXT).from_pipe(pipeline, scheduler=scheduler)
+def sharing(pipeline: Pipeline, from_image: bool) -> Pipeline:
+    """A pipeline that starts from words or from a picture, with the weights of `pipeline`. Costs milliseconds."""
+    shared = (FOR_IMAGE if from_image else FOR_TEXT).from_pipe(pipeline)
     shared.set_progress_bar_config(disable=True)
     return shared
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Iterable
-from contextlib import suppress
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import psutil
 import torch
 
 from imagegen.engine.loading import Pipeline, variant_of
+from imagegen.errors import OutOfMemory
 from imagegen.info import ModelSource
 from imagegen.library.families import FAMILIES
 from imagegen.library.weights import components, head
@@ -99,6 +101,24 @@ def save_decoding(pipeline: Pipeline) -> None:
     for way in ("enable_slicing", "enable_tiling"):
         with suppress(NotImplementedError, AttributeError):
             getattr(pipeline.vae, way)()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has an error of its own for it; a CPU and MPS say it in words."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(part in str(error) for part in words)
+
+
+@contextmanager
+def in_memory() -> Iterator[None]:
+    """Raises OutOfMemory for what torch says of it, and keeps no frame alive that still holds the memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        raise OutOfMemory from None
 
 
 def give_back() -> None:

@@ -7,15 +7,15 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from imagegen.engine.fibres import elsewhere, waited
 from imagegen.engine.previews import Projection, preview
 from imagegen.errors import BadLatents
 from imagegen.library.families import Family
@@ -46,24 +46,37 @@ class Stopped(Exception):
 
 
 class Steps:
-    """Called by the pipeline after each step: looks at the latents, and tells how far the run is."""
+    """Called by the pipeline after each step: looks at the latents, and tells how far the run is.
+
+    A GPU computes while the next step is prepared. It is not made to wait: what is asked of it is read a step later.
+    """
 
     def __init__(self, control: Control, view: View, say: Callable[[Progress], None]) -> None:
         self.control, self.view, self.say = control, view, say
         self.began = time.monotonic()
         self.first_step = self.began
         self.last_preview = -math.inf
+        self.unread: Tensor | None = None
+        self.picture: Future[str] | None = None
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if self.control.cancelled.is_set():
             raise Stopped
         step, steps = index + 1, int(pipeline.num_timesteps)
-        if not torch.isfinite(tensors["latents"]).all():
-            raise BadLatents(step)
+        self.check(step, torch.isfinite(tensors["latents"]).all())
         seconds_left = self.seconds_left(step, steps)
         picture = self.preview(pipeline.scheduler.estimate) if step < steps else None
         self.say(Progress(step=step, steps=steps, seconds_left=seconds_left, preview=picture))
         return {}
+
+    def check(self, step: int, finite: Tensor) -> None:
+        if finite.is_cuda:
+            before, self.unread = self.unread, finite
+            if before is None:
+                return
+            finite, step = before, step - 1
+        if not finite:
+            raise BadLatents(step)
 
     def seconds_left(self, step: int, steps: int) -> float:
         """At the pace so far. The first step, which takes longer, counts only while there is no other."""
@@ -76,11 +89,19 @@ class Steps:
     def preview(self, estimate: Tensor) -> str | None:
         """Of what the latents will be: they themselves are noise until the last steps."""
         now = time.monotonic()
-        wanted = self.control.previews.is_set() and now - self.last_preview >= SECONDS_BETWEEN_PREVIEWS
-        if not wanted:
+        if self.picture is not None:
+            if not self.picture.done():
+                return None
+            made, self.picture = self.picture.result(), None
+            return made
+        if not self.control.previews.is_set() or now - self.last_preview < SECONDS_BETWEEN_PREVIEWS:
             return None
         self.last_preview = now
-        return preview(self.view.planes(estimate), self.view.projection)
+        planes = self.view.planes(estimate)
+        if not planes.is_cuda:
+            return preview(planes, self.view.projection)
+        self.picture = elsewhere(lambda: preview(planes, self.view.projection))
+        return None
 
 
 def seeds(request: GenerationRequest) -> list[int]:
@@ -101,7 +122,7 @@ def arguments(
         "num_inference_steps": request.steps,
         "num_images_per_prompt": request.batch_size,
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds(request)],
-        "output_type": "np",
+        "output_type": "pt",
         **guidance(request, pipeline, family),
         **({"use_resolution_binning": False} if "use_resolution_binning" in known else {}),
         **({"width": request.width, "height": request.height} if "width" in known else {}),
@@ -138,8 +159,15 @@ def schedule(steps: int, strength: float, finest: int) -> tuple[int, float]:
     return finer, 1.5 / finer
 
 
-def pictures(decoded: NDArray[np.float32], step: int) -> list[Image.Image]:
-    """Pictures from numbers in 0..1 of shape (n, height, width, 3). Raises BadLatents when they are no numbers."""
-    if not np.isfinite(decoded).all():
+def pictures(decoded: Tensor, step: int) -> list[Image.Image]:
+    """Pictures from numbers in 0..1 of shape (n, 3, height, width). Raises BadLatents when they are no numbers.
+
+    While a GPU has yet to compute them, others go on.
+    """
+    finite = torch.isfinite(decoded).all()
+    eight_bits = (decoded.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    if decoded.is_cuda:
+        eight_bits = waited(elsewhere(eight_bits.cpu))
+    if not finite:
         raise BadLatents(step)
-    return [Image.fromarray(picture) for picture in (decoded * 255).round().astype(np.uint8)]
+    return [Image.fromarray(picture) for picture in eight_bits.numpy()]

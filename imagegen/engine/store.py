@@ -1,23 +1,27 @@
 """The models in memory: brought to the device when they are asked for, and sent away when others need the room.
 
 Those that were used least recently leave first: the device for main memory, main memory for the disk. A model that is
-in use never leaves.
+in use never leaves, and a model that does not fit beside those in use waits for them.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import torch
 
 from imagegen.engine.clip import PromptEncoder, encoder_for
+from imagegen.engine.fibres import elsewhere, waited
 from imagegen.engine.fitting import fitted
-from imagegen.engine.loading import Pipeline, load_pipeline
+from imagegen.engine.loading import Pipeline, load_pipeline, sharing
 from imagegen.engine.memory import (
     SMALL,
     Mode,
@@ -33,7 +37,8 @@ from imagegen.engine.memory import (
 )
 from imagegen.engine.previews import Projection, projection_for
 from imagegen.engine.quantization import stored_in_fp8
-from imagegen.engine.wearing import Wardrobe
+from imagegen.engine.shared import share_networks
+from imagegen.engine.wearing import Tailor, Wardrobe
 from imagegen.errors import ModelTooLarge
 from imagegen.info import ModelSource
 from imagegen.library.families import FAMILIES, Family
@@ -45,17 +50,22 @@ logger = logging.getLogger(__name__)
 class Held:
     """A model in memory. `encoder` is None where the pipeline hears prompts by itself.
 
-    `size` is in bytes, `device_size` how many of them are on the device at once when it is there.
+    `size` is in bytes, `device_size` how many of them are on the device at once when it is there. `shared` are the
+    networks that its users ask together; a model that is not wholly on the device has one user at a time.
     """
 
     source: ModelSource
     family: Family
     pipeline: Pipeline
+    tailor: Any
     wardrobe: Any
+    encoders_wardrobe: Any
     encoder: PromptEncoder | None
     size: int
     device_size: int
     mode: Mode
+    runs: dict[bool, Pipeline] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
     projection: Projection | None = None
     aside: Any = None
     on_device: bool = False
@@ -82,7 +92,7 @@ class Budget:
 
 
 class ModelStore:
-    """Used by one thread at a time."""
+    """Used by one thread. While a fibre there waits for a model, others may use those that are there."""
 
     def __init__(
         self, device: torch.device, dtype: torch.dtype, budget: Budget, changed: Callable[[], None] = lambda: None
@@ -90,6 +100,23 @@ class ModelStore:
         self.device, self.dtype, self.budget, self.changed = device, dtype, budget, changed
         # The one used last is at the end.
         self.held: dict[str, Held] = {}
+        # On their way from the disk, and how large they will be.
+        self._coming: dict[ModelSource, tuple[Future[Pipeline], int]] = {}
+        self._disk = Lock()
+
+    def has_room(self, source: ModelSource) -> bool:
+        """Whether it can be used now, beside those in use."""
+        in_use = [held for held in self.held.values() if held.users]
+        if any(held.mode != "off" for held in in_use):
+            return False
+        held = self.held.get(source.id)
+        if source in self._coming or not (in_use or self._coming):
+            return True
+        if held is not None and (held.users or held.mode != "off"):
+            return held.users > 0
+        size = held.device_size if held is not None else expected_size(source, self.dtype)
+        others = sum(held.device_size for held in in_use) + sum(coming for _, coming in self._coming.values())
+        return others + size <= (self.budget.device if self.separate else self.budget.memory)
 
     @contextmanager
     def using(self, source: ModelSource, loading: Callable[[], None] = lambda: None) -> Iterator[Held]:
@@ -103,8 +130,12 @@ class ModelStore:
             held = None
         if held is None or not held.on_device:
             loading()
-        held = self._loaded(source) if held is None else held
-        self.held[source.id] = self.held.pop(source.id, held)
+        if held is None:
+            pipeline = self._read(source)
+            held = self.held.get(source.id)  # Somebody else may have waited for the same.
+            held = self._ready(source, pipeline) if held is None or held.source != source else held
+        self.held.pop(source.id, None)
+        self.held[source.id] = held
         held.users += 1
         try:
             self._make_room_in_memory(0)  # Now that its size is known.
@@ -137,14 +168,27 @@ class ModelStore:
     def _in_memory(self) -> int:
         """Everything that is not wholly on a device with memory of its own."""
         away = (held for held in self.held.values() if self.separate and held.on_device and held.mode == "off")
-        return sum(held.size for held in self.held.values()) - sum(held.size for held in away)
+        coming = sum(size for _, size in self._coming.values())
+        return coming + sum(held.size for held in self.held.values()) - sum(held.size for held in away)
 
-    def _loaded(self, source: ModelSource) -> Held:
-        expected = expected_size(source, self.dtype)
-        if not self.separate and expected > self.budget.most:
-            raise ModelTooLarge(source.name, expected, round(self.budget.most))
-        self._make_room_in_memory(expected)
-        pipeline = load_pipeline(source, self.dtype)
+    def _read(self, source: ModelSource) -> Pipeline:
+        """From the disk, while others go on. Two who want the same wait for the same."""
+        if source not in self._coming:
+            expected = expected_size(source, self.dtype)
+            if not self.separate and expected > self.budget.most:
+                raise ModelTooLarge(source.name, expected, round(self.budget.most))
+            self._make_room_in_memory(expected)
+            self._coming[source] = elsewhere(lambda: self._loaded(source)), expected
+        try:
+            return waited(self._coming[source][0])
+        finally:
+            self._coming.pop(source, None)
+
+    def _loaded(self, source: ModelSource) -> Pipeline:
+        with self._disk:
+            return load_pipeline(source, self.dtype)
+
+    def _ready(self, source: ModelSource, pipeline: Pipeline) -> Held:
         family = FAMILIES[source.pipeline]
         if source.quantization == "fp8":
             stored_in_fp8(getattr(pipeline, family.denoiser), self.dtype)
@@ -152,7 +196,8 @@ class ModelStore:
         mode = chosen_mode(self.budget.low_memory, sizes, self.budget.device) if self.separate else "off"
         encoder = encoder_for(pipeline) if family.prompts != "pipeline" else None
         size, device_size = sum(sizes.values()), at_once(sizes, mode)
-        held = Held(source, family, pipeline, Wardrobe(pipeline), encoder, size, device_size, mode)
+        wardrobes = Wardrobe(), Wardrobe()
+        held = Held(source, family, pipeline, Tailor(pipeline), *wardrobes, encoder, size, device_size, mode)
         facts = {"model": source.id, "bytes": held.size, "mode": mode}
         logger.info("Model loaded", extra={"action": "model_loaded", **facts})
         return held
@@ -167,6 +212,8 @@ class ModelStore:
             if held.mode != "off" or (self.separate and self.budget.device < SMALL):
                 save_decoding(held.pipeline)
             held.projection = held.projection or self._projection(held)
+            if held.mode == "off":
+                held.shared = share_networks(held.pipeline, held.family.denoiser, held.wardrobe)
         except BaseException:
             self._forget(held)
             self.changed()
@@ -203,6 +250,7 @@ class ModelStore:
             self._forget(held)
             return
         held.wardrobe.empty()
+        held.encoders_wardrobe.empty()
         self._make_room_in_memory(held.size)
         held.pipeline.to("cpu", silence_dtype_warnings=True)
         held.on_device = False
@@ -213,10 +261,21 @@ class ModelStore:
         self.held.pop(held.source.id, None)
         if held.mode == "offload":
             held.pipeline.remove_all_hooks()
-        held.pipeline = held.wardrobe = held.encoder = held.aside = None
+        held.pipeline = held.tailor = held.wardrobe = held.encoders_wardrobe = held.encoder = held.aside = None
+        held.runs, held.shared = {}, {}
         held.on_device = False
         give_back()
         logger.info("Model unloaded", extra={"action": "model_unloaded", "model": held.source.id})
+
+
+def pipeline_for(held: Held, scheduler: Any, from_image: bool) -> Pipeline:
+    """A pipeline for one run: with a scheduler of its own, and with the networks of all."""
+    if from_image not in held.runs:
+        held.runs[from_image] = sharing(held.pipeline, from_image)
+    pipeline = copy.copy(held.runs[from_image])
+    # Not by setting attributes: then the pipeline writes its configuration anew.
+    pipeline.__dict__ |= {"scheduler": scheduler, **held.shared}
+    return pipeline
 
 
 def latent_channels(pipeline: Pipeline) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -16,17 +15,12 @@ class Abandoned(BaseException):
     """Nobody waits any more. Raised in the work when it next has something to say."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    error: BaseException | None
-
-
-def streamed(work: Callable[[Callable[[Item], None]], None], thread: Executor) -> Generator[Item]:
-    """Runs `work` in another thread, yields what it says, and raises what it raises.
+def streamed(begin: Callable[[Callable[[Item], None]], Future[None]]) -> Generator[Item]:
+    """Begins work in another thread, yields what it says, and raises what it raises.
 
     Closing the generator ends the work when it next says something, and waits for that.
     """
-    said: SimpleQueue[Item | Ended] = SimpleQueue()
+    said: SimpleQueue[Item | Future[None]] = SimpleQueue()
     abandoned = threading.Event()
 
     def say(item: Item) -> None:
@@ -34,20 +28,13 @@ def streamed(work: Callable[[Callable[[Item], None]], None], thread: Executor) -
             raise Abandoned
         said.put(item)
 
-    def run() -> None:
-        try:
-            work(say)
-        except BaseException as error:
-            said.put(Ended(error))
-        else:
-            said.put(Ended(None))
-
-    running = thread.submit(run)
+    ended = begin(say)
+    ended.add_done_callback(said.put)
     try:
-        while not isinstance(item := said.get(), Ended):
+        while (item := said.get()) is not ended:
+            assert not isinstance(item, Future)
             yield item
     finally:
         abandoned.set()
-        running.result()
-    if item.error is not None:
-        raise item.error
+        ended.exception()
+    ended.result()

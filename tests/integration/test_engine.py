@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from imagegen.engine.engine import Engine, Work, is_out_of_memory
+from imagegen.engine.engine import Engine, Work
+from imagegen.engine.memory import is_out_of_memory
 from imagegen.errors import BadLatents, ModelBroken, OutOfMemory, WorkerUnavailable
 from imagegen.info import ModelSource
 from imagegen.schema import SEED_LIMIT, Cancelled, GenerationRequest, Loading, Progress

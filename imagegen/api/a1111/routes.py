@@ -14,14 +14,14 @@ from imagegen.api.a1111.checkpoints import chosen, found
 from imagegen.api.a1111.options import NewOptions, NewOptionsBody, Options, options
 from imagegen.api.a1111.progress import HowFar, how_far
 from imagegen.api.a1111.requests import Drawing, DrawingBody, RepaintingBody, in_their_names, request
-from imagegen.api.described import FEW_PIXELS, MEANINGS
+from imagegen.api.described import FEW_PIXELS, problems
 from imagegen.api.running import Caller, finished
 from imagegen.errors import Unsupported
 from imagegen.schema import Message
 from imagegen.service import Service
 
 
-class Problem(Message):
+class A1111Problem(Message):
     """`error` is for programs, `errors` for people; `detail` is the same as `errors`."""
 
     error: str
@@ -38,9 +38,6 @@ class NothingThere(Message):
     """The web UI has these, and the studio does not."""
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": meaning} for status, meaning in MEANINGS.items()
-}
 WORDS = {"prompt": "a red circle on a blue background", "seed": 7, "steps": 20, "sampler_name": "DPM++ 2M"}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "txt2img": WORDS,
@@ -55,7 +52,7 @@ REFRESHED = ("checkpoints", "loras", "embeddings")
 
 
 def a1111(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111"], responses=PROBLEMS)
+    router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111"], responses=problems(A1111Problem))
     add_pictures(router, service)
     add_running(router, service)
     add_options(router, service)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 from starlette.requests import Request
 
-from imagegen.api.described import MEANINGS
+from imagegen.api.described import problems
 from imagegen.api.openai.requests import Asked
 from imagegen.api.wire import in_base64
 from imagegen.images import Format
@@ -84,9 +84,7 @@ class OpenAIProblemAnswer(Message):
     error: OpenAIProblem = Field(description="OpenAI's clients make an exception of it.")
 
 
-OPENAI_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": OpenAIProblemAnswer, "description": meaning} for status, meaning in MEANINGS.items()
-}
+OPENAI_PROBLEMS = problems(OpenAIProblemAnswer)
 
 
 async def answer(

@@ -19,6 +19,7 @@ from imagegen.images import Format
 from imagegen.schema import NUMBER, GenerationRequest, LoraUse, Message
 from imagegen.validation import parse_request
 
+PROPERTIES = GenerationRequest.model_json_schema()["properties"]
 SIZE = re.compile("([0-9]{1,5})x([0-9]{1,5})")
 OPENAI_NAMES = {"batch_size": "n", "width": "size", "height": "size", "init_image": "image"}
 # OpenAI's choices that are none here: what is accepted of each, and what is said of all else.
@@ -33,14 +34,14 @@ FIXED: dict[str, tuple[tuple[str, ...], str]] = {
 
 def ours(name: str, default: Any = None, **about: str) -> Any:
     """A field of GenerationRequest. It is documented as there, and checked there: null leaves it open."""
-    schema = GenerationRequest.model_json_schema()["properties"][name]
+    schema = dict(PROPERTIES[name])
     if name == "loras":
         schema["items"] = LoraUse.model_json_schema()
     about = {part: schema.pop(part) for part in ("description", "default") if part in schema} | about
     del schema["title"]
     if default is None and "anyOf" not in schema:
         schema = {"anyOf": [schema, {"type": "null"}]}
-    return Field(default, json_schema_extra=about | schema)
+    return Field(default, json_schema_extra={**about, **schema})
 
 
 def within(least: int, most: int, value: int) -> int:

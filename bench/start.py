@@ -1,0 +1,151 @@
+"""`python -m bench.start`: how long the studio takes from its start to a page, an answer of its API, and a picture.
+
+Beside it, in every round, `import gradio` alone: that much any page made with Gradio takes. The first picture waits for
+the worker, which imports torch and loads the embedded model meanwhile. Seconds of the processor are those of the web
+process until then, so that they say the same on a busy machine.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import DEVNULL
+from tempfile import TemporaryDirectory
+
+from bench.processes import ROOT, free_port, peak_memory_mb, processor_seconds
+from bench.timing import RESULTS
+
+ROUNDS = 5
+PATIENCE = 0.005
+LONGEST = 120
+PICTURE = {"prompt": "a red circle on a blue background", "steps": 2, "seed": 7}
+# In the order in which they are looked for. The page is asked for first, so that nothing has warmed it up.
+ROUTES = {"page": "/", "health": "/healthz"}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Seconds since the start: by the clock, and of the processor."""
+
+    wall: float
+    processor: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """`has_torch` is whether the web process has torch's libraries in its memory."""
+
+    moments: dict[str, Moment]
+    peak_memory_mb: float
+    has_torch: bool
+
+
+def import_gradio() -> Moment:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import gradio"], cwd=ROOT, check=True)
+    wall = time.perf_counter() - began
+    return Moment(wall, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
+
+
+def start_studio() -> Start:
+    port = free_port()
+    command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port)]
+    with TemporaryDirectory() as folder:
+        environment = {**os.environ, "STUDIO_DATA_DIR": f"{folder}/data", "STUDIO_MODELS_DIR": f"{folder}/models"}
+        began = time.perf_counter()
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=DEVNULL, stderr=DEVNULL) as studio:
+
+            def now() -> Moment:
+                return Moment(time.perf_counter() - began, processor_seconds(studio.pid))
+
+            try:
+                moments = first_answers(port, now)
+                answer(port, "POST", "/v1/txt2img", json.dumps(PICTURE))
+                moments["picture"] = now()
+                maps = Path(f"/proc/{studio.pid}/maps").read_text(encoding="utf-8")
+                return Start(moments, peak_memory_mb(studio.pid), "libtorch" in maps)
+            finally:
+                studio.terminate()
+
+
+def first_answers(port: int, now: Callable[[], Moment]) -> dict[str, Moment]:
+    moments: dict[str, Moment] = {}
+    while len(moments) < len(ROUTES):
+        for name, route in ROUTES.items():
+            if name not in moments:
+                with suppress(ConnectionError):
+                    answer(port, "GET", route)
+                    moments[name] = now()
+        time.sleep(PATIENCE)
+        if now().wall > LONGEST:
+            raise TimeoutError
+    return moments
+
+
+def answer(port: int, method: str, route: str, body: str | None = None) -> None:
+    """Raises ConnectionError while nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST)
+    connection.request(method, route, body, {"Content-Type": "application/json"} if body else {})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    assert response.status == 200, content[:500]
+
+
+def medians(moments: list[Moment]) -> Moment:
+    return Moment(statistics.median(m.wall for m in moments), statistics.median(m.processor for m in moments))
+
+
+def table(moments: Mapping[str, Moment], alone: Moment) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            "seconds": round(moment.wall, 2),
+            "processor seconds": round(moment.processor, 2),
+            "ratio": round(moment.wall / alone.wall, 2),
+            "processor ratio": round(moment.processor / alone.processor, 2),
+        }
+        for name, moment in moments.items()
+    }
+
+
+def main() -> None:
+    alone: list[Moment] = []
+    starts: list[Start] = []
+    for number in range(ROUNDS + 1):  # The first is not counted.
+        imported, start = import_gradio(), start_studio()
+        if number:
+            alone.append(imported)
+            starts.append(start)
+    gradio = medians(alone)
+    moments = {name: medians([start.moments[name] for start in starts]) for name in starts[0].moments}
+    report = {
+        "command": "python -m bench.start",
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "python": platform.python_version(),
+        "rounds": ROUNDS,
+        "medians": table({"import gradio": gradio, **moments}, gradio),
+        "ratios of the page, round by round": [
+            round(start.moments["page"].wall / imported.wall, 2) for start, imported in zip(starts, alone, strict=True)
+        ],
+        "peak_memory_mb of the web process": round(statistics.median(start.peak_memory_mb for start in starts)),
+        "torch in the web process": any(start.has_torch for start in starts),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "start.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
