@@ -36,7 +36,7 @@ from imagegen.workers.base import Worker
 from imagegen.workers.inline import InlineWorker
 from imagegen.workers.local import LocalWorker
 from imagegen.workers.messages import Load
-from ui.app import build_ui, launch_options
+from ui.app import build_ui, keep_sessions_small, launch_options
 from ui.mcp import let_tools_in
 
 logger = logging.getLogger("studio")
@@ -60,6 +60,7 @@ def build_service(settings: Settings) -> Service:
         gpu_memory_gb=settings.gpu_memory_gb,
         memory_gb=settings.memory_gb,
         low_memory=settings.low_memory,
+        exact=settings.exact,
         log_format=settings.log_format,
         log_dir=settings.log_dir and settings.log_dir.resolve(),
     )
@@ -118,6 +119,7 @@ def serve(settings: Settings) -> None:
             app_kwargs={"lifespan": lifespan},
             **launch_options(),
         )
+    keep_sessions_small(demo)
     let_tools_in(demo, doors.inside)
     gc.freeze()  # What is there now stays, and need not be looked through again.
     gc.enable()

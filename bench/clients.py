@@ -21,7 +21,7 @@ from bench.http import Web
 PNG = b"\x89PNG"
 REQUEST: dict[str, Any] = {"prompt": "a red circle", "width": 64, "height": 64, "steps": 20, "seed": 7}
 # In the order of the endpoint's parameters, as Gradio takes them over HTTP.
-ORDERED = ["a red circle", None, 64, 64, 20, None, None, 7, 1, None, None, [], []]
+ORDERED: list[Any] = ["a red circle", None, 64, 64, 20, None, None, 7, 1, None, None, [], []]
 
 
 def health(web: Web) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 
 from bench.timing import RESULTS, interleaved
 from imagegen.engine.loras import Lora, read_lora
-from imagegen.engine.wearing import Wardrobe, Worn
+from imagegen.engine.wearing import Tailor, Wardrobe, Worn
 from imagegen.info import AdapterSource
 
 LAYERS = 722
@@ -40,16 +40,19 @@ def main() -> None:
 
 
 def measured(pipeline: Any, source: AdapterSource) -> dict[str, object]:
-    wardrobe, loras = Wardrobe(pipeline), dict[str, Lora]()
+    tailor, wardrobe, loras = Tailor(pipeline), Wardrobe(), dict[str, Lora]()
+
+    def wear() -> None:
+        wardrobe.wear(tailor.outfit([Worn("it", "", loras["it"], 0.8)], encoders=False))
 
     def first() -> None:
         wardrobe.take_off()
         loras["it"] = read_lora(source, pipeline)
-        wardrobe.wear([Worn("it", "", loras["it"], 0.8)])
+        wear()
 
     def cached() -> None:
         wardrobe.take_off()
-        wardrobe.wear([Worn("it", "", loras["it"], 0.8)])
+        wear()
 
     def theirs() -> None:
         pipeline.load_lora_weights(str(source.path.parent), weight_name=source.path.name, adapter_name="it")

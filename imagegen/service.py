@@ -6,10 +6,11 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 
+from imagegen.bells import Bells
 from imagegen.belongings import Belongings
 from imagegen.errors import (
     ImageGenError,
@@ -48,9 +49,12 @@ from imagegen.workers.messages import Held, JobEvent, Run, Warmed, WorkerGone, W
 
 logger = logging.getLogger(__name__)
 
+# The bell for what the worker can do; all others are for jobs, by their ids.
+WORKER = "worker"
+
 
 class Service:
-    """Gives accepted jobs to the worker one after another, and lets any number of watchers follow each.
+    """Gives accepted jobs to the worker, several at a time, and lets any number of watchers follow each.
 
     Everything happens on one event loop: the one that `start` was called on.
     """
@@ -64,10 +68,11 @@ class Service:
         self._minute, self._inputs = Minute(settings.requests_per_minute), Minute(settings.requests_per_minute)
         self._state: WorkerState = "warming up"
         self._trouble = ""
-        self._running: Job | None = None
+        self._running: dict[str, Job] = {}
         self._previews: dict[str, Progress] = {}
         self._preview_watchers: Counter[str] = Counter()
-        self._news = asyncio.Event()
+        self._bells = Bells()
+        self._queue: dict[str, int] | None = None
         self._follower: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -90,7 +95,7 @@ class Service:
         self.jobs.interrupt_running()
         self.stock.forget()
         self._stopped = True
-        self._tell_watchers()
+        self._bells.ring_all()
 
     async def submit(self, request: GenerationRequest, user: User, key: str | None = None) -> str:
         """The id of a new job; with a `key` that the user sent before, that of the job of then.
@@ -113,6 +118,7 @@ class Service:
             self.belongings.add_key(user.id, key, asked.model_dump_json(), job.id)
         self._record(job.id, self._place(job.id))
         self._dispatch()
+        self._queue_moved()
         return job.id
 
     def count(self, user: User) -> None:
@@ -131,24 +137,23 @@ class Service:
     ) -> AsyncGenerator[Event, None]:
         """The events of a job after number `after`, and those to come; the last one ends it. Raises UnknownJob.
 
-        While the job waits, its place is told again whenever it changes.
+        While the job waits, its place is told again whenever it changes. Who wants previews and is slow to look gets
+        the latest only.
         """
         place: Event | None = None
         self.job(job_id, user)
         with self._watching(job_id, previews):
             while True:
-                news = self._news
-                job, events = self.jobs.get(job_id), self.jobs.events(job_id, after)
-                if job.state == "queued" and not events and self._place(job_id, after) != place:
-                    events = [self._place(job_id, after)]
-                for event in events:
+                events = self.jobs.events(job_id, after) or self._moved(job_id, place, after)
+                for event in latest(events) if previews else events:
                     after, place = event.seq, event
                     yield self._previewed(job_id, event) if previews else event
                     if isinstance(event, LAST_EVENTS):
                         return
                 if self._stopped:
                     return
-                await news.wait()
+                if not events:
+                    await self._bells.heard(job_id)
 
     def latest(self, job_id: str, user: User) -> Event:
         """The last event of a job so far, with the latest preview if there is one. Raises UnknownJob."""
@@ -165,6 +170,7 @@ class Service:
             return
         if job.state == "queued":
             self._record(job_id, Cancelled())
+            self._queue_moved()
         elif job.state == "running":
             self.worker.cancel(job_id)
 
@@ -245,7 +251,7 @@ class Service:
     async def _until_ready(self) -> None:
         """Raises WorkerUnavailable."""
         while self._state == "warming up" and not self._stopped:
-            await self._news.wait()
+            await self._bells.heard(WORKER)
         self._check_worker()
 
     @contextmanager
@@ -265,16 +271,24 @@ class Service:
         wanted = self._preview_watchers[job_id] > 0
         if not wanted:
             del self._preview_watchers[job_id]
-        if wanted != before and self._running is not None and self._running.id == job_id:
+        if wanted != before and job_id in self._running:
             self.worker.set_previews(job_id, wanted)
 
     def _previewed(self, job_id: str, event: Event) -> Event:
         latest = self._previews.get(job_id)
         return latest if latest is not None and latest.seq == event.seq else event
 
+    def _moved(self, job_id: str, place: Event | None, seq: int) -> list[Event]:
+        """Where a job waits, when that is not what was told last."""
+        if job_id in self._running or self.jobs.get(job_id).state != "queued":
+            return []
+        now = self._place(job_id, seq)
+        return [now] if now != place else []
+
     def _place(self, job_id: str, seq: int = 0) -> Queued:
-        queue = self.jobs.queue()
-        position = queue.index(job_id) if job_id in queue else 0
+        if self._queue is None:
+            self._queue = {waiting: place for place, waiting in enumerate(self.jobs.queue())}
+        position = self._queue.get(job_id, 0)
         return Queued(seq=seq, position=position, warming_up=self._state == "warming up")
 
     async def _follow_worker(self) -> None:
@@ -294,16 +308,20 @@ class Service:
                     self._record(report.job_id, report.event)
                 case Held() | Warmed():
                     self.stock.note(report)
+            if isinstance(report, WorkerReady | WorkerGone):
+                self._bells.ring(WORKER)
+                self._queue_moved()
             self._dispatch()
-            self._tell_watchers()
 
     def _dispatch(self) -> None:
-        """Starts the next job, when the worker is free. One whose model is gone by now has failed."""
-        while self._state == "ready" and self._running is None:
-            job = self._running = self.jobs.start_next(self.settings.running_per_user)
+        """Starts the next jobs, as far as the worker has room. One whose model is gone by now has failed."""
+        while self._state == "ready" and len(self._running) < self.settings.max_running:
+            job = self.jobs.start_next(self.settings.running_per_user)
             if job is None:
                 return
+            self._running[job.id] = job
             self._record(job.id, Started())
+            self._queue_moved()
             try:
                 self.worker.submit(self._run(job))
             except ImageGenError as error:
@@ -327,10 +345,9 @@ class Service:
             self._previews[job_id] = event
         if isinstance(event, LAST_EVENTS):
             self._previews.pop(job_id, None)
-            if self._running is not None and self._running.id == job_id:
-                self._log_end(self._running, event)
-                self._running = None
-        self._tell_watchers()
+            if job_id in self._running:
+                self._log_end(self._running.pop(job_id), event)
+        self._bells.ring(job_id)
 
     def _log_end(self, job: Job, event: Result | Failed | Cancelled) -> None:
         match event:
@@ -345,7 +362,13 @@ class Service:
         for job_id in self.jobs.queue():
             self._record(job_id, Failed(code=error.code, message=str(error)))
 
-    def _tell_watchers(self) -> None:
-        """Wakes everyone who waits for news; each looks for what concerns him."""
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _queue_moved(self) -> None:
+        """Those who wait look again for their place."""
+        self._queue = None
+        self._bells.ring_all(lambda name: name not in self._running and name != WORKER)
+
+
+def latest(events: Sequence[Event]) -> list[Event]:
+    """Without the progress that is no longer news."""
+    last = len(events) - 1
+    return [event for place, event in enumerate(events) if place == last or not isinstance(event, Progress)]

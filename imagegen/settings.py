@@ -68,7 +68,8 @@ class Settings(BaseSettings):
     public_url: str | None = Field(None, description="Where users find the studio, if it is behind a proxy.")
     hosts: Names = Field((), description="Names under which the studio may be asked for, with commas.")
     origins: Names = Field((), description="Web sites whose pages may call the API, such as https://example.org.")
-    running_per_user: int = Field(2, ge=1, description="How many jobs of one user may run at a time.")
+    max_running: int = Field(16, ge=1, description="How many jobs may run at a time. They share each step.")
+    running_per_user: int = Field(4, ge=1, description="How many jobs of one user may run at a time.")
     queued_per_user: int = Field(16, ge=1, description="How many jobs of one user may wait.")
     requests_per_minute: int = Field(
         120, ge=1, description="How many jobs, and as many pictures to start from, one user may send in a minute."
@@ -87,6 +88,11 @@ class Settings(BaseSettings):
         "auto",
         description="How models share a small GPU. off: all on it; encoders: text encoders only while they work;"
         " offload: one part at a time; layers: one layer at a time, slow; auto: as much of this as is needed.",
+    )
+    exact: bool = Field(
+        False,
+        description="Compute each job by itself, so that its picture does not depend, in the last digits, on who else"
+        " is there. Slower when several are.",
     )
     worker: Literal["local", "inline"] = Field(
         "local", description="local: a child process; inline: this process, for hosts that forbid children."

@@ -81,6 +81,7 @@ def let_tools_in(demo: gr.Blocks, secret: str) -> None:
         download_files=False,
         verbose=False,
         analytics_enabled=False,
+        ssl_verify=False,  # It is asked without TLS; a list of authorities would be read for every call.
         _skip_components=False,
         headers={"x-gradio-user": "mcp", INSIDE: secret},
     )

@@ -106,11 +106,11 @@ class Batcher:
             outputs = self._passed(calls, pace, beside)
         except Exception as error:
             failed = told(error)
+            if len(part) == 1:
+                return [Answer(part[0][0], error=failed)]
             if isinstance(failed, OutOfMemory):
                 pace.failed(sum(call.rows for call in calls))
             calls[0].network.by_rows &= not isinstance(failed, Rowless)
-            if len(part) == 1:
-                return [Answer(part[0][0], error=failed)]
             return [answer for each in part for answer in self._answered([each], pace, beside)]
         return [Answer(fibre, value) for (fibre, _), value in zip(part, outputs, strict=True)]
 

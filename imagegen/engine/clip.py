@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -14,6 +14,10 @@ from transformers import CLIPTokenizer
 
 from imagegen.engine.inversions import Inversion, heard
 from imagegen.engine.prompts import Token, parts, weighted
+from imagegen.engine.remembering import Remembered
+
+# Parts of prompts that each text encoder remembers what it said of: about 40 MB for the larger one of XL.
+PARTS = 128
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ class ClipEncoder:
     def __init__(self, tokenizer: CLIPTokenizer, text_encoder: Any, ends: int = 0) -> None:
         self.tokenizer, self.text_encoder, self.ends = tokenizer, text_encoder, ends
         self._comma = self._ids(",")[0]
+        self._said: Remembered[Heard] = Remembered(PARTS)
+
+    def forget(self) -> None:
+        self._said.forget()
 
     @property
     def width(self) -> int:
@@ -59,18 +67,24 @@ class ClipEncoder:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         return ids
 
-    def embedding(self, part: list[Token], clip_skip: int) -> Heard:
+    def embedding(self, part: list[Token], clip_skip: int, worn: Hashable) -> Heard:
         """Of one part, weighted."""
-        spoken = self._hear(part, clip_skip)
+        spoken = self._hear(part, clip_skip, worn)
         weights = torch.ones(spoken.states.shape[1], 1)
         weights[1 : len(part) + 1, 0] = torch.tensor([token.weight for token in part])
         if torch.all(weights == 1):
             return spoken
-        empty = self._hear([], clip_skip).states
+        empty = self._hear([], clip_skip, worn).states
         moved = torch.lerp(empty.float(), spoken.states.float(), weights.to(empty.device)).to(empty.dtype)
         return Heard(moved, spoken.pooled)
 
-    def _hear(self, part: list[Token], clip_skip: int) -> Heard:
+    def _hear(self, part: list[Token], clip_skip: int, worn: Hashable) -> Heard:
+        if any(token.vector is not None for token in part):
+            return self._listen(part, clip_skip)
+        key = tuple(token.id for token in part), clip_skip, worn
+        return self._said.get(key, lambda: self._listen(part, clip_skip))
+
+    def _listen(self, part: list[Token], clip_skip: int) -> Heard:
         """What the text encoder says of one part.
 
         One part at a time, since in a batch the same part would come out different in its last digits.
@@ -117,17 +131,28 @@ class PromptEncoder:
     def widths(self) -> tuple[int, ...]:
         return tuple(encoder.width for encoder in self.encoders)
 
+    def forget(self) -> None:
+        """What they said is on the device, and the model leaves it."""
+        for encoder in self.encoders:
+            encoder.forget()
+
     @torch.no_grad()
     def encode(
-        self, prompt: str, negative_prompt: str, clip_skip: int = 0, inversions: Sequence[Inversion] = ()
+        self,
+        prompt: str,
+        negative_prompt: str,
+        clip_skip: int = 0,
+        inversions: Sequence[Inversion] = (),
+        worn: Hashable = (),
     ) -> tuple[Heard, Heard]:
         """Embeddings of both.
 
         The shorter one is filled up with itself: who attends to the same words twice hears what he hears once, while
-        empty parts would drown it. `clip_skip` is how many of the text encoder's last layers are left out.
+        empty parts would drown it. `clip_skip` is how many of the text encoder's last layers are left out, `worn`
+        tells apart what it wears.
         """
         texts = (prompt, negative_prompt)
-        heard_by = [self._both(index, texts, clip_skip, inversions) for index in range(len(self.encoders))]
+        heard_by = [self._both(index, texts, clip_skip, inversions, worn) for index in range(len(self.encoders))]
         length = max(len(parts) for both in heard_by for parts in both)
         positive, negative = (joined([both[place] for both in heard_by], length) for place in (0, 1))
         if self.zeros and not negative_prompt:
@@ -135,12 +160,12 @@ class PromptEncoder:
         return positive, negative
 
     def _both(
-        self, index: int, texts: tuple[str, str], clip_skip: int, inversions: Sequence[Inversion]
+        self, index: int, texts: tuple[str, str], clip_skip: int, inversions: Sequence[Inversion], worn: Hashable
     ) -> list[list[Heard]]:
         """What one encoder hears of prompt and negative prompt, in parts."""
         encoder = self.encoders[index]
         words = {inversion.word: inversion.vectors[index] for inversion in inversions}
-        return [[encoder.embedding(part, clip_skip) for part in encoder.tokens(text, words)] for text in texts]
+        return [[encoder.embedding(part, clip_skip, worn) for part in encoder.tokens(text, words)] for text in texts]
 
 
 def joined(by_encoder: list[list[Heard]], length: int) -> Heard:

@@ -193,7 +193,7 @@ class Engine:
             try:
                 output = pipeline(
                     callback_on_step_end=Steps(control, view(held, work.request), say),
-                    **prompt_arguments(held, work.request, dressed.inversions),
+                    **prompt_arguments(held, work.request, dressed),
                     **arguments(work.request, pipeline, held.family, work.init_image),
                 )
                 return pictures(output.images, pipeline.num_timesteps)
@@ -213,7 +213,7 @@ class Engine:
         if held.aside is not None:
             held.aside.encode()
         scheduler = scheduler_for(work.request.sampler, held.pipeline.scheduler.config)
-        return pipeline_for(held, scheduler, from_image=work.init_image is not None)
+        return pipeline_for(held, scheduler, work.init_image is not None, dressed.encoders.key)
 
     def _receipt(self, work: Work, seed: int) -> Receipt:
         loras = {adapter.id: adapter for adapter in work.adapters if adapter.kind == "lora"}

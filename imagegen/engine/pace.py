@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from math import inf
 
-FIRST = 8
+# So many are always worth a pass, if there is memory.
+FEW = 8
 MOST = 64
-# A larger pass must be worth it: rows must get so much faster. It is given up when so many were not.
+# More must be worth it: rows must get so much faster. It is given up when so many passes were not.
 GAIN = 1.03
 TRIES = 3
 # Of the memory that is free; other things on the device need some meanwhile.
 SHARE = 0.8
+# Where there was no memory, there may be some again: by so much more is tried after each pass.
+HOPE = 1.005
 
 
 class Pace:
@@ -18,29 +21,30 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: dict[int, list[float]] = {}
-        self._room = inf
+        self._expected = self._found = inf
 
     def took(self, rows: int, seconds: float) -> None:
         tries = self._seconds.setdefault(rows, [])
         tries.append(seconds)
         del tries[:-TRIES]
+        self._found *= HOPE
 
     def needed(self, rows: int, extra: int, free: int) -> None:
         """A pass needed so many bytes beside what was there, of those that are free."""
         if extra > 0:
-            self._room = max(1, free * SHARE * rows / extra)
+            self._expected = free * SHARE * rows / extra
 
     def failed(self, rows: int) -> None:
         """There was no memory for so many."""
-        self._room = max(1, rows // 2)
+        self._found = rows / 2
 
     @property
     def limit(self) -> int:
         """The most rows that the next pass should have."""
         best = self._best()
         tries = sum(len(tries) for rows, tries in self._seconds.items() if rows > 1.5 * best)
-        wanted = best if tries >= TRIES else max(FIRST, 2 * best)
-        return int(min(wanted, MOST, self._room))
+        wanted = best if tries >= TRIES else 2 * best
+        return max(1, int(min(max(FEW, wanted), MOST, self._expected, self._found)))
 
     def _best(self) -> int:
         """The fewest rows that are as fast as any, each."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from imagegen.engine.inversions import Inversion
+from imagegen.engine.adapters import Dressed
 from imagegen.engine.store import Held
 from imagegen.errors import InvalidRequest
 from imagegen.schema import GenerationRequest
@@ -14,11 +13,13 @@ from imagegen.schema import GenerationRequest
 TOKENIZERS = ("tokenizer_3", "tokenizer_2", "tokenizer")
 
 
-def prompt_arguments(held: Held, request: GenerationRequest, inversions: Sequence[Inversion]) -> dict[str, Any]:
+def prompt_arguments(held: Held, request: GenerationRequest, dressed: Dressed) -> dict[str, Any]:
     """Raises InvalidRequest for a prompt that is longer than the model can hear."""
     if held.encoder is None:
         return spoken(held, request)
-    positive, negative = held.encoder.encode(request.prompt, request.negative_prompt, request.clip_skip, inversions)
+    positive, negative = held.encoder.encode(
+        request.prompt, request.negative_prompt, request.clip_skip, dressed.inversions, dressed.encoders.key
+    )
     embeds: dict[str, Any] = {"prompt_embeds": positive.states, "negative_prompt_embeds": negative.states}
     if held.family.prompts == "clip pair":
         embeds |= {"pooled_prompt_embeds": positive.pooled, "negative_pooled_prompt_embeds": negative.pooled}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +37,7 @@ from imagegen.engine.memory import (
 )
 from imagegen.engine.previews import Projection, projection_for
 from imagegen.engine.quantization import stored_in_fp8
+from imagegen.engine.remembering import Remembered, remembering
 from imagegen.engine.shared import share_networks
 from imagegen.engine.wearing import Tailor, Wardrobe
 from imagegen.errors import ModelTooLarge
@@ -44,6 +45,9 @@ from imagegen.info import ModelSource
 from imagegen.library.families import FAMILIES, Family
 
 logger = logging.getLogger(__name__)
+
+# Prompts that a model remembers what its text encoders said of, where the pipeline asks them itself: 4 MB each or so.
+PROMPTS = 16
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Held:
     size: int
     device_size: int
     mode: Mode
+    said: Remembered[Any] = field(default_factory=lambda: Remembered(PROMPTS))
     runs: dict[bool, Pipeline] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
     projection: Projection | None = None
@@ -251,6 +256,9 @@ class ModelStore:
             return
         held.wardrobe.empty()
         held.encoders_wardrobe.empty()
+        held.said.forget()
+        if held.encoder is not None:
+            held.encoder.forget()
         self._make_room_in_memory(held.size)
         held.pipeline.to("cpu", silence_dtype_warnings=True)
         held.on_device = False
@@ -263,18 +271,23 @@ class ModelStore:
             held.pipeline.remove_all_hooks()
         held.pipeline = held.tailor = held.wardrobe = held.encoders_wardrobe = held.encoder = held.aside = None
         held.runs, held.shared = {}, {}
+        held.said.forget()
         held.on_device = False
         give_back()
         logger.info("Model unloaded", extra={"action": "model_unloaded", "model": held.source.id})
 
 
-def pipeline_for(held: Held, scheduler: Any, from_image: bool) -> Pipeline:
-    """A pipeline for one run: with a scheduler of its own, and with the networks of all."""
+def pipeline_for(held: Held, scheduler: Any, from_image: bool, worn: Hashable = ()) -> Pipeline:
+    """A pipeline for one run: with a scheduler of its own, and with the networks of all.
+
+    `worn` tells apart what the text encoders wear.
+    """
     if from_image not in held.runs:
         held.runs[from_image] = sharing(held.pipeline, from_image)
     pipeline = copy.copy(held.runs[from_image])
     # Not by setting attributes: then the pipeline writes its configuration anew.
-    pipeline.__dict__ |= {"scheduler": scheduler, **held.shared}
+    encode = remembering(pipeline.encode_prompt, held.said, worn)
+    pipeline.__dict__ |= {"scheduler": scheduler, "encode_prompt": encode, **held.shared}
     return pipeline
 
 

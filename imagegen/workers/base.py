@@ -1,4 +1,4 @@
-"""What the service knows of a worker. It runs jobs one at a time; when it dies or is slow, the service goes on."""
+"""What the service knows of a worker. When it dies or is slow, the service goes on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Worker(Protocol):
         """Begins to load the engine, and does not wait for it."""
 
     async def stop(self) -> None:
-        """Ends the engine, and the reports. A job that runs is lost."""
+        """Ends the engine, and the reports. Jobs that run are lost."""
 
     def submit(self, run: Run) -> None:
-        """Runs a job. The worker must be ready and idle."""
+        """Runs a job, beside those that run already. The worker must be ready."""
 
     def cancel(self, job_id: str) -> None:
         """Ends a job at its next step."""
@@ -30,10 +30,10 @@ class Worker(Protocol):
         """Previews cost a little: none is made for a job that nobody watches."""
 
     def warm(self, model: ModelSource) -> None:
-        """Brings a model to the device when no job runs, and reports Warmed."""
+        """Brings a model to the device as soon as there is room, and reports Warmed."""
 
     def release(self, model_id: str) -> None:
-        """Frees a model's memory when no job runs."""
+        """Frees a model's memory, unless a job uses it."""
 
     def reports(self) -> AsyncIterator[Report]:
         """All that happens, in order, until the worker is stopped."""

@@ -1,19 +1,19 @@
-"""Where orders meet the engine: one job at a time, in a thread, while orders about it come in. Needs torch."""
+"""Where orders meet the engine. What has to do with files is done in other threads than its own. Needs torch."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from PIL import Image
 
-from imagegen.engine.engine import Control, Engine, Finished, Work
+from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
 from imagegen.errors import ImageGenError, JobFailed, WorkerUnavailable
 from imagegen.images import ImageStore
 from imagegen.info import ModelSource
-from imagegen.schema import Event, Failed, GenerationRequest, Result
+from imagegen.schema import LAST_EVENTS, Event, Failed, GenerationRequest, Result
 from imagegen.workers.messages import (
     Cancel,
     Held,
@@ -31,6 +31,9 @@ from imagegen.workers.messages import (
 
 logger = logging.getLogger(__name__)
 
+# How many are read or written at a time.
+FILES = 4
+
 
 class Desk:
     """Obeys orders, once it is opened. Reports come from other threads.
@@ -39,11 +42,14 @@ class Desk:
     """
 
     def __init__(self, load: Load, report: Callable[[Report], None]) -> None:
-        self.engine = Engine(load.device, load.gpu_memory_gb, load.memory_gb, load.low_memory, self.tell_held)
+        self.engine = Engine(
+            load.device, load.gpu_memory_gb, load.memory_gb, load.low_memory, self.tell_held, load.exact
+        )
         self.images, self.report = ImageStore(load.data_dir), report
-        self.job_id, self.control = "", Control(threading.Event(), threading.Event())
-        # One thing at a time, in the order in which it was asked for.
-        self._work = ThreadPoolExecutor(1, "desk")
+        self._running: dict[str, Control] = {}
+        # Jobs begin in the order in which they were asked for.
+        self._beginning = ThreadPoolExecutor(1, "beginning")
+        self._ending, self._writing = ThreadPoolExecutor(FILES, "ending"), ThreadPoolExecutor(FILES, "writing")
 
     def open(self, first: ModelSource) -> None:
         """Loads the first model, which takes a while. Raises WorkerUnavailable when it cannot be loaded."""
@@ -56,20 +62,17 @@ class Desk:
     def obey(self, order: Order) -> None:
         match order:
             case Run():
-                self.job_id, self.control = order.job_id, Control(threading.Event(), threading.Event())
-                self.want_previews(order.previews)
-                self._work.submit(self.run, order, self.control)
-            case Cancel(job_id=self.job_id):
-                self.control.cancelled.set()
-            case Previews(job_id=self.job_id):
-                self.want_previews(order.wanted)
+                control = self._running[order.job_id] = Control(threading.Event(), threading.Event())
+                want_previews(control, order.previews)
+                self._beginning.submit(self.begin, order, control)
+            case Cancel() if running := self._running.get(order.job_id):
+                self.engine.cancel(running)
+            case Previews() if running := self._running.get(order.job_id):
+                want_previews(running, order.wanted)
             case Warm():
-                self._work.submit(self.warm, order.model)
+                threading.Thread(target=self.warm, args=(order.model,), daemon=True).start()
             case Release():
-                self._work.submit(self.engine.release, order.model_id)
-
-    def want_previews(self, wanted: bool) -> None:
-        (self.control.previews.set if wanted else self.control.previews.clear)()
+                self._ending.submit(self.engine.release, order.model_id)
 
     def tell_held(self) -> None:
         store = self.engine.store
@@ -83,18 +86,35 @@ class Desk:
             answer = answer.model_copy(update=failure(error))
         self.report(answer)
 
-    def run(self, order: Run, control: Control) -> None:
-        for event in self.events(order, control):
-            self.report(JobEvent(job_id=order.job_id, event=event))
+    def begin(self, order: Run, control: Control) -> None:
+        """Tells the events of one job; the last is always one that ends it."""
 
-    def events(self, order: Run, control: Control) -> Iterator[Event]:
-        """The events of one job; the last is always one that ends it."""
+        def say(event: Happening) -> None:
+            if isinstance(event, Finished):
+                self._ending.submit(self.end, order.job_id, event)
+            else:
+                self.tell(order.job_id, event)
+
+        def ended(future: Future[None]) -> None:
+            if (error := future.exception()) is not None:
+                self.tell(order.job_id, Failed(**failure(error)))
+
         try:
             work = Work(order.request, order.model, order.adapters, self.init_image(order.request))
-            for event in self.engine.generate(work, control):
-                yield self.stored(event) if isinstance(event, Finished) else event
+            self.engine.submit(work, control, say).add_done_callback(ended)
         except Exception as error:
-            yield Failed(**failure(error))
+            self.tell(order.job_id, Failed(**failure(error)))
+
+    def end(self, job_id: str, finished: Finished) -> None:
+        try:
+            self.tell(job_id, self.stored(finished))
+        except Exception as error:
+            self.tell(job_id, Failed(**failure(error)))
+
+    def tell(self, job_id: str, event: Event) -> None:
+        if isinstance(event, LAST_EVENTS):
+            self._running.pop(job_id, None)
+        self.report(JobEvent(job_id=job_id, event=event))
 
     def init_image(self, request: GenerationRequest) -> Image.Image | None:
         if request.init_image is None:
@@ -103,15 +123,18 @@ class Desk:
             return image.convert("RGB")
 
     def stored(self, finished: Finished) -> Result:
-        pictures = zip(finished.images, finished.receipts, strict=True)
         return Result(
-            pictures=tuple(self.images.write(image, receipt) for image, receipt in pictures),
+            pictures=tuple(self._writing.map(self.images.write, finished.images, finished.receipts)),
             latency_ms=finished.latency_ms,
             vram_peak_mb=finished.vram_peak_mb,
         )
 
 
-def failure(error: Exception) -> dict[str, str]:
+def want_previews(control: Control, wanted: bool) -> None:
+    (control.previews.set if wanted else control.previews.clear)()
+
+
+def failure(error: BaseException) -> dict[str, str]:
     """What to tell of it. What nobody foresaw goes to the log, and only there."""
     if isinstance(error, ImageGenError):
         return {"code": error.code, "message": str(error)}

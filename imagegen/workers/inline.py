@@ -29,7 +29,7 @@ class InlineWorker(OrderedWorker):
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         def report(message: Report) -> None:
-            loop.call_soon_threadsafe(self._reports.put_nowait, message)
+            loop.call_soon_threadsafe(self._note, message)
 
         from imagegen.workers.desk import Desk  # noqa: PLC0415 It brings torch, which takes ten seconds.
 
@@ -43,8 +43,8 @@ class InlineWorker(OrderedWorker):
             report(WorkerGone(reason="its model cannot be loaded; the log says why."))
 
     async def stop(self) -> None:
-        if self._job_id is not None:
-            self.cancel(self._job_id)
+        for job_id in self._running:
+            self.cancel(job_id)
         self._reports.put_nowait(None)
 
     def _order(self, order: Order) -> None:

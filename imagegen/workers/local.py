@@ -13,7 +13,7 @@ from pathlib import Path
 
 import imagegen
 from imagegen.errors import WorkerDied
-from imagegen.schema import LAST_EVENTS, Failed
+from imagegen.schema import Failed
 from imagegen.workers.messages import REPORT, JobEvent, Load, Order, Report, WorkerGone, WorkerReady, line
 from imagegen.workers.ordered import OrderedWorker
 
@@ -63,20 +63,15 @@ class LocalWorker(OrderedWorker):
                     return
             status = await self.process.wait()
             logger.error("The worker ended", extra={"action": "worker_ended", "status": status})
-            # First that it is gone, then what that did to its job: or the next job would be sent to nobody.
+            # First that it is gone, then what that did to its jobs: or the next job would be sent to nobody.
             self._note(WorkerGone(reason=None if failures < TRIES else HOPELESS))
-            self._fail_job()
+            self._fail_jobs()
             await asyncio.sleep(failures)
 
-    def _note(self, report: Report) -> None:
-        if isinstance(report, JobEvent) and isinstance(report.event, LAST_EVENTS):
-            self._job_id = None
-        self._reports.put_nowait(report)
-
-    def _fail_job(self) -> None:
-        if self._job_id is not None:
-            error = WorkerDied()
-            self._note(JobEvent(job_id=self._job_id, event=Failed(code=error.code, message=str(error))))
+    def _fail_jobs(self) -> None:
+        error = WorkerDied()
+        for job_id in list(self._running):
+            self._note(JobEvent(job_id=job_id, event=Failed(code=error.code, message=str(error))))
 
 
 async def start_child() -> Process:

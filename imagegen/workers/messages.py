@@ -25,6 +25,7 @@ class Load(Message):
     gpu_memory_gb: float | None = None
     memory_gb: float | None = None
     low_memory: LowMemory = "auto"
+    exact: bool = False
     log_format: str
     log_dir: Path | None = None
 
@@ -76,7 +77,7 @@ class WorkerReady(Message):
 class WorkerGone(Message):
     """The engine is being started anew; or, with a `reason`, there is no hope that it can be.
 
-    It comes before the last event of the job that was lost with it.
+    It comes before the last events of the jobs that were lost with it.
     """
 
     type: Literal["gone"] = "gone"

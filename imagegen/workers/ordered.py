@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
 from imagegen.info import ModelSource
-from imagegen.workers.messages import Cancel, Load, Order, Previews, Release, Report, Run, Warm
+from imagegen.schema import LAST_EVENTS
+from imagegen.workers.messages import Cancel, JobEvent, Load, Order, Previews, Release, Report, Run, Warm
 
 
 class OrderedWorker(ABC):
@@ -15,11 +16,11 @@ class OrderedWorker(ABC):
 
     def __init__(self, load: Load) -> None:
         self.load = load
-        self._job_id: str | None = None
+        self._running: set[str] = set()
         self._reports: asyncio.Queue[Report | None] = asyncio.Queue()
 
     def submit(self, run: Run) -> None:
-        self._job_id = run.job_id
+        self._running.add(run.job_id)
         self._order(run)
 
     def cancel(self, job_id: str) -> None:
@@ -37,6 +38,11 @@ class OrderedWorker(ABC):
     async def reports(self) -> AsyncIterator[Report]:
         while (report := await self._reports.get()) is not None:
             yield report
+
+    def _note(self, report: Report) -> None:
+        if isinstance(report, JobEvent) and isinstance(report.event, LAST_EVENTS):
+            self._running.discard(report.job_id)
+        self._reports.put_nowait(report)
 
     @abstractmethod
     def _order(self, order: Order) -> None:

@@ -29,7 +29,7 @@ def states(data_dir: Path) -> list[str]:
 
 
 def test_a_restart_goes_on_with_the_queue_and_owns_up_to_what_it_broke_off(tmp_path: Path) -> None:
-    with running_studio(tmp_path) as studio:
+    with running_studio(tmp_path, "--max-running", "1") as studio:
         ask(studio, "ann", "a red circle", steps=150)
         ask(studio, "bob", "a blue circle", steps=2)
         wait_for(lambda: (tmp_path / "data/jobs.sqlite").exists() and len(states(studio.data_dir)) == 2, seconds=60)

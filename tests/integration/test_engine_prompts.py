@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from imagegen.engine.clip import PromptEncoder, encoder_for
 from imagegen.engine.loading import load_pipeline
 from imagegen.engine.prompts import Token, parts, weighted
+from tests.hub.loras import diffusers_lora
 from tests.integration.conftest import EMBEDDED
+from tests.integration.tiny import Bench
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +150,35 @@ def test_clip_skip_leaves_out_the_last_layers(pipeline: Any, encoder: PromptEnco
         states = text_encoder(ids, output_hidden_states=True).hidden_states
         expected = text_encoder.final_layer_norm(states[len(states) - 1 - clip_skip])
     assert torch.equal(embeddings(encoder, "a circle", "a circle", clip_skip=clip_skip)[1], expected)
+
+
+@pytest.mark.parametrize("name", ["tiny-sd15", "tiny-sdxl", "tiny-sd3", "tiny-qwen-image", "tiny-z-image"])
+def test_the_same_words_are_heard_once(bench: Bench, name: str) -> None:
+    """The empty negative prompt above all."""
+    first = bench.picture(name, prompt="a cat that is heard once")
+    pipeline = bench.engine.store.held[name].pipeline
+    asked: list[str] = []
+    handles = [
+        getattr(pipeline, part).register_forward_pre_hook(lambda *_, part=part: asked.append(part), with_kwargs=True)
+        for part in pipeline.components
+        if part.startswith("text_encoder") and getattr(pipeline, part) is not None
+    ]
+    again = bench.picture(name, prompt="a cat that is heard once")
+    assert asked == [] and again.tobytes() == first.tobytes()
+    bench.picture(name, prompt="a dog that is heard once")
+    assert asked
+    if name in ("tiny-sd15", "tiny-sdxl"):  # Other pipelines ask for both prompts in one breath.
+        assert len(asked) == len(handles), "the negative prompt was heard again"
+    for handle in handles:
+        handle.remove()
+
+
+def test_what_encoders_said_in_other_clothes_is_not_taken_for_what_they_say(bench: Bench) -> None:
+    """The LoRA changes the text encoder alone."""
+    file = bench.folder / "loras" / "of-encoders.safetensors"
+    diffusers_lora(bench.model("tiny-sd15")[1].path, file, 3, text=True)
+    save_file({name: factor for name, factor in load_file(file).items() if name.startswith("text_encoder")}, file)
+    worn = bench.loras.source(file.stem, 2.0)
+    plain, dressed, again = (bench.picture("tiny-sd15", stack, prompt="a cat in clothes") for stack in ([], [worn], []))
+    assert dressed.tobytes() != plain.tobytes()
+    assert again.tobytes() == plain.tobytes()

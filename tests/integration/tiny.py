@@ -27,6 +27,20 @@ def unwatched() -> Control:
     return Control(cancelled=threading.Event(), previews=threading.Event())
 
 
+def run_together(engine: Engine, *works: Work) -> list[list[Happening]]:
+    told: list[list[Happening]] = [[] for _ in works]
+    jobs = [engine.submit(work, unwatched(), events.append) for work, events in zip(works, told, strict=True)]
+    for job in jobs:
+        job.result()
+    return told
+
+
+def image_of(events: Sequence[Happening]) -> Image.Image:
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last.images[0]
+
+
 class Bench:
     """Models and LoRAs in one folder, made when they are first asked for."""
 
@@ -57,6 +71,10 @@ class Bench:
 
     def events(self, work: Work, control: Control | None = None) -> list[Happening]:
         return list(self.engine.generate(work, control or unwatched()))
+
+    def together(self, *works: Work) -> list[list[Happening]]:
+        """The events of jobs that run at the same time."""
+        return run_together(self.engine, *works)
 
     def picture(self, name: str, adapters: Sequence[AdapterSource] = (), **fields: Any) -> Image.Image:
         *_, last = self.events(self.work(name, adapters, **fields))

@@ -56,7 +56,9 @@ class Behind:
 
 @asynccontextmanager
 async def studio(folder: Path, **settings: object) -> AsyncIterator[Behind]:
-    behind = Behind(Settings.model_validate({"data_dir": folder / "data"} | settings), folder)
+    """One job runs at a time, so that tests can say which, unless they say otherwise."""
+    usual = {"data_dir": folder / "data", "max_running": 1}
+    behind = Behind(Settings.model_validate(usual | settings), folder)
     await behind.service.start()
     behind.worker.ready()
     await until(lambda: behind.service.state == "ready")

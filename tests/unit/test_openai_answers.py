@@ -37,7 +37,7 @@ def worker() -> ScriptedWorker:
 
 @pytest.fixture
 async def service(tmp_path: Path, worker: ScriptedWorker) -> AsyncIterator[Service]:
-    settings = Settings(data_dir=tmp_path, max_queued=1, public_url="https://studio.example.org/")
+    settings = Settings(data_dir=tmp_path, max_queued=1, max_running=1, public_url="https://studio.example.org/")
     service = Service(settings, library(tmp_path), JobStore(tmp_path / "jobs.sqlite"), ImageStore(tmp_path), worker)
     await service.start()
     worker.ready()

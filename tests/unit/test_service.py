@@ -10,7 +10,7 @@ import pytest
 from imagegen.errors import InvalidRequest, NotOnDisk, QueueFull, UnknownJob, UnknownModel, WorkerUnavailable
 from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
-from imagegen.schema import Event, Failed, GenerationRequest, Loading, LoraUse, Progress, Queued, User
+from imagegen.schema import Event, Failed, GenerationRequest, Loading, LoraUse, Progress, Queued, Result, User
 from imagegen.service import Service
 from imagegen.settings import Settings
 from imagegen.workers.messages import Held
@@ -22,8 +22,8 @@ ANN, BOB = User(id="ann"), User(id="bob")
 REQUEST = GenerationRequest(prompt="a red circle")
 
 
-def new_service(folder: Path, worker: ScriptedWorker, max_queued: int = 64) -> Service:
-    settings = Settings(data_dir=folder, max_queued=max_queued)
+def new_service(folder: Path, worker: ScriptedWorker, max_queued: int = 64, max_running: int = 1) -> Service:
+    settings = Settings(data_dir=folder, max_queued=max_queued, max_running=max_running)
     return Service(settings, library(folder), JobStore(folder / "jobs.sqlite"), ImageStore(folder), worker)
 
 
@@ -78,7 +78,85 @@ async def test_events_can_be_followed_again_from_any_point(service: Service, wor
     assert [event.seq for event in await seen(service, job_id, after=2)] == [3]
 
 
-async def test_one_job_runs_at_a_time_and_places_are_told(service: Service, worker: ScriptedWorker) -> None:
+async def several(folder: Path, worker: ScriptedWorker, count: int) -> Service:
+    """A service that is ready to run so many jobs at a time."""
+    service = new_service(folder, worker, max_running=count)
+    await service.start()
+    worker.ready()
+    await until(lambda: service.state == "ready")
+    return service
+
+
+async def test_as_many_jobs_run_as_may_and_of_one_user_as_many_as_he_may(
+    tmp_path: Path, worker: ScriptedWorker
+) -> None:
+    service = await several(tmp_path, worker, 6)
+    mine = [await service.submit(REQUEST, ANN) for _ in range(5)]
+    others = [await service.submit(REQUEST, BOB) for _ in range(3)]
+    assert [run.job_id for run in worker.submitted] == [*mine[:4], *others[:2]]
+    worker.tell(others[0], result())
+    await until(lambda: len(worker.submitted) == 7)
+    assert worker.submitted[-1].job_id == others[2]
+    worker.tell(mine[2], result())
+    await until(lambda: len(worker.submitted) == 8)
+    assert worker.submitted[-1].job_id == mine[4]
+    await service.stop()
+
+
+async def test_each_of_several_jobs_has_its_own_events_previews_and_end(tmp_path: Path, worker: ScriptedWorker) -> None:
+    service = await several(tmp_path, worker, 3)
+    jobs = [await service.submit(REQUEST, user) for user in (ANN, BOB, ANN)]
+    seen_by = {
+        job_id: asyncio.create_task(seen(service, job_id, user=user))
+        for job_id, user in zip(jobs[:2], (ANN, BOB), strict=True)
+    }
+    for step in (1, 2):
+        for job_id in jobs:
+            worker.tell(job_id, Progress(step=step, steps=2))
+    worker.tell(jobs[1], result("1" * 32))
+    worker.tell(jobs[0], result("0" * 32))
+    for job_id, picture in zip(jobs[:2], ("0", "1"), strict=True):
+        events = await seen_by[job_id]
+        assert [event.type for event in events] == ["queued", "started", "progress", "progress", "result"]
+        assert isinstance(events[-1], Result) and events[-1].pictures[0].id == picture * 32
+    await service.cancel(jobs[2], ANN)
+    assert worker.cancelled == [jobs[2]]
+    assert (await seen(service, jobs[2]))[-1].type == "cancelled"
+    await service.stop()
+
+
+async def test_a_worker_that_dies_takes_all_running_jobs_along_and_none_that_wait(
+    tmp_path: Path, worker: ScriptedWorker
+) -> None:
+    service = await several(tmp_path, worker, 2)
+    jobs = [await service.submit(REQUEST, user) for user in (ANN, BOB, ANN)]
+    worker.gone()
+    for job_id in jobs[:2]:
+        worker.tell(job_id, Failed(code="worker_died", message="It died."))
+    await until(lambda: service.state == "warming up")
+    await settled()
+    assert [service.job(job_id, user).state for job_id, user in zip(jobs, (ANN, BOB, ANN), strict=True)] == [
+        "failed",
+        "failed",
+        "queued",
+    ]
+    worker.ready()
+    await until(lambda: worker.current == jobs[2])
+    await service.stop()
+
+
+async def test_a_page_that_is_slow_to_look_gets_the_latest_only(service: Service, worker: ScriptedWorker) -> None:
+    job_id = await service.submit(REQUEST, ANN)
+    async with aclosing(service.events(job_id, ANN, previews=True)) as events:
+        assert (await anext(events)).type == "queued"
+        for step in range(1, 9):
+            worker.tell(job_id, Progress(step=step, steps=9))
+        await settled()
+        assert (await anext(events)).type == "started"
+        assert await anext(events) == Progress(seq=10, step=8, steps=9)
+
+
+async def test_places_in_the_queue_are_told(service: Service, worker: ScriptedWorker) -> None:
     first = await service.submit(REQUEST, ANN)
     await service.submit(REQUEST, ANN)
     third = await service.submit(REQUEST, ANN)
