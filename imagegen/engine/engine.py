@@ -23,7 +23,6 @@ from imagegen.engine.loading import Pipeline
 from imagegen.engine.memory import in_memory
 from imagegen.engine.prompting import prompt_arguments
 from imagegen.engine.run import Control, Steps, Stopped, View, arguments, pictures, seeds
-from imagegen.engine.samplers import scheduler_for
 from imagegen.engine.stopwatch import Stopwatch
 from imagegen.engine.store import Budget, Held, ModelStore, pipeline_for
 from imagegen.engine.stream import streamed
@@ -212,8 +211,7 @@ class Engine:
             held.wardrobe.wear(dressed.denoiser)
         if held.aside is not None:
             held.aside.encode()
-        scheduler = scheduler_for(work.request.sampler, held.pipeline.scheduler.config)
-        return pipeline_for(held, scheduler, work.init_image is not None, dressed.encoders.key)
+        return pipeline_for(held, work.request.sampler, work.init_image is not None, dressed.encoders.key)
 
     def _receipt(self, work: Work, seed: int) -> Receipt:
         loras = {adapter.id: adapter for adapter in work.adapters if adapter.kind == "lora"}

@@ -6,9 +6,10 @@ import inspect
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -117,7 +118,7 @@ def arguments(
     assert request.steps is not None
     assert request.width is not None
     assert request.height is not None
-    known = inspect.signature(pipeline.__call__).parameters
+    known = parameters(type(pipeline).__call__)
     common = {
         "num_inference_steps": request.steps,
         "num_images_per_prompt": request.batch_size,
@@ -136,6 +137,11 @@ def arguments(
     steps, strength = schedule(request.steps, request.strength, finest)
     # Some pipelines look for as many pictures as there are seeds.
     return common | {"image": [image] * request.batch_size, "num_inference_steps": steps, "strength": strength}
+
+
+@cache
+def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
 
 
 def guidance(request: GenerationRequest, pipeline: Any, family: Family) -> dict[str, Any]:

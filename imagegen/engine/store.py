@@ -38,11 +38,13 @@ from imagegen.engine.memory import (
 from imagegen.engine.previews import Projection, projection_for
 from imagegen.engine.quantization import stored_in_fp8
 from imagegen.engine.remembering import Remembered, remembering
+from imagegen.engine.samplers import scheduler_for
 from imagegen.engine.shared import share_networks
 from imagegen.engine.wearing import Tailor, Wardrobe
 from imagegen.errors import ModelTooLarge
 from imagegen.info import ModelSource
 from imagegen.library.families import FAMILIES, Family
+from imagegen.schema import SamplerName
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Held:
     size: int
     device_size: int
     mode: Mode
+    schedulers: dict[SamplerName, Any] = field(default_factory=dict)
     said: Remembered[Any] = field(default_factory=lambda: Remembered(PROMPTS))
     runs: dict[bool, Pipeline] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)
@@ -254,6 +257,7 @@ class ModelStore:
         if held.mode != "off" or held.source.quantization is not None or held.size > self.budget.memory:
             self._forget(held)
             return
+        held.runs = {}
         held.wardrobe.empty()
         held.encoders_wardrobe.empty()
         held.said.forget()
@@ -277,18 +281,29 @@ class ModelStore:
         logger.info("Model unloaded", extra={"action": "model_unloaded", "model": held.source.id})
 
 
-def pipeline_for(held: Held, scheduler: Any, from_image: bool, worn: Hashable = ()) -> Pipeline:
-    """A pipeline for one run: with a scheduler of its own, and with the networks of all.
+def pipeline_for(held: Held, sampler: SamplerName, from_image: bool, worn: Hashable = ()) -> Pipeline:
+    """A pipeline for one run: with a scheduler of its own, and with the networks of all. Costs little.
 
     `worn` tells apart what the text encoders wear.
     """
     if from_image not in held.runs:
         held.runs[from_image] = sharing(held.pipeline, from_image)
+        if held.shared:
+            settle_down(held.runs[from_image])
+    if sampler not in held.schedulers:
+        held.schedulers[sampler] = scheduler_for(sampler, held.pipeline.scheduler.config)
     pipeline = copy.copy(held.runs[from_image])
+    scheduler = copy.copy(held.schedulers[sampler])  # A run begins by giving it lists of its own.
     # Not by setting attributes: then the pipeline writes its configuration anew.
     encode = remembering(pipeline.encode_prompt, held.said, worn)
     pipeline.__dict__ |= {"scheduler": scheduler, "encode_prompt": encode, **held.shared}
     return pipeline
+
+
+def settle_down(pipeline: Pipeline) -> None:
+    """It stays where it is. Other pipelines look at all their layers to find out where that is, again and again."""
+    kind, device = type(pipeline), next(pipeline.vae.parameters()).device
+    pipeline.__class__ = type(kind.__name__, (kind,), {"_execution_device": device})
 
 
 def latent_channels(pipeline: Pipeline) -> int:

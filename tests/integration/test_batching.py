@@ -18,7 +18,6 @@ from torch import Tensor
 from imagegen.engine.batching import Batcher
 from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
 from imagegen.engine.fibres import Loop, settle
-from imagegen.engine.samplers import scheduler_for
 from imagegen.engine.stopwatch import Stopwatch
 from imagegen.engine.store import Held, pipeline_for
 from imagegen.engine.wearing import NOTHING
@@ -54,7 +53,7 @@ class Passes:
 
 def latents_of(held: Held, sampler: SamplerName, number: int) -> Tensor:
     """What a stock pipeline makes, whose networks are shared: each with its own steps, guidance, prompt and seed."""
-    pipeline = pipeline_for(held, scheduler_for(sampler, held.pipeline.scheduler.config), from_image=False)
+    pipeline = pipeline_for(held, sampler, from_image=False)
     assert held.encoder is not None
     positive, negative = held.encoder.encode(f"a red circle number {number}", "blue" if number % 2 else "")
     latents: Tensor = pipeline(

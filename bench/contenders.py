@@ -1,0 +1,192 @@
+"""`python -m bench.contenders NAME MODEL FOLDER`: one contender, in a process of its own, that does as it is told.
+
+It reads orders on standard input and answers on standard output, one JSON object a line. Contenders:
+ours: the engine, as the studio runs it.
+plain: the stock pipeline, called once for each picture, as its documentation shows.
+by hand: the same with all that the documentation of diffusers advises: fused projections, channels_last, and on a GPU
+compiled networks and decoding in half precision; no previews, no progress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoPipelineForText2Image
+from PIL import Image
+
+from bench.floors import operations, peak, synchronise
+from bench.loads import Contender, Load, Told
+from bench.networks import source_of
+from imagegen.engine.devices import chosen_device, dtype_for
+from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
+from imagegen.engine.samplers import scheduler_for
+from imagegen.info import ModelSource
+from imagegen.schema import Cancelled, GenerationRequest, Progress
+
+
+class Ours:
+    def __init__(self, source: ModelSource, device: str) -> None:
+        self.source, self.engine = source, Engine(device)
+        self.engine.warm(source)
+
+    @property
+    def passes(self) -> int:
+        return self.engine.stopwatch.passes
+
+    def begin(self, request: GenerationRequest, control: Control, tell: Told) -> Future[Image.Image | None]:
+        result: Future[Image.Image | None] = Future()
+
+        def say(event: Happening) -> None:
+            match event:
+                case Progress():
+                    tell("step")
+                    if event.preview is not None:
+                        tell("preview")
+                case Finished():
+                    tell("done")
+                    result.set_result(event.images[0])
+                case Cancelled():
+                    tell("cancelled")
+                    result.set_result(None)
+
+        ended = self.engine.submit(Work(request, self.source), control, say)
+
+        def over(_: Future[None]) -> None:
+            if (error := ended.exception()) is not None:
+                result.set_exception(error)
+
+        ended.add_done_callback(over)
+        return result
+
+
+class Stock:
+    """One pipeline, and one thread that calls it for one picture after another."""
+
+    def __init__(self, source: ModelSource, device: str) -> None:
+        self.device = chosen_device(device)
+        dtype = dtype_for(self.device)
+        self.pipeline: Any = AutoPipelineForText2Image.from_pretrained(source.path, dtype=dtype).to(self.device)
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.config = self.pipeline.scheduler.config
+        self.passes = 0
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._orders.get()()
+
+    def begin(self, request: GenerationRequest, control: Control, tell: Told) -> Future[Image.Image | None]:
+        result: Future[Image.Image | None] = Future()
+        self._orders.put(lambda: result.set_result(self.picture(request, control, tell)))
+        return result
+
+    def picture(self, request: GenerationRequest, control: Control, tell: Told) -> Image.Image | None:
+        if control.cancelled.is_set():
+            tell("cancelled")
+            return None
+        assert request.sampler is not None
+        self.pipeline.scheduler = scheduler_for(request.sampler, self.config)
+
+        def step(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            self.passes += 1
+            tell("step")
+            pipeline._interrupt = control.cancelled.is_set()  # noqa: SLF001 Its own documentation says so.
+            return {}
+
+        output = self.pipeline(
+            request.prompt,
+            width=request.width,
+            height=request.height,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(request.seed or 0),
+            callback_on_step_end=step,
+        )
+        self.passes += 1
+        tell("cancelled" if control.cancelled.is_set() else "done")
+        picture: Image.Image = output.images[0]
+        return None if control.cancelled.is_set() else picture
+
+
+class ByHand(Stock):
+    """https://huggingface.co/docs/diffusers/optimization/fp16, from top to bottom."""
+
+    def __init__(self, source: ModelSource, device: str) -> None:
+        super().__init__(source, device)
+        self.pipeline.fuse_qkv_projections()
+        for name in ("unet", "vae"):
+            getattr(self.pipeline, name).to(memory_format=torch.channels_last)
+        if self.device.type == "cuda":
+            options: dict[str, Any] = {"mode": "max-autotune", "fullgraph": True}
+            self.pipeline.unet = torch.compile(self.pipeline.unet, **options)
+            self.pipeline.vae.decode = torch.compile(self.pipeline.vae.decode, **options)
+
+
+CONTENDERS: dict[str, Callable[[ModelSource, str], Contender]] = {"ours": Ours, "plain": Stock, "by hand": ByHand}
+
+
+class Session:
+    """What a contender can be told to do."""
+
+    def __init__(self, contender: Contender, device: torch.device) -> None:
+        self.contender, self.device = contender, device
+
+    def facts(self, side: int, steps: int) -> dict[str, Any]:
+        pipeline = getattr(self.contender, "pipeline", None)
+        assert pipeline is not None, "only a stock pipeline is counted"
+        dtype = dtype_for(self.device)
+        counted = operations(pipeline, side, steps)
+        return {"operations": counted, "peak": peak(self.device, dtype), "dtype": str(dtype).removeprefix("torch.")}
+
+    def single(self, request: dict[str, Any], save: str | None = None) -> dict[str, Any]:
+        began = time.perf_counter()
+        control = Control(threading.Event(), threading.Event())
+        picture = self.contender.begin(GenerationRequest.model_validate(request), control, lambda _: None).result()
+        synchronise(self.device)
+        seconds = time.perf_counter() - began
+        if save is not None:
+            np.save(save, np.asarray(picture))
+        return {"seconds": seconds}
+
+    def load(self, arrivals: list[tuple[float, dict[str, Any]]], users: int = 0, impatience: int = 0) -> dict[str, Any]:
+        """See bench.loads: with users they ask in turn, without they come by the clock."""
+        before, load = self.contender.passes, Load(self.contender, arrivals, impatience)
+        happenings = load.closed(users) if users else load.open()
+        return {"happenings": happenings, "passes": self.contender.passes - before}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.contenders", description=__doc__)
+    parser.add_argument("name", choices=CONTENDERS)
+    parser.add_argument("model")
+    parser.add_argument("scratch", type=Path)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    answers, sys.stdout = sys.stdout, sys.stderr
+    began = time.perf_counter()
+    contender = CONTENDERS[arguments.name](source_of(arguments.model, arguments.scratch), arguments.device)
+    session = Session(contender, chosen_device(arguments.device))
+    print(json.dumps({"loaded": time.perf_counter() - began}), file=answers, flush=True)
+    for text in sys.stdin:
+        order = json.loads(text)
+        answer = getattr(session, order.pop("do"))(**order)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

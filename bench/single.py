@@ -1,0 +1,100 @@
+"""`python -m bench.single [MODEL ...]`: one picture, one user: ours, the plain diffusers call, and the best by hand.
+
+Each contender is a process of its own; they take turns. Before anything is timed, the pictures are compared. For each
+model: seconds of the median picture, the floor, which is the counted operations over what the device does in a second,
+and ratios to both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.networks import side_of, source_of
+from bench.rivals import Rival, machine, psnr, rivals
+from bench.timing import RESULTS
+
+NAMES = ["ours", "plain", "by hand"]
+AGREES = 30.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.single", description=__doc__)
+    parser.add_argument(
+        "models", nargs="*", default=["embedded", "thin-sd15"], help="embedded, sd15, sdxl, thin-sd15, …"
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--side", type=int, help="of the pictures, in pixels; left out, the model's own")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--warm", type=int, default=2, help="pictures of each before any is timed")
+    parser.add_argument("--folder", type=Path, help="where models are kept from one run to the next")
+    arguments = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        rows = {model: measured(model, arguments, arguments.folder or Path(scratch)) for model in arguments.models}
+    report = {"command": f"python -m bench.single {' '.join(arguments.models)}", "machine": machine(arguments.device)}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "single.json").write_text(json.dumps(report | {"models": rows}, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(report | {"models": rows}, indent=1))
+
+
+def measured(model: str, arguments: Any, scratch: Path) -> dict[str, Any]:
+    side = arguments.side or side_of(model)
+    source_of(model, scratch)
+    threads = 1 if model.startswith("thin") else None  # With so few channels threads only wait for each other.
+    with rivals(NAMES, model, scratch, arguments.device, threads) as found:
+        agreement = compared(found, asked(side, arguments.steps, 1), scratch)
+        for _ in range(arguments.warm):
+            for rival in found:
+                rival.do("single", request=asked(side, arguments.steps, 2))
+        seconds: dict[str, list[float]] = {rival.name: [] for rival in found}
+        for number in range(arguments.rounds):
+            for rival in found:
+                answer = rival.do("single", request=asked(side, arguments.steps, number))
+                seconds[rival.name].append(answer["seconds"])
+        facts = next(rival for rival in found if rival.name == "plain").do("facts", side=side, steps=arguments.steps)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    floor = facts["operations"] / facts["peak"]
+    return {
+        "side": side,
+        "steps": arguments.steps,
+        "dtype": facts["dtype"],
+        "teraflop a picture": round(facts["operations"] / 1e12, 3),
+        "floor in seconds": round(floor, 4),
+        "seconds": {name: round(value, 4) for name, value in medians.items()},
+        "ratio of ours to the floor": round(medians["ours"] / floor, 2),
+        "times as fast as plain": round(medians["plain"] / medians["ours"], 3),
+        "times as fast as by hand": round(medians["by hand"] / medians["ours"], 3),
+        "agreement with plain in dB": agreement,
+    }
+
+
+def compared(found: list[Rival], request: dict[str, Any], scratch: Path) -> dict[str, float]:
+    """Of each contender's picture with the plain one. Raises SystemExit where one paints another picture."""
+    files = {rival.name: scratch / f"{rival.name.replace(' ', '-')}.npy" for rival in found}
+    for rival in found:
+        rival.do("single", request=request, save=str(files[rival.name]))
+    agreement = {name: psnr(file, files["plain"]) for name, file in files.items() if name != "plain"}
+    if min(agreement.values()) < AGREES:
+        raise SystemExit(f"The pictures do not agree: {agreement}")
+    return agreement
+
+
+def asked(side: int, steps: int, seed: int) -> dict[str, Any]:
+    return {
+        "prompt": "a sailing boat on a lake at sunset, watercolor",
+        "width": side,
+        "height": side,
+        "steps": steps,
+        "guidance_scale": 5.0,
+        "sampler": "Euler",
+        "seed": seed,
+    }
+
+
+if __name__ == "__main__":
+    main()
