@@ -61,6 +61,7 @@ def build_service(settings: Settings) -> Service:
         memory_gb=settings.memory_gb,
         low_memory=settings.low_memory,
         exact=settings.exact,
+        compile=settings.compile,
         log_format=settings.log_format,
         log_dir=settings.log_dir and settings.log_dir.resolve(),
     )

@@ -22,6 +22,7 @@ OF_SPACES = {
     "SPACE_AUTHOR_NAME": "administrators",
 }
 HUGGING_FACE = "https://huggingface.co"
+Compile = Literal["auto", "on", "off"]
 LowMemory = Literal["auto", "off", "encoders", "offload", "layers"]
 ASSETS = Path(__file__).parent.parent / "assets"
 SECRET_BYTES = 32
@@ -89,10 +90,20 @@ class Settings(BaseSettings):
         description="How models share a small GPU. off: all on it; encoders: text encoders only while they work;"
         " offload: one part at a time; layers: one layer at a time, slow; auto: as much of this as is needed.",
     )
+    compile: Compile = Field(
+        "auto",
+        description="Whether networks that work often are compiled, in the background, for what they do. auto: on a"
+        " GPU. It needs a C++ compiler; what was compiled is kept in the data folder.",
+    )
     exact: bool = Field(
         False,
         description="Compute each job by itself, so that its picture does not depend, in the last digits, on who else"
         " is there. Slower when several are.",
+    )
+    output_cache: bool = Field(
+        False,
+        description="Answer a request that names its seed, and that the same user sent before, with the pictures of"
+        " then. Their receipts say so.",
     )
     worker: Literal["local", "inline"] = Field(
         "local", description="local: a child process; inline: this process, for hosts that forbid children."

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagegen.engine.fibres import elsewhere, waited
+from imagegen.engine.held import Held
 from imagegen.engine.inversions import Inversion
 from imagegen.engine.loras import Lora, read_lora
-from imagegen.engine.store import Held
 from imagegen.engine.wearing import Outfit, Worn
 from imagegen.info import AdapterSource
 

@@ -17,6 +17,7 @@ from imagegen.engine.fibres import Answer, Fibre, ask, current
 from imagegen.engine.joining import Arguments, Unjoinable, cut, joined, likeness, rows_of
 from imagegen.engine.memory import is_out_of_memory
 from imagegen.engine.pace import Pace
+from imagegen.engine.quick import Quick
 from imagegen.engine.stopwatch import Stopwatch
 from imagegen.engine.wearing import NOTHING, Outfit, Wardrobe
 from imagegen.errors import OutOfMemory
@@ -25,13 +26,13 @@ T = TypeVar("T")
 
 
 class Network:
-    """What many may ask. `names` are those of its parameters, `run` takes them by name.
+    """What many may ask, by the names of its parameters.
 
     A denoiser wears what its callers do; a network without a wardrobe wears nothing.
     """
 
-    def __init__(self, run: Callable[..., Any], names: Sequence[str], wardrobe: Wardrobe | None = None) -> None:
-        self.run, self.names, self.wardrobe = run, tuple(names), wardrobe
+    def __init__(self, names: Sequence[str], quick: Quick, wardrobe: Wardrobe | None = None) -> None:
+        self.names, self.quick, self.wardrobe = tuple(names), quick, wardrobe
         self.branches = Branches()
         self.paces: dict[Any, Pace] = {}
         self.by_rows = True
@@ -120,9 +121,10 @@ class Batcher:
         with self.stopwatch.running(pace, sum(rows)):
             if beside:
                 with network.branches.worn([(call.outfit, call.rows) for call in calls]):
-                    output = network.run(**arguments)
+                    output = network.quick.run(**arguments)
             else:
-                output = network.run(**arguments)
+                kind = None if isinstance(calls[0].kind, Lone) else calls[0].kind
+                output = network.quick(kind, arguments, sum(rows), pace.least(sum(rows)))
         return [output] if len(calls) == 1 else cut(output, rows)
 
 

@@ -22,7 +22,7 @@ PARTS = 128
 
 @dataclass(frozen=True)
 class Heard:
-    """`states` is of shape (1, n * 77, width), `pooled` of shape (1, width), None where the model has no use for it."""
+    """`states` is of shape (texts, n * 77, width), `pooled` of shape (texts, width) or None where no model needs it."""
 
     states: Tensor
     pooled: Tensor | None = None
@@ -136,7 +136,6 @@ class PromptEncoder:
         for encoder in self.encoders:
             encoder.forget()
 
-    @torch.no_grad()
     def encode(
         self,
         prompt: str,
@@ -145,24 +144,36 @@ class PromptEncoder:
         inversions: Sequence[Inversion] = (),
         worn: Hashable = (),
     ) -> tuple[Heard, Heard]:
-        """Embeddings of both.
+        """Embeddings of both."""
+        return self.encode_all((prompt,), negative_prompt, clip_skip, inversions, worn)
 
-        The shorter one is filled up with itself: who attends to the same words twice hears what he hears once, while
-        empty parts would drown it. `clip_skip` is how many of the text encoder's last layers are left out, `worn`
+    @torch.no_grad()
+    def encode_all(
+        self,
+        prompts: Sequence[str],
+        negative_prompt: str,
+        clip_skip: int = 0,
+        inversions: Sequence[Inversion] = (),
+        worn: Hashable = (),
+    ) -> tuple[Heard, Heard]:
+        """Embeddings of the prompts, in rows, and of the negative prompt, in as many.
+
+        Shorter ones are filled up with themselves: who attends to the same words twice hears what he hears once, while
+        empty parts would drown them. `clip_skip` is how many of the text encoder's last layers are left out, `worn`
         tells apart what it wears.
         """
-        texts = (prompt, negative_prompt)
-        heard_by = [self._both(index, texts, clip_skip, inversions, worn) for index in range(len(self.encoders))]
-        length = max(len(parts) for both in heard_by for parts in both)
-        positive, negative = (joined([both[place] for both in heard_by], length) for place in (0, 1))
+        texts = (*prompts, negative_prompt)
+        heard_by = [self._each(index, texts, clip_skip, inversions, worn) for index in range(len(self.encoders))]
+        length = max(len(parts) for each in heard_by for parts in each)
+        *positive, negative = (joined(list(parts), length) for parts in zip(*heard_by, strict=True))
         if self.zeros and not negative_prompt:
             negative = Heard(torch.zeros_like(negative.states), zeros_like(negative.pooled))
-        return positive, negative
+        return in_rows(positive), in_rows([negative] * len(prompts))
 
-    def _both(
-        self, index: int, texts: tuple[str, str], clip_skip: int, inversions: Sequence[Inversion], worn: Hashable
+    def _each(
+        self, index: int, texts: Sequence[str], clip_skip: int, inversions: Sequence[Inversion], worn: Hashable
     ) -> list[list[Heard]]:
-        """What one encoder hears of prompt and negative prompt, in parts."""
+        """What one encoder hears of each text, in parts."""
         encoder = self.encoders[index]
         words = {inversion.word: inversion.vectors[index] for inversion in inversions}
         return [[encoder.embedding(part, clip_skip, worn) for part in encoder.tokens(text, words)] for text in texts]
@@ -172,6 +183,14 @@ def joined(by_encoder: list[list[Heard]], length: int) -> Heard:
     """Parts one after another, encoders side by side; the last encoder's first part says what the whole is about."""
     rows = [torch.cat([part.states for part in islice(cycle(parts), length)], dim=1) for parts in by_encoder]
     return Heard(torch.cat(rows, dim=-1), by_encoder[-1][0].pooled)
+
+
+def in_rows(heard: Sequence[Heard]) -> Heard:
+    """All of the same length."""
+    if len(heard) == 1:
+        return heard[0]
+    pooled = [each.pooled for each in heard if each.pooled is not None]
+    return Heard(torch.cat([each.states for each in heard]), torch.cat(pooled) if pooled else None)
 
 
 def zeros_like(tensor: Tensor | None) -> Tensor | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 
 import diffusers
 import torch
@@ -18,20 +19,24 @@ from imagegen.engine.batching import Asked, Batcher
 from imagegen.engine.devices import chosen_device, dtype_for
 from imagegen.engine.fibres import Answer, Loop, current, settle
 from imagegen.engine.fitting import compression
+from imagegen.engine.held import Held, pipeline_for
 from imagegen.engine.layout import UNPACKED
 from imagegen.engine.loading import Pipeline
 from imagegen.engine.memory import in_memory
 from imagegen.engine.prompting import prompt_arguments
+from imagegen.engine.quick import Workshop
 from imagegen.engine.run import Control, Steps, Stopped, View, arguments, pictures, seeds
 from imagegen.engine.stopwatch import Stopwatch
-from imagegen.engine.store import Budget, Held, ModelStore, pipeline_for
+from imagegen.engine.store import Budget, ModelStore
 from imagegen.engine.stream import streamed
 from imagegen.engine.wearing import NOTHING, Outfit
 from imagegen.info import AdapterSource, ModelSource
 from imagegen.schema import Cancelled, GenerationRequest, Loading, Progress, Receipt, UsedEmbedding, UsedLora
 
-__all__ = ["Control", "Engine", "Finished", "Work"]
+__all__ = ["VERSIONS", "Control", "Engine", "Finished", "Work"]
 
+# What a receipt says otherwise than a request.
+NOT_OF_ONE = {"prompt", "more_prompts", "seed", "batch_size", "model", "loras", "embeddings"}
 VERSIONS = {module.__name__: module.__version__ for module in (torch, diffusers, transformers)}
 
 
@@ -72,7 +77,8 @@ class Engine:
     """One device, and the models that it holds. Raises WorkerUnavailable when the device is missing.
 
     Jobs begin as they arrive, and share every step; one whose model does not fit beside those in use waits for them,
-    and those that arrive after it wait as well. When `exact`, no job's numbers depend on who else is there.
+    and those that arrive after it wait as well. When `exact`, no job's numbers depend on who else is there. Networks
+    that work often are compiled in the background, and kept in the folder `compiled`; None compiles none.
     """
 
     def __init__(
@@ -83,11 +89,14 @@ class Engine:
         low_memory: str = "auto",
         changed: Callable[[], None] = lambda: None,
         exact: bool = False,
+        compiled: Path | None = None,
     ) -> None:
         place = chosen_device(device)
         dtype = dtype_for(place)
         self.device, self.dtype = place.type, str(dtype).removeprefix("torch.")
-        self.store = ModelStore(place, dtype, Budget.of(place, gpu_memory_gb, memory_gb, low_memory), changed)
+        budget = Budget.of(place, gpu_memory_gb, memory_gb, low_memory)
+        workshop = None if exact else Workshop(place, compiled)
+        self.store = ModelStore(place, dtype, budget, changed, workshop)
         self.stopwatch = Stopwatch(place)
         self._adapters = AdapterCache()
         self._batcher = Batcher(self.stopwatch, exact)
@@ -175,7 +184,10 @@ class Engine:
         images = self._images(work, control, say)
         return Finished(
             images=images,
-            receipts=[self._receipt(work, seed) for seed in seeds(work.request)],
+            receipts=[
+                self._receipt(work, prompt, seed)
+                for prompt, seed in zip(work.request.prompts, seeds(work.request), strict=True)
+            ],
             latency_ms=round((time.monotonic() - began) * 1000),
             vram_peak_mb=self.stopwatch.peak_mb(),
         )
@@ -203,7 +215,7 @@ class Engine:
         """Dressed, and about to hear the prompt."""
         assert work.request.sampler is not None
         held.encoders_wardrobe.wear(dressed.encoders)
-        if held.shared:
+        if held.shared is not None:
             running = current()
             assert running is not None
             running.carrying.outfit = dressed.denoiser
@@ -213,11 +225,12 @@ class Engine:
             held.aside.encode()
         return pipeline_for(held, work.request.sampler, work.init_image is not None, dressed.encoders.key)
 
-    def _receipt(self, work: Work, seed: int) -> Receipt:
+    def _receipt(self, work: Work, prompt: str, seed: int) -> Receipt:
         loras = {adapter.id: adapter for adapter in work.adapters if adapter.kind == "lora"}
         embeddings = [adapter for adapter in work.adapters if adapter.kind == "embedding"]
         return Receipt(
-            **work.request.model_dump(exclude={"seed", "batch_size", "model", "loras", "embeddings"}),
+            **work.request.model_dump(exclude=NOT_OF_ONE),
+            prompt=prompt,
             seed=seed,
             model_id=work.model.id,
             model_revision=work.model.revision,

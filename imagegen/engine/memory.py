@@ -87,6 +87,10 @@ def expected_size(source: ModelSource, dtype: torch.dtype) -> int:
         return 0
 
 
+def networks_of(pipeline: Pipeline) -> list[torch.nn.Module]:
+    return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+
+
 def sizes_of(pipeline: Pipeline) -> dict[str, int]:
     """Bytes by part."""
     return {

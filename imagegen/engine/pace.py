@@ -38,6 +38,10 @@ class Pace:
         """There was no memory for so many."""
         self._found = rows / 2
 
+    def least(self, rows: int) -> float:
+        """Seconds that a pass of so many rows took at best, lately; 0 when nobody knows."""
+        return min(self._seconds.get(rows, [0.0]))
+
     @property
     def limit(self) -> int:
         """The most rows that the next pass should have."""

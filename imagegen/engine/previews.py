@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,3 +134,7 @@ def sheet(pictures: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
     cells[:count] = pictures
     rows = cells.reshape(down, across, 3, height, width).transpose(0, 3, 1, 4, 2)
     return rows.reshape(down * height, across * width, 3)
+
+
+def latent_channels(vae: Any) -> int:
+    return int(vae.config.get("latent_channels") or vae.config.get("z_dim"))

@@ -108,7 +108,7 @@ class Steps:
 def seeds(request: GenerationRequest) -> list[int]:
     """Each picture takes the seed after the one before; after the last comes the first."""
     assert request.seed is not None
-    return [(request.seed + index) % (SEED_LIMIT + 1) for index in range(request.batch_size)]
+    return [(request.seed + index) % (SEED_LIMIT + 1) for index in range(len(request.prompts))]
 
 
 def arguments(
@@ -121,7 +121,6 @@ def arguments(
     known = parameters(type(pipeline).__call__)
     common = {
         "num_inference_steps": request.steps,
-        "num_images_per_prompt": request.batch_size,
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds(request)],
         "output_type": "pt",
         **guidance(request, pipeline, family),
@@ -136,7 +135,7 @@ def arguments(
     finest = pipeline.scheduler.config.num_train_timesteps
     steps, strength = schedule(request.steps, request.strength, finest)
     # Some pipelines look for as many pictures as there are seeds.
-    return common | {"image": [image] * request.batch_size, "num_inference_steps": steps, "strength": strength}
+    return common | {"image": [image] * len(request.prompts), "num_inference_steps": steps, "strength": strength}
 
 
 @cache

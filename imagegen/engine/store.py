@@ -6,78 +6,47 @@ in use never leaves, and a model that does not fit beside those in use waits for
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 import torch
+from torch import Tensor
 
-from imagegen.engine.clip import PromptEncoder, encoder_for
+from imagegen.engine.clip import encoder_for
 from imagegen.engine.fibres import elsewhere, waited
 from imagegen.engine.fitting import fitted
-from imagegen.engine.loading import Pipeline, load_pipeline, sharing
+from imagegen.engine.held import Held
+from imagegen.engine.loading import Pipeline, load_pipeline
 from imagegen.engine.memory import (
     SMALL,
-    Mode,
     at_once,
     chosen_mode,
     expected_size,
     give_back,
     gpu_budget,
     memory_budget,
+    networks_of,
     place,
     save_decoding,
     sizes_of,
 )
-from imagegen.engine.previews import Projection, projection_for
+from imagegen.engine.previews import Projection, latent_channels, projection_for
 from imagegen.engine.quantization import stored_in_fp8
-from imagegen.engine.remembering import Remembered, remembering
-from imagegen.engine.samplers import scheduler_for
-from imagegen.engine.shared import share_networks
+from imagegen.engine.quick import Workshop
+from imagegen.engine.shared import Shared, share_networks
+from imagegen.engine.tuning import in_its_precision, tuned
 from imagegen.engine.wearing import Tailor, Wardrobe
+from imagegen.engine.weights import Signature, Weights, pin
 from imagegen.errors import ModelTooLarge
 from imagegen.info import ModelSource
-from imagegen.library.families import FAMILIES, Family
-from imagegen.schema import SamplerName
+from imagegen.library.families import FAMILIES
 
 logger = logging.getLogger(__name__)
-
-# Prompts that a model remembers what its text encoders said of, where the pipeline asks them itself: 4 MB each or so.
-PROMPTS = 16
-
-
-@dataclass
-class Held:
-    """A model in memory. `encoder` is None where the pipeline hears prompts by itself.
-
-    `size` is in bytes, `device_size` how many of them are on the device at once when it is there. `shared` are the
-    networks that its users ask together; a model that is not wholly on the device has one user at a time.
-    """
-
-    source: ModelSource
-    family: Family
-    pipeline: Pipeline
-    tailor: Any
-    wardrobe: Any
-    encoders_wardrobe: Any
-    encoder: PromptEncoder | None
-    size: int
-    device_size: int
-    mode: Mode
-    schedulers: dict[SamplerName, Any] = field(default_factory=dict)
-    said: Remembered[Any] = field(default_factory=lambda: Remembered(PROMPTS))
-    runs: dict[bool, Pipeline] = field(default_factory=dict)
-    shared: dict[str, Any] = field(default_factory=dict)
-    projection: Projection | None = None
-    aside: Any = None
-    on_device: bool = False
-    users: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,20 +60,36 @@ class Budget:
     memory: float
     low_memory: str = "auto"
     most: float = math.inf
+    separate: bool = False
 
     @classmethod
     def of(cls, device: torch.device, gpu_memory_gb: float | None, memory_gb: float | None, low_memory: str) -> Budget:
         memory = memory_budget(memory_gb)
         on_device = gpu_budget(device, gpu_memory_gb) if device.type == "cuda" else memory
-        return cls(on_device, memory, low_memory, memory_budget(memory_gb, share=0.95))
+        return cls(on_device, memory, low_memory, memory_budget(memory_gb, share=0.95), device.type == "cuda")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a model leaves on the device: tensors, and networks that are quick with them."""
+
+    signature: Signature
+    tensors: list[Tensor]
+    shared: Shared
 
 
 class ModelStore:
     """Used by one thread. While a fibre there waits for a model, others may use those that are there."""
 
     def __init__(
-        self, device: torch.device, dtype: torch.dtype, budget: Budget, changed: Callable[[], None] = lambda: None
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        budget: Budget,
+        changed: Callable[[], None] = lambda: None,
+        workshop: Workshop | None = None,
     ) -> None:
+        self.workshop = workshop
         self.device, self.dtype, self.budget, self.changed = device, dtype, budget, changed
         # The one used last is at the end.
         self.held: dict[str, Held] = {}
@@ -168,16 +153,18 @@ class ModelStore:
     @property
     def separate(self) -> bool:
         """Whether the device has memory of its own."""
-        return self.device.type == "cuda"
+        return self.budget.separate
 
     def _on_device(self) -> int:
         return sum(held.device_size for held in self.held.values() if held.on_device)
 
     def _in_memory(self) -> int:
         """Everything that is not wholly on a device with memory of its own."""
-        away = (held for held in self.held.values() if self.separate and held.on_device and held.mode == "off")
         coming = sum(size for _, size in self._coming.values())
-        return coming + sum(held.size for held in self.held.values()) - sum(held.size for held in away)
+        return coming + sum(held.size for held in self.held.values() if not self._is_away(held))
+
+    def _is_away(self, held: Held) -> bool:
+        return self.separate and held.on_device and held.mode == "off" and held.weights is None
 
     def _read(self, source: ModelSource) -> Pipeline:
         """From the disk, while others go on. Two who want the same wait for the same."""
@@ -194,7 +181,10 @@ class ModelStore:
 
     def _loaded(self, source: ModelSource) -> Pipeline:
         with self._disk:
-            return load_pipeline(source, self.dtype)
+            pipeline = tuned(load_pipeline(source, self.dtype), source)
+        if self.device.type == "cuda" and expected_size(source, self.dtype) <= self.budget.memory:
+            pin(networks_of(pipeline))
+        return pipeline
 
     def _ready(self, source: ModelSource, pipeline: Pipeline) -> Held:
         family = FAMILIES[source.pipeline]
@@ -206,6 +196,10 @@ class ModelStore:
         size, device_size = sum(sizes.values()), at_once(sizes, mode)
         wardrobes = Wardrobe(), Wardrobe()
         held = Held(source, family, pipeline, Tailor(pipeline), *wardrobes, encoder, size, device_size, mode)
+        if mode == "off":
+            in_its_precision(pipeline)
+        if self.separate and mode == "off" and source.quantization is None and size <= self.budget.memory:
+            held.weights = Weights(networks_of(pipeline))
         facts = {"model": source.id, "bytes": held.size, "mode": mode}
         logger.info("Model loaded", extra={"action": "model_loaded", **facts})
         return held
@@ -215,13 +209,18 @@ class ModelStore:
         if held.on_device:
             return
         try:
-            self._make_room_on_device(held)
-            held.aside = place(held.pipeline, held.mode, self.device, held.family.denoiser)
+            taken = self._make_room_on_device(held)
+            if held.weights is not None:
+                held.weights.lend(self.device, taken.tensors if taken is not None else None)
+            else:
+                held.aside = place(held.pipeline, held.mode, self.device, held.family.denoiser)
             if held.mode != "off" or (self.separate and self.budget.device < SMALL):
                 save_decoding(held.pipeline)
             held.projection = held.projection or self._projection(held)
             if held.mode == "off":
-                held.shared = share_networks(held.pipeline, held.family.denoiser, held.wardrobe)
+                held.shared = share_networks(held.pipeline, held.family.denoiser, held.wardrobe, self.workshop)
+            if taken is not None and held.shared is not None:
+                held.shared.take_over(taken.shared)
         except BaseException:
             self._forget(held)
             self.changed()
@@ -231,81 +230,47 @@ class ModelStore:
 
     def _projection(self, held: Held) -> Projection:
         folder = held.source.path if held.source.path.is_dir() else held.source.config or held.source.path
-        channels = latent_channels(held.pipeline)
+        channels = latent_channels(held.pipeline.vae)
         return projection_for(folder, held.source.pipeline, channels) or fitted(held.pipeline)
 
     def _idle(self) -> list[Held]:
         """Those that may go, the one used least recently first."""
         return [held for held in self.held.values() if not held.users]
 
-    def _make_room_on_device(self, wanted: Held) -> None:
+    def _make_room_on_device(self, wanted: Held) -> Place | None:
+        """The place of a model of the same architecture, if one has to leave."""
         for held in self._idle():
             if not self.separate or self._on_device() + wanted.device_size <= self.budget.device:
-                return
-            if held.on_device:
-                self._leave_device(held)
+                return None
+            if held.on_device and (place := self._leave_device(held)) is not None:
+                if wanted.weights is not None and place.signature == wanted.weights.signature:
+                    return place
+                del place
+                give_back()
+        return None
 
     def _make_room_in_memory(self, size: int) -> None:
         for held in self._idle():
             if self._in_memory() + size <= self.budget.memory:
                 return
-            if not (self.separate and held.on_device and held.mode == "off"):
+            if held.weights is not None and held.on_device:
+                held.weights = None  # It is on the device, and will have to be read anew.
+            elif not self._is_away(held):
                 self._forget(held)
 
-    def _leave_device(self, held: Held) -> None:
-        """For main memory, where there is room. Hooks that move parts do not come off without a trace."""
-        if held.mode != "off" or held.source.quantization is not None or held.size > self.budget.memory:
+    def _leave_device(self, held: Held) -> Place | None:
+        """For main memory, where its weights are at home."""
+        if held.weights is None:
             self._forget(held)
-            return
-        held.runs = {}
-        held.wardrobe.empty()
-        held.encoders_wardrobe.empty()
-        held.said.forget()
-        if held.encoder is not None:
-            held.encoder.forget()
-        self._make_room_in_memory(held.size)
-        held.pipeline.to("cpu", silence_dtype_warnings=True)
-        held.on_device = False
-        give_back()
+            return None
+        held.undress()
+        assert held.shared is not None
+        left = Place(held.weights.signature, held.weights.take_home(), held.shared)
+        held.shared, held.on_device = None, False
+        return left
 
     def _forget(self, held: Held) -> None:
-        """Whoever still has it in hand has nothing of it."""
         self.held.pop(held.source.id, None)
-        if held.mode == "offload":
-            held.pipeline.remove_all_hooks()
-        held.pipeline = held.tailor = held.wardrobe = held.encoders_wardrobe = held.encoder = held.aside = None
-        held.runs, held.shared = {}, {}
-        held.said.forget()
-        held.on_device = False
+        held.let_go()
         give_back()
         logger.info("Model unloaded", extra={"action": "model_unloaded", "model": held.source.id})
-
-
-def pipeline_for(held: Held, sampler: SamplerName, from_image: bool, worn: Hashable = ()) -> Pipeline:
-    """A pipeline for one run: with a scheduler of its own, and with the networks of all. Costs little.
-
-    `worn` tells apart what the text encoders wear.
-    """
-    if from_image not in held.runs:
-        held.runs[from_image] = sharing(held.pipeline, from_image)
-        if held.shared:
-            settle_down(held.runs[from_image])
-    if sampler not in held.schedulers:
-        held.schedulers[sampler] = scheduler_for(sampler, held.pipeline.scheduler.config)
-    pipeline = copy.copy(held.runs[from_image])
-    scheduler = copy.copy(held.schedulers[sampler])  # A run begins by giving it lists of its own.
-    # Not by setting attributes: then the pipeline writes its configuration anew.
-    encode = remembering(pipeline.encode_prompt, held.said, worn)
-    pipeline.__dict__ |= {"scheduler": scheduler, "encode_prompt": encode, **held.shared}
-    return pipeline
-
-
-def settle_down(pipeline: Pipeline) -> None:
-    """It stays where it is. Other pipelines look at all their layers to find out where that is, again and again."""
-    kind, device = type(pipeline), next(pipeline.vae.parameters()).device
-    pipeline.__class__ = type(kind.__name__, (kind,), {"_execution_device": device})
-
-
-def latent_channels(pipeline: Pipeline) -> int:
-    config = pipeline.vae.config
-    return int(config.get("latent_channels") or config.get("z_dim"))

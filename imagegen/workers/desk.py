@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from PIL import Image
 
-from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
+from imagegen.engine.devices import chosen_device
+from imagegen.engine.engine import VERSIONS, Control, Engine, Finished, Happening, Work
 from imagegen.errors import ImageGenError, JobFailed, WorkerUnavailable
 from imagegen.images import ImageStore
 from imagegen.info import ModelSource
@@ -43,7 +46,13 @@ class Desk:
 
     def __init__(self, load: Load, report: Callable[[Report], None]) -> None:
         self.engine = Engine(
-            load.device, load.gpu_memory_gb, load.memory_gb, load.low_memory, self.tell_held, load.exact
+            load.device,
+            load.gpu_memory_gb,
+            load.memory_gb,
+            load.low_memory,
+            changed=self.tell_held,
+            exact=load.exact,
+            compiled=folder_of_compiled(load),
         )
         self.images, self.report = ImageStore(load.data_dir), report
         self._running: dict[str, Control] = {}
@@ -57,7 +66,7 @@ class Desk:
             self.engine.warm(first)
         except ImageGenError as error:
             raise WorkerUnavailable(str(error)) from None
-        self.report(WorkerReady(device=self.engine.device, dtype=self.engine.dtype))
+        self.report(WorkerReady(device=self.engine.device, dtype=self.engine.dtype, versions=VERSIONS))
 
     def obey(self, order: Order) -> None:
         match order:
@@ -128,6 +137,15 @@ class Desk:
             latency_ms=finished.latency_ms,
             vram_peak_mb=finished.vram_peak_mb,
         )
+
+
+def folder_of_compiled(load: Load) -> Path | None:
+    """None where nothing is to be compiled, or cannot be."""
+    wanted = load.compile == "on" or (load.compile == "auto" and chosen_device(load.device).type == "cuda")
+    if wanted and shutil.which("g++") is None:
+        logger.warning("Networks are not compiled: there is no g++", extra={"action": "no_compiler"})
+        return None
+    return load.data_dir / "compiled" if wanted else None
 
 
 def want_previews(control: Control, wanted: bool) -> None:

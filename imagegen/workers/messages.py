@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from imagegen.info import AdapterSource, ModelSource
 from imagegen.schema import Event, GenerationRequest, Message
-from imagegen.settings import LowMemory
+from imagegen.settings import Compile, LowMemory
 
 
 class Load(Message):
@@ -26,6 +26,7 @@ class Load(Message):
     memory_gb: float | None = None
     low_memory: LowMemory = "auto"
     exact: bool = False
+    compile: Compile = "auto"
     log_format: str
     log_dir: Path | None = None
 
@@ -67,11 +68,12 @@ class Release(Message):
 
 
 class WorkerReady(Message):
-    """The first model is loaded; jobs run from now on."""
+    """The first model is loaded; jobs run from now on. The rest is what receipts will say."""
 
     type: Literal["ready"] = "ready"
     device: str
     dtype: str
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class WorkerGone(Message):

@@ -18,8 +18,8 @@ from torch import Tensor
 from imagegen.engine.batching import Batcher
 from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
 from imagegen.engine.fibres import Loop, settle
+from imagegen.engine.held import Held, pipeline_for
 from imagegen.engine.stopwatch import Stopwatch
-from imagegen.engine.store import Held, pipeline_for
 from imagegen.engine.wearing import NOTHING
 from imagegen.info import AdapterSource
 from imagegen.schema import Cancelled, Progress, SamplerName
