@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from PIL import Image
 from bench.floors import operations, peak, synchronise
 from bench.loads import Contender, Load, Told
 from bench.networks import source_of
+from bench.processes import looks_at_memory, resident_mb
 from imagegen.engine.devices import chosen_device, dtype_for
 from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
 from imagegen.engine.samplers import scheduler_for
@@ -39,10 +40,21 @@ class Ours:
     def __init__(self, source: ModelSource, device: str) -> None:
         self.source, self.engine = source, Engine(device)
         self.engine.warm(source)
+        self._over = threading.Event()
+
+    def work(self) -> None:
+        """The engine has a thread of its own."""
+        self._over.wait()
+
+    def stop(self) -> None:
+        self._over.set()
 
     @property
     def passes(self) -> int:
         return self.engine.stopwatch.passes
+
+    def peak_mb(self) -> float | None:
+        return self.engine.stopwatch.peak_mb()
 
     def begin(self, request: GenerationRequest, control: Control, tell: Told) -> Future[Image.Image | None]:
         result: Future[Image.Image | None] = Future()
@@ -71,7 +83,7 @@ class Ours:
 
 
 class Stock:
-    """One pipeline, and one thread that calls it for one picture after another."""
+    """One pipeline, called for one picture after another."""
 
     def __init__(self, source: ModelSource, device: str) -> None:
         self.device = chosen_device(device)
@@ -80,16 +92,32 @@ class Stock:
         self.pipeline.set_progress_bar_config(disable=True)
         self.config = self.pipeline.scheduler.config
         self.passes = 0
-        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        threading.Thread(target=self._work, daemon=True).start()
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
-    def _work(self) -> None:
-        while True:
-            self._orders.get()()
+    def work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            order()
+
+    def stop(self) -> None:
+        self._orders.put(None)
+
+    def peak_mb(self) -> float | None:
+        if self.device.type != "cuda":
+            return None
+        peak = torch.cuda.max_memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats()
+        return peak
 
     def begin(self, request: GenerationRequest, control: Control, tell: Told) -> Future[Image.Image | None]:
         result: Future[Image.Image | None] = Future()
-        self._orders.put(lambda: result.set_result(self.picture(request, control, tell)))
+
+        def order() -> None:
+            try:
+                result.set_result(self.picture(request, control, tell))
+            except Exception as error:
+                result.set_exception(error)
+
+        self._orders.put(order)
         return result
 
     def picture(self, request: GenerationRequest, control: Control, tell: Told) -> Image.Image | None:
@@ -143,6 +171,17 @@ class Session:
     def __init__(self, contender: Contender, device: torch.device) -> None:
         self.contender, self.device = contender, device
 
+    def serve(self, answers: TextIO) -> None:
+        """Does as standard input says, until that ends. What goes wrong ends the contender too."""
+        try:
+            for text in sys.stdin:
+                order = json.loads(text)
+                answer = getattr(self, order.pop("do"))(**order)
+                print(json.dumps(answer), file=answers, flush=True)
+        finally:
+            answers.close()
+            self.contender.stop()
+
     def facts(self, side: int, steps: int) -> dict[str, Any]:
         pipeline = getattr(self.contender, "pipeline", None)
         assert pipeline is not None, "only a stock pipeline is counted"
@@ -160,11 +199,35 @@ class Session:
             np.save(save, np.asarray(picture))
         return {"seconds": seconds}
 
-    def load(self, arrivals: list[tuple[float, dict[str, Any]]], users: int = 0, impatience: int = 0) -> dict[str, Any]:
+    def load(
+        self,
+        arrivals: list[tuple[float, dict[str, Any]]],
+        users: int = 0,
+        impatience: int = 0,
+        save: str | None = None,
+    ) -> dict[str, Any]:
         """See bench.loads: with users they ask in turn, without they come by the clock."""
-        before, load = self.contender.passes, Load(self.contender, arrivals, impatience)
-        happenings = load.closed(users) if users else load.open()
-        return {"happenings": happenings, "passes": self.contender.passes - before}
+        load = Load(self.contender, arrivals, impatience)
+        return self._watched(load, lambda: load.closed(users) if users else load.open(), save)
+
+    def join(self, arrivals: list[tuple[float, dict[str, Any]]], steps: int) -> dict[str, Any]:
+        load = Load(self.contender, arrivals, impatience=0)
+        return self._watched(load, lambda: load.joined(steps))
+
+    def _watched(self, load: Load, run: Callable[[], Any], save: str | None = None) -> dict[str, Any]:
+        """Memory is in MiB: the process's own, at its most and afterwards, and the GPU's at its most."""
+        before = self.contender.passes
+        with looks_at_memory() as seen:
+            happenings = run()
+        if save is not None:
+            np.save(save, np.asarray(load.first))
+        return {
+            "happenings": happenings,
+            "passes": self.contender.passes - before,
+            "most resident": max(seen),
+            "resident": resident_mb(),
+            "peak of the GPU": self.contender.peak_mb(),
+        }
 
 
 def main() -> None:
@@ -178,14 +241,13 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     answers, sys.stdout = sys.stdout, sys.stderr
-    began = time.perf_counter()
+    began, empty = time.perf_counter(), resident_mb()
     contender = CONTENDERS[arguments.name](source_of(arguments.model, arguments.scratch), arguments.device)
     session = Session(contender, chosen_device(arguments.device))
-    print(json.dumps({"loaded": time.perf_counter() - began}), file=answers, flush=True)
-    for text in sys.stdin:
-        order = json.loads(text)
-        answer = getattr(session, order.pop("do"))(**order)
-        print(json.dumps(answer), file=answers, flush=True)
+    started = {"loaded": time.perf_counter() - began, "resident empty": empty, "resident": resident_mb()}
+    print(json.dumps(started), file=answers, flush=True)
+    threading.Thread(target=session.serve, args=(answers,)).start()
+    contender.work()
 
 
 if __name__ == "__main__":

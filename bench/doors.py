@@ -8,8 +8,6 @@ stands the route that says the server lives, which is what the gate and FastAPI 
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import statistics
 import subprocess
@@ -18,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
@@ -35,7 +32,7 @@ from bench.clients import (
 )
 from bench.http import Web
 from bench.processes import ROOT, free_port, spent_seconds
-from bench.timing import RESULTS
+from bench.timing import keep, processors
 
 ROUNDS = 6
 CALLS = 5
@@ -130,16 +127,12 @@ def main() -> None:
             for name, door in (("health, no job", health), ("REST", rest), ("Gradio over HTTP", gradio_raw))
         }
     report = {
-        "command": "python -m bench.doors",
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),
         "events of each job": 23,
         "one call": one_by_one,
         f"{CLIENTS} clients at once": many,
     }
-    RESULTS.mkdir(exist_ok=True)
-    Path(RESULTS / "doors.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=1))
+    keep("doors", processors(), report)
 
 
 if __name__ == "__main__":

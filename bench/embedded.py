@@ -6,15 +6,13 @@ preview; the most memory that this process took.
 
 from __future__ import annotations
 
-import json
-import platform
 import resource
 import threading
 
 import torch
 from diffusers import AutoPipelineForText2Image
 
-from bench.timing import RESULTS, interleaved
+from bench.timing import interleaved, keep, processors
 from imagegen.engine.engine import Control, Engine, Finished, Work
 from imagegen.engine.previews import preview, projection_for
 from imagegen.library.models import Models
@@ -47,17 +45,13 @@ def main() -> None:
     latents = torch.randn(1, 4, 16, 16)
     (preview_seconds,) = interleaved({"preview": lambda: preview(latents, projection)}, rounds=200).values()
     report = {
-        "command": "python -m bench.embedded",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "ratio to plain diffusers": round(seconds["ours"] / seconds["plain diffusers"], 3),
         "preview_ms": round(preview_seconds * 1000, 3),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "embedded.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=1))
+    keep("embedded", processors(), report)
 
 
 if __name__ == "__main__":

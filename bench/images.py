@@ -7,7 +7,6 @@ and on some that the embedded model drew. First, each way that promises to lose 
 from __future__ import annotations
 
 import json
-import platform
 import re
 import statistics
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, features
 
-from bench.timing import RESULTS, interleaved
+from bench.timing import command, interleaved, processors, write
 from imagegen.png import PAETH, SIGNATURE, Bytes, chunk, encoded, paeth
 from imagegen.settings import ASSETS
 
@@ -43,8 +42,8 @@ def main() -> None:
     ways = lossless()
     lossy: dict[str, Way] = {f"{kind}, quality 90": partial(saved, kind=kind, quality=90) for kind in ("WEBP", "JPEG")}
     report = {
-        "command": "python -m bench.images",
-        "machine": f"{platform.machine()}, 1 thread",
+        "command": command(),
+        "machine": f"{processors()}, 1 thread used",
         "pillow": f"{features.version('pil')}, zlib-ng {features.version('zlib_ng')}",
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "pictures": {name: measured(image, ways, lossy) for name, image in pictures().items()},
@@ -52,9 +51,7 @@ def main() -> None:
     # A way a line.
     text = re.sub(r"(?<=,)\n {4}", " ", json.dumps(report, indent=1))
     text = re.sub(r"\n {4}|\n {3}(?=})", "", text)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "images.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    write("images", text)
 
 
 def lossless() -> dict[str, Way]:

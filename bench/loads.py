@@ -15,16 +15,25 @@ from imagegen.schema import GenerationRequest
 
 Told = Callable[[str], None]
 PATIENCE_STEPS = 3
+POLL = 0.001
 
 
 class Contender(Protocol):
     """`begin` starts a picture and tells what happens to it: "step", "preview", and at last "done" or "cancelled".
 
-    `passes` counts those of its networks.
+    `work` is what the main thread does until `stop`: CUDA graphs of compiled networks run in no other.
+    `passes` counts those of its networks; `peak_mb` is the most of a GPU's memory that it used since it was idle, None
+    without one.
     """
+
+    def work(self) -> None: ...
+
+    def stop(self) -> None: ...
 
     @property
     def passes(self) -> int: ...
+
+    def peak_mb(self) -> float | None: ...
 
     def begin(self, request: GenerationRequest, control: Control, tell: Told) -> Future[Image.Image | None]: ...
 
@@ -37,6 +46,7 @@ class Watcher:
         self.control = Control(threading.Event(), threading.Event())
         self.control.previews.set()
         self.facts: dict[str, float] = {"arrived": time.perf_counter() - began, "steps": 0}
+        self.steps: list[float] = []
 
     def tell(self, what: str) -> None:
         now = time.perf_counter() - self.began
@@ -44,18 +54,24 @@ class Watcher:
         if what in ("done", "cancelled"):
             self.facts["ended"], self.facts["cancelled"] = now, what == "cancelled"
         elif what == "step":
+            self.steps.append(now)
             self.facts["steps"] += 1
             if self.impatient and self.facts["steps"] >= PATIENCE_STEPS:
                 self.control.cancelled.set()
 
 
 class Load:
-    """`arrivals` are requests, each with its time; of every so many, `impatience`, one is cancelled."""
+    """`arrivals` are requests, each with its time; of every so many, `impatience`, one is cancelled.
+
+    The picture of the first is kept.
+    """
 
     def __init__(self, contender: Contender, arrivals: Sequence[tuple[float, dict[str, Any]]], impatience: int) -> None:
         self.contender, self.arrivals, self.impatience = contender, arrivals, impatience
         self.began = time.perf_counter()
         self.watchers: list[Watcher] = []
+        self.first: Image.Image | None = None
+        self._wrong: list[BaseException] = []
         self._lock, self._ended = threading.Lock(), threading.Semaphore(0)
 
     def closed(self, users: int) -> list[dict[str, float]]:
@@ -71,9 +87,28 @@ class Load:
             self._next(and_then=False)
         return self._all()
 
+    def joined(self, steps: int) -> list[dict[str, float]]:
+        """All but the last begin at once, and the last when these have made so many steps between them.
+
+        Told of each is also how many steps it made between the coming of the last and his first.
+        """
+        for _ in self.arrivals[1:]:
+            self._next(and_then=False)
+        while sum(len(watcher.steps) for watcher in self.watchers) < steps:
+            time.sleep(POLL)
+        self._next(and_then=False)
+        happenings = self._all()
+        came, answered = happenings[-1]["arrived"], happenings[-1]["first step"]
+        for watcher in self.watchers:
+            watcher.facts["steps meanwhile"] = sum(came < at < answered for at in watcher.steps)
+        return happenings
+
     def _all(self) -> list[dict[str, float]]:
+        """Raises what went wrong with a picture."""
         for _ in self.arrivals:
             self._ended.acquire()
+        if self._wrong:
+            raise self._wrong[0]
         return [watcher.facts for watcher in self.watchers]
 
     def _next(self, and_then: bool) -> None:
@@ -85,7 +120,11 @@ class Load:
             self.watchers.append(Watcher(self.began, impatient))
         watcher, (_, request) = self.watchers[number], self.arrivals[number]
 
-        def over(_: Future[Image.Image | None]) -> None:
+        def over(made: Future[Image.Image | None]) -> None:
+            if (error := made.exception()) is not None:
+                self._wrong.append(error)
+            elif number == 0:
+                self.first = made.result()
             self._ended.release()
             if and_then:
                 self._next(and_then)

@@ -1,12 +1,15 @@
-"""Models to measure on: true architectures by their configurations, with random weights, whole or thin.
+"""`python -m bench.networks FOLDER MODEL ...`: makes models to measure on, where they are not there yet.
 
-A thin one has the graph of the whole one, operation for operation, with few channels: on a processor it shows what a
-GPU shows of the whole one, that the time goes into starting operations rather than into computing.
+They have true architectures, by their configurations, with random weights, whole or thin. A thin one has the graph of
+the whole one, operation for operation, with few channels: on a processor it shows what a GPU shows of the whole one,
+that the time goes into starting operations rather than into computing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from imagegen.engine.memory import give_back
 from imagegen.info import ModelSource
 from imagegen.library.models import Models
 from imagegen.library.snapshots import Snapshots
@@ -50,6 +54,17 @@ KINDS = {
 }
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.networks", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("models", nargs="+", choices=KINDS)
+    arguments = parser.parse_args()
+    for name in arguments.models:
+        began = time.perf_counter()
+        source_of(name, arguments.folder)
+        print(f"{name}: {time.perf_counter() - began:.1f} seconds")
+
+
 def source_of(name: str, scratch: Path) -> ModelSource:
     """The embedded model; or one of KINDS, made in a folder of that name when it is not there."""
     if name == "embedded":
@@ -74,7 +89,11 @@ def made(name: str, folder: Path) -> Path:
         torch.set_default_dtype(torch.float32 if kind.thin else torch.float16)
         pipeline = (xl if kind.config == "sd-xl" else first)(kind)
         torch.set_default_dtype(torch.float32)
-    pipeline.save_pretrained(folder)
+    half = folder.with_suffix(".part")  # So that one that was broken off is not taken for a model.
+    pipeline.save_pretrained(half)
+    half.rename(folder)
+    del pipeline
+    give_back()
     return folder
 
 
@@ -134,3 +153,7 @@ def text_config(kind: Kind, part: str) -> CLIPTextConfig:
 def read(kind: Kind, part: str) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads((CONFIG / kind.config / part / "config.json").read_bytes())
     return facts
+
+
+if __name__ == "__main__":
+    main()

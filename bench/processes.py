@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
+LOOK = 0.02
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -23,6 +29,29 @@ def peak_memory_mb(pid: int) -> float:
     found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
     assert found is not None
     return int(found[1]) / 1024
+
+
+def resident_mb() -> float:
+    """Of this process, now."""
+    return float(psutil.Process().memory_info().rss / 2**20)
+
+
+@contextmanager
+def looks_at_memory() -> Iterator[list[float]]:
+    """What this process took within the block, in MiB, at one look after another."""
+    seen, over = [resident_mb()], threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK):
+            seen.append(resident_mb())
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
 
 
 def free_port() -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -16,13 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.timing import processors
+
 
 @dataclass
 class Rival:
-    """One contender. What it is told to do is a method of bench.contenders.Session."""
+    """One contender. What it is told to do is a method of bench.contenders.Session.
+
+    `started` is what it said when its model was there.
+    """
 
     name: str
     process: subprocess.Popen[str]
+    started: dict[str, Any] = field(default_factory=dict)
 
     def do(self, what: str, **options: Any) -> dict[str, Any]:
         assert self.process.stdin is not None
@@ -39,16 +44,18 @@ class Rival:
 
 
 @contextmanager
-def rivals(names: list[str], model: str, scratch: Path, device: str, threads: int | None) -> Iterator[list[Rival]]:
-    options = ["--device", device, *(["--threads", str(threads)] if threads else [])]
+def rivals(names: list[str], model: str, scratch: Path, device: str) -> Iterator[list[Rival]]:
+    options = ["--device", device]
+    if model.startswith("thin"):
+        options += ["--threads", "1"]  # With so few channels more of them only wait for each other.
     with ExitStack() as processes:
         found = []
         for name in names:
             command = [sys.executable, "-m", "bench.contenders", name, model, str(scratch), *options]
             process = processes.enter_context(subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True))
-            rival = Rival(name, process)
-            rival.answer()
-            found.append(rival)
+            found.append(Rival(name, process))
+        for rival in found:
+            rival.started = rival.answer()
         yield found
         for rival in found:
             assert rival.process.stdin is not None
@@ -63,6 +70,5 @@ def psnr(first: Path, second: Path) -> float:
 
 
 def machine(device: str) -> str:
-
     where = torch.cuda.get_device_name() if torch.cuda.is_available() and device != "cpu" else "no GPU"
-    return f"{platform.machine()}, {where}, torch {torch.__version__}"
+    return f"{processors()}, {where}, torch {torch.__version__}"

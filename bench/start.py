@@ -24,7 +24,7 @@ from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
 from bench.processes import ROOT, free_port, peak_memory_mb, processor_seconds
-from bench.timing import RESULTS
+from bench.timing import keep, processors
 
 ROUNDS = 5
 PATIENCE = 0.005
@@ -131,8 +131,6 @@ def main() -> None:
     gradio = medians(alone)
     moments = {name: medians([start.moments[name] for start in starts]) for name in starts[0].moments}
     report = {
-        "command": "python -m bench.start",
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "python": platform.python_version(),
         "rounds": ROUNDS,
         "medians": table({"import gradio": gradio, **moments}, gradio),
@@ -142,9 +140,7 @@ def main() -> None:
         "peak_memory_mb of the web process": round(statistics.median(start.peak_memory_mb for start in starts)),
         "torch in the web process": any(start.has_torch for start in starts),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "start.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=1))
+    keep("start", processors(), report)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
 Closed loop: 1, 4, 16 and 64 users, each of whom asks for the next picture when he has had his last. Then the clock:
 pictures that arrive at random (Poisson) at half, 80 % and 95 % of what ours can do, of mixed sizes and 10 to 50 steps,
-every fifth of them cancelled. The other contender is the plain pipeline, called for one picture after another, as a
-server without any batching does; both get the same requests. Told are pictures a second, seconds until a picture is
-there and until its first preview, how many passes the networks made, and how long a newcomer waits for his first step,
-in steps of those before him.
+every fifth of them cancelled. The other contenders are the plain pipeline and the best by hand, called for one picture
+after another, as a server without any batching does; the clock leaves the latter out, whose networks would be compiled
+anew for each size. All get the same requests. Told are pictures a second, seconds until a picture is there and until
+its first step and preview, and how many passes the networks made. First the pictures are compared: of all contenders,
+and one of ours that was made in company with the same made alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 from collections.abc import Sequence
@@ -20,15 +20,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.networks import side_of, source_of
-from bench.rivals import Rival, machine, rivals
-from bench.single import asked
-from bench.timing import RESULTS
+from bench.rivals import Rival, machine, psnr, rivals
+from bench.single import AGREES, NAMES, agreeing, asked, compared, picture_file
+from bench.timing import keep_model
 
 USERS = (1, 4, 16, 64)
 LOADS = (0.5, 0.8, 0.95)
 STEPS = (10, 15, 20, 25, 30, 40, 50)
-NAMES = ["ours", "plain"]
+COMPANY = 8
 IMPATIENCE = 5
+LEAST = 128
 
 Arrivals = Sequence[tuple[float, dict[str, Any]]]
 
@@ -39,28 +40,30 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--side", type=int, help="of the pictures, in pixels; left out, the model's own")
+    parser.add_argument("--contenders", nargs="*", default=NAMES, choices=NAMES, help="ours, plain, and what else")
     parser.add_argument("--users", type=int, nargs="*", default=USERS)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warm", type=int, default=32, help="pictures of ours before any is timed")
     parser.add_argument("--arrivals", type=int, default=40, help="pictures at each rate; 0 leaves the clock out")
     parser.add_argument("--folder", type=Path, help="where models are kept from one run to the next")
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
-        rows = {model: measured(model, arguments, arguments.folder or Path(scratch)) for model in arguments.models}
-    command = f"python -m bench.throughput {' '.join(arguments.models)}"
-    report = {"command": command, "machine": machine(arguments.device), "models": rows}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "throughput.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=1))
+        for model in arguments.models:
+            row = measured(model, arguments, arguments.folder or Path(scratch))
+            keep_model("throughput", machine(arguments.device), model, row)
 
 
 def measured(model: str, arguments: Any, scratch: Path) -> dict[str, Any]:
     side = arguments.side or side_of(model)
     source_of(model, scratch)
-    threads = 1 if model.startswith("thin") else None
-    with rivals(NAMES, model, scratch, arguments.device, threads) as found:
-        for rival in found:  # Warm, and at its pace.
-            rival.do("load", arrivals=same(side, arguments.steps, 32 if rival.name == "ours" else 2), users=16)
+    with rivals(arguments.contenders, model, scratch, arguments.device) as found:
         facts = found[1].do("facts", side=side, steps=arguments.steps)
+        agreement = compared(found, asked(side, arguments.steps, 0), scratch, AGREES[facts["dtype"]])
+        in_company = accompanied(found[0], side, arguments.steps, scratch, AGREES[facts["dtype"]])
+        for rival in found:  # Warm, and at its pace.
+            rival.do(
+                "load", arrivals=same(side, arguments.steps, arguments.warm if rival.name == "ours" else 2), users=16
+            )
         floor = facts["operations"] / facts["peak"]
         closed = {
             str(users): closed_loop(found, same(side, arguments.steps, max(4, users)), users, arguments.rounds, floor)
@@ -68,21 +71,31 @@ def measured(model: str, arguments: Any, scratch: Path) -> dict[str, Any]:
         }
         capacity = closed[str(max(arguments.users))]["pictures a second"]["ours"]
         by_clock = (
-            {f"{load:.0%}": clock(found, mixed(side, arguments.arrivals, load * capacity)) for load in LOADS}
+            {f"{load:.0%}": clock(found[:2], mixed(side, arguments.arrivals, load * capacity)) for load in LOADS}
             if arguments.arrivals
             else {}
         )
     return {
         "side": side,
         "steps": arguments.steps,
+        "dtype": facts["dtype"],
+        "agreement with plain in dB": agreement,
+        "agreement of one in company with the same alone in dB": in_company,
         "floor in pictures a second": round(1 / floor, 3),
         "users": closed,
         "by the clock, mixed, of what ours can do": by_clock,
     }
 
 
+def accompanied(ours: Rival, side: int, steps: int, scratch: Path, least: float) -> float:
+    """How well a picture agrees with the same when others were made at the same time, in dB."""
+    together = scratch / "together.npy"
+    ours.do("load", arrivals=same(side, steps, COMPANY), users=COMPANY, save=str(together))
+    return agreeing({"in company": psnr(together, picture_file(scratch, "ours"))}, least)["in company"]
+
+
 def closed_loop(found: list[Rival], arrivals: Arrivals, users: int, rounds: int, floor: float) -> dict[str, Any]:
-    """The plain contender makes four pictures, however many ask: it makes one after another anyway."""
+    """The others make four pictures, however many ask: they make one after another anyway."""
     rates: dict[str, list[float]] = {rival.name: [] for rival in found}
     facts: dict[str, Any] = {}
     for _ in range(rounds):
@@ -95,7 +108,7 @@ def closed_loop(found: list[Rival], arrivals: Arrivals, users: int, rounds: int,
     steps = sum(each["steps"] for each in facts["ours"]["happenings"])
     return {
         "pictures a second": {name: round(value, 3) for name, value in medians.items()},
-        "times one after another": round(medians["ours"] / medians["plain"], 2),
+        **{f"times {name}": round(medians["ours"] / value, 2) for name, value in medians.items() if name != "ours"},
         "share of the floor": round(medians["ours"] * floor, 3),
         "passes a step": round(facts["ours"]["passes"] / steps, 3),
         "seconds to the first preview": quantiles(
@@ -134,9 +147,12 @@ def same(side: int, steps: int, count: int) -> Arrivals:
 
 
 def mixed(side: int, count: int, rate: float) -> Arrivals:
-    """Of three sizes, the largest the model's own. The same for everybody who asks."""
+    """Of three sizes, the largest the model's own, and no smaller than what a request may ask for.
+
+    The same for everybody who asks.
+    """
     chance, at, arrivals = random.Random(0), 0.0, []
-    sides = [max(64, round(side * share / 64) * 64) for share in (0.5, 0.75, 1)]
+    sides = [round(max(side, LEAST) * share) for share in (0.5, 0.75, 1)]
     for seed in range(count):
         at += chance.expovariate(rate)
         arrivals.append((at, asked(chance.choice(sides), chance.choice(STEPS), seed)))

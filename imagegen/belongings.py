@@ -1,4 +1,4 @@
-"""What belongs to whom besides jobs: pictures, uploads, the keys of requests, and the model that someone chose."""
+"""What belongs to whom besides jobs: pictures, uploads, the keys of requests, answers, and the model of choice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ CREATE TABLE IF NOT EXISTS inputs (id TEXT, owner TEXT, PRIMARY KEY (id, owner))
 CREATE TABLE IF NOT EXISTS choices (owner TEXT PRIMARY KEY, model TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS keys (
     owner TEXT, key TEXT, request TEXT NOT NULL, job TEXT NOT NULL, PRIMARY KEY (owner, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (
+    owner TEXT, digest TEXT, job TEXT NOT NULL, PRIMARY KEY (owner, digest)
 ) WITHOUT ROWID;
 """
 
@@ -53,6 +56,15 @@ class Belongings:
 
     def drop_key(self, owner: str, key: str) -> None:
         self.database.execute("DELETE FROM keys WHERE owner = ? AND key = ?", (owner, key))
+
+    def answer(self, owner: str, digest: str) -> str | None:
+        """The job that answers a request, which is known by its digest."""
+        values = (owner, digest)
+        row = self.database.execute("SELECT job FROM answers WHERE owner = ? AND digest = ?", values).fetchone()
+        return row[0] if row else None
+
+    def add_answer(self, owner: str, digest: str, job_id: str) -> None:
+        self.database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", (owner, digest, job_id))
 
     def _has(self, query: str, *values: str) -> bool:
         return self.database.execute(query, values).fetchone() is not None

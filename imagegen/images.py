@@ -153,6 +153,8 @@ def parameters_text(receipt: Receipt) -> str:
         facts["Denoising strength"] = f"{receipt.strength:g}"
     if receipt.clip_skip:
         facts["Clip skip"] = receipt.clip_skip + 1
+    if receipt.step_cache:
+        facts["Step cache"] = f"{receipt.step_cache:g}"
     if receipt.loras:
         hashes = ", ".join(f"{used.lora}: {used.sha256[:12]}" for used in receipt.loras)
         facts["Lora hashes"] = f'"{hashes}"'

@@ -18,7 +18,8 @@ ModelState = Literal["absent", "downloading", "on disk", "in memory"]
 class Capabilities(Message):
     """What a model can do, known before a job is accepted. Sides are multiples of `multiple` pixels, up to `max_side`.
 
-    `strength` is whether image to image can say how far to move; `previews` whether pictures can be seen to form.
+    `strength` is whether image to image can say how far to move; `step_cache` whether steps can be guessed; `previews`
+    whether pictures can be seen to form.
     """
 
     text_to_image: bool = True
@@ -29,6 +30,7 @@ class Capabilities(Message):
     negative_prompt: bool = True
     weighted_prompt: bool = False
     clip_skip: bool = False
+    step_cache: bool = False
     loras: bool = False
     embeddings: bool = False
     samplers: tuple[SamplerName, ...]

@@ -124,6 +124,11 @@ class JobStore:
         rows = self.database.execute("SELECT event FROM events WHERE job = ? AND seq > ? ORDER BY seq", (job_id, after))
         return [EVENT.validate_json(row[0]) for row in rows]
 
+    def last(self, job_id: str) -> Event:
+        """What happened last. Every job has been queued at least."""
+        query = "SELECT event FROM events WHERE job = ? ORDER BY seq DESC LIMIT 1"
+        return EVENT.validate_json(self.database.execute(query, (job_id,)).fetchone()[0])
+
     def interrupt_running(self) -> list[str]:
         """Ends what was running when the studio stopped; what was queued stays queued."""
         rows = self.database.execute("SELECT id FROM jobs WHERE state = 'running'").fetchall()
@@ -133,10 +138,10 @@ class JobStore:
         return [job_id for (job_id,) in rows]
 
     def usual_seconds(self) -> float:
-        """How long the last jobs took, on average; a guess of 5 before there were any."""
+        """How long the last jobs took that the worker ran, on average; a guess of 5 before there were any."""
         (mean,) = self.database.execute(
-            "SELECT AVG(finished - started) FROM"
-            " (SELECT started, finished FROM jobs WHERE state = 'done' ORDER BY number DESC LIMIT 20)"
+            "SELECT AVG(finished - started) FROM (SELECT started, finished FROM jobs"
+            " WHERE state = 'done' AND started IS NOT NULL ORDER BY number DESC LIMIT 20)"
         ).fetchone()
         return mean or 5.0
 

@@ -100,6 +100,7 @@ def generation_finished(logger: logging.Logger, request: GenerationRequest, resu
             "latency_ms": result.latency_ms,
             "vram_peak_mb": result.vram_peak_mb,
             "nsfw_detected": result.nsfw_detected,
+            "cached": result.pictures[0].receipt.cached,
             "job_id": job_id,
         },
     )

@@ -9,10 +9,22 @@ from __future__ import annotations
 import unicodedata
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 PROMPT_LIMIT = 4000
 SEED_LIMIT = 2**32 - 1
+# How many one request may ask for.
+PICTURE_LIMIT = 8
 
 SamplerName = Literal[
     "Euler",
@@ -48,6 +60,7 @@ def multiple_of_8(value: int) -> int:
 
 NUMBER = BeforeValidator(number)
 Text = Annotated[str, AfterValidator(readable)]
+Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_LIMIT), AfterValidator(readable)]
 # A name, a repository as `owner/name`, or a file in either.
 Reference = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(readable)]
 Strength = Annotated[float, Field(gt=0, le=1), NUMBER]
@@ -71,9 +84,7 @@ class LoraUse(Message):
 class TextToImage(Message):
     """What decides a picture that is made of words. What is left open is filled in from the model."""
 
-    prompt: Text = Field(
-        min_length=1, max_length=PROMPT_LIMIT, description="What to paint. (Words in brackets:1.3) weigh more."
-    )
+    prompt: Prompt = Field(description="What to paint. (Words in brackets:1.3) weigh more.")
     negative_prompt: Text = Field("", max_length=PROMPT_LIMIT, description="What to keep out of the picture.")
     width: Side | None = Field(None, description="Pixels, a multiple of 8.")
     height: Side | None = Field(None, description="Pixels, a multiple of 8.")
@@ -85,7 +96,7 @@ class TextToImage(Message):
     seed: Annotated[int, Field(ge=0, le=SEED_LIMIT), NUMBER] | None = Field(
         None, description="The same seed gives the same picture. Empty: a new one each time."
     )
-    batch_size: Annotated[int, Field(ge=1, le=8), NUMBER] = Field(
+    batch_size: Annotated[int, Field(ge=1, le=PICTURE_LIMIT), NUMBER] = Field(
         1, description="How many pictures; each takes the seed after the one before."
     )
     clip_skip: Annotated[int, Field(ge=0, le=2), NUMBER] = Field(
@@ -100,6 +111,27 @@ class TextToImage(Message):
     embeddings: tuple[Reference, ...] = Field(
         (), max_length=8, description="Textual inversions to know, each called up by its word in a prompt."
     )
+    more_prompts: tuple[Prompt, ...] = Field(
+        (),
+        max_length=PICTURE_LIMIT - 1,
+        description=f"Further prompts: each gives pictures of its own in the same batch, up to {PICTURE_LIMIT} in all.",
+    )
+
+    step_cache: Annotated[float, Field(ge=0, le=1), NUMBER] = Field(
+        0.0,
+        description="Guess steps that the last ones foretell, as long as this much change adds up: faster, and coarser."
+        " At 0 each step is computed.",
+    )
+
+    @field_validator("more_prompts")
+    @classmethod
+    def gives_so_many_pictures(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        each = info.data.get("batch_size", 1)
+        most = PICTURE_LIMIT // each - 1
+        if len(value) > most:
+            allowed = f"must have at most {most} entries" if most else "cannot be used"
+            raise ValueError(f"{allowed} with a batch_size of {each}: a request gives up to {PICTURE_LIMIT} pictures")
+        return value
 
 
 class GenerationRequest(TextToImage):
@@ -116,6 +148,11 @@ class GenerationRequest(TextToImage):
             raise ValueError("strength needs an init_image")
         return self
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """That of each picture, in their order."""
+        return tuple(prompt for prompt in (self.prompt, *self.more_prompts) for _ in range(self.batch_size))
+
 
 class UsedLora(LoraUse):
     """`sha256` is of its whole file."""
@@ -129,7 +166,10 @@ class UsedEmbedding(Message):
 
 
 class Receipt(Message):
-    """All that decided one picture. The same receipt gives the same picture."""
+    """All that decided one picture. The same receipt gives the same picture.
+
+    `cached` is whether it was made before, for the same request; the one inside its file says how it was then.
+    """
 
     prompt: str
     negative_prompt: str
@@ -150,6 +190,8 @@ class Receipt(Message):
     device: str
     dtype: str
     versions: dict[str, str]
+    step_cache: float = 0.0
+    cached: bool = False
 
 
 class Picture(Message):

@@ -24,10 +24,12 @@ from imagegen.errors import (
     WorkerUnavailable,
 )
 from imagegen.images import ImageStore
+from imagegen.info import AdapterSource, ModelSource
 from imagegen.jobs import Job, JobStore
 from imagegen.library.library import Library
 from imagegen.limits import Minute
 from imagegen.logs import generation_finished
+from imagegen.output_cache import OutputCache
 from imagegen.schema import (
     LAST_EVENTS,
     SEED_LIMIT,
@@ -65,6 +67,7 @@ class Service:
         self.settings, self.jobs, self.images, self.worker = settings, jobs, images, worker
         self.stock = Stock(library, worker, self._until_ready)
         self.belongings = Belongings(jobs.database)
+        self._cache = OutputCache(self.belongings, jobs, images, settings.output_cache)
         self._minute, self._inputs = Minute(settings.requests_per_minute), Minute(settings.requests_per_minute)
         self._state: WorkerState = "warming up"
         self._trouble = ""
@@ -100,6 +103,8 @@ class Service:
     async def submit(self, request: GenerationRequest, user: User, key: str | None = None) -> str:
         """The id of a new job; with a `key` that the user sent before, that of the job of then.
 
+        What the output cache knows is done at once, and needs neither the worker nor room in the queue.
+
         Raises InvalidRequest, QueueFull, TooManyJobs, TooManyRequests, KeyReused and WorkerUnavailable.
         """
         if (known := self._keyed(request, user, key)) is not None:
@@ -108,14 +113,20 @@ class Service:
         self.count(user)
         if request.init_image is not None and not self.belongings.owns_input(user.id, request.init_image):
             raise InvalidRequest("init_image", "is not known here")
-        asked, request = request, await asyncio.to_thread(self._checked, request)
+        asked = request
+        request, model, adapters = await asyncio.to_thread(self._checked, asked)
         if (known := self._keyed(asked, user, key)) is not None:
             return known
         self._check_worker()  # It may have gone meanwhile.
-        self._check_room(user)
+        made = self._cache.found(user.id, request, model, adapters) if asked.seed is not None else None
+        if made is None:
+            self._check_room(user)
         job = self.jobs.add(request, user.id)
         if key is not None:
             self.belongings.add_key(user.id, key, asked.model_dump_json(), job.id)
+        if made is not None:
+            self._answer(job, made)
+            return job.id
         self._record(job.id, self._place(job.id))
         self._dispatch()
         self._queue_moved()
@@ -160,7 +171,7 @@ class Service:
         job = self.job(job_id, user)
         if job.state == "queued":
             return self._place(job_id)
-        event, seen = self.jobs.events(job_id)[-1], self._previews.get(job_id)
+        event, seen = self.jobs.last(job_id), self._previews.get(job_id)
         return event.model_copy(update={"preview": seen.preview}) if seen and isinstance(event, Progress) else event
 
     async def cancel(self, job_id: str, user: User) -> None:
@@ -219,7 +230,7 @@ class Service:
         known = self.belongings.keyed(user.id, key) if key is not None else None
         if known is None:
             return None
-        if known[0] != request.model_dump_json():
+        if GenerationRequest.model_validate_json(known[0]) != request:
             raise KeyReused
         if key is not None and self.jobs.get(known[1]).state == "failed":
             self.belongings.drop_key(user.id, key)
@@ -242,11 +253,18 @@ class Service:
         if self._state == "unavailable":
             raise WorkerUnavailable(self._trouble)
 
-    def _checked(self, request: GenerationRequest) -> GenerationRequest:
-        """The request with nothing left open, and all that it is made with at hand. Raises InvalidRequest."""
-        model, _ = self.stock.model(request.model)
+    def _checked(self, request: GenerationRequest) -> tuple[GenerationRequest, ModelSource, tuple[AdapterSource, ...]]:
+        """The request with nothing left open, and all that it is made with. Raises InvalidRequest."""
+        model, source = self.stock.model(request.model)
         request = resolved(request, model, secrets.randbelow(SEED_LIMIT + 1))
-        return with_adapters(request, model, self.stock.adapters(request))
+        adapters = self.stock.adapters(request)
+        return with_adapters(request, model, adapters), source, adapters
+
+    def _answer(self, job: Job, made: Result) -> None:
+        """Ends a job with pictures that were there already. Whoever watches sees it begin and end."""
+        self._running[job.id] = job
+        for event in (Queued(position=0), Started(), made):
+            self._record(job.id, event)
 
     async def _until_ready(self) -> None:
         """Raises WorkerUnavailable."""
@@ -295,7 +313,7 @@ class Service:
         async for report in self.worker.reports():
             match report:
                 case WorkerReady():
-                    self._state = "ready"
+                    self._state, self._cache.maker = "ready", report
                     logger.info("Ready", extra={"action": "worker_ready", **report.model_dump(exclude={"type"})})
                 case WorkerGone(reason=None):
                     self._state = "warming up"
@@ -308,6 +326,8 @@ class Service:
                     self._record(report.job_id, report.event)
                 case Held() | Warmed():
                     self.stock.note(report)
+            if isinstance(report, WorkerGone):
+                self._cache.maker = None
             if isinstance(report, WorkerReady | WorkerGone):
                 self._bells.ring(WORKER)
                 self._queue_moved()
@@ -323,7 +343,9 @@ class Service:
             self._record(job.id, Started())
             self._queue_moved()
             try:
-                self.worker.submit(self._run(job))
+                run = self._run(job)
+                self._cache.begin(run)
+                self.worker.submit(run)
             except ImageGenError as error:
                 self._record(job.id, Failed(code=error.code, message=str(error)))
             except Exception:  # Whatever it is, the next job must get its turn.
@@ -346,10 +368,11 @@ class Service:
         if isinstance(event, LAST_EVENTS):
             self._previews.pop(job_id, None)
             if job_id in self._running:
-                self._log_end(self._running.pop(job_id), event)
+                self._ended(self._running.pop(job_id), event)
         self._bells.ring(job_id)
 
-    def _log_end(self, job: Job, event: Result | Failed | Cancelled) -> None:
+    def _ended(self, job: Job, event: Result | Failed | Cancelled) -> None:
+        self._cache.end(job, isinstance(event, Result))
         match event:
             case Result():
                 generation_finished(logger, job.request, event, job.id)

@@ -107,6 +107,7 @@ def problems(request: GenerationRequest, model: ModelInfo) -> Iterator[tuple[str
     refused = {
         "negative_prompt": request.negative_prompt and not can.negative_prompt,
         "clip_skip": request.clip_skip and not can.clip_skip,
+        "step_cache": request.step_cache and not can.step_cache,
         "init_image": request.init_image and not can.image_to_image,
         "strength": request.strength and not can.strength,
         "loras": request.loras and not can.loras,

@@ -19,6 +19,7 @@ def model(status: ModelStatus) -> str:
         "negative prompt": can.negative_prompt,
         "weighted words": can.weighted_prompt,
         "clip skip": can.clip_skip,
+        "step cache": can.step_cache,
         "LoRAs": can.loras,
         "embeddings": can.embeddings,
         "previews": can.previews,

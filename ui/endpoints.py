@@ -31,8 +31,8 @@ ENDPOINTS = {
 RESULTS = (("image_file", "The PNG file, with the receipt inside."), ("receipt", "All that decided the picture."))
 PICTURES = tuple[gr.FileData | list[gr.FileData], dict[str, Any] | list[dict[str, Any]]]
 # What Gradio has no JSON schema for, as what it has one for.
-LISTS = {"loras": list[dict[str, Any]], "embeddings": list[str]}
-RETURNS = "Returns the picture and its receipt; with a batch_size above 1, a list of each."
+LISTS = {"loras": list[dict[str, Any]], "embeddings": list[str], "more_prompts": list[str]}
+RETURNS = "Returns the picture and its receipt; of several pictures, a list of each."
 
 
 def add_endpoints(service: Service, demo: gr.Blocks) -> None:

@@ -34,7 +34,7 @@ class Call:
 
     @property
     def is_batch(self) -> bool:
-        return "batch_size" in self.fields
+        return not self.fields.keys().isdisjoint(("batch_size", "more_prompts"))
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def connected(call: Call) -> list[str]:
 
 
 def with_openai(call: Call) -> str:
-    """What OpenAI's API knows goes by its names, the rest as what it calls extra."""
+    """What OpenAI's API knows goes by its names, the rest as what it calls extra. It takes one prompt at a time."""
     fields = dict(call.fields)
+    others = fields.pop("more_prompts", None)
     known = {"prompt": fields.pop("prompt"), "model": fields.pop("model", None), "n": fields.pop("batch_size", None)}
     if "width" in fields:
         known["size"] = f"{fields.pop('width')}x{fields.pop('height')}"
@@ -90,13 +91,14 @@ def with_openai(call: Call) -> str:
     extra = {"extra_body": literal(fields, in_python)} if fields else {}
     key = f'os.environ["{TOKEN}"]' if call.signed_in else '"none"'
     saved = [f'Path("{OUT}").write_bytes(base64.b64decode(answer.data[0].b64_json))']
-    if call.is_batch:
+    if "n" in said:
         saved = [
             "for number, image in enumerate(answer.data, start=1):",
             f'    Path(f"{numbered("{number}")}").write_bytes(base64.b64decode(image.b64_json))',
         ]
     return lines(
         "# pip install openai",
+        *(["# This API takes one prompt at a time: more_prompts need calls of their own."] if others else []),
         "import base64",
         *(["import os"] if call.signed_in else []),
         "from pathlib import Path",

@@ -37,6 +37,7 @@ class Form:
         self.controls: dict[str, Component] = {}
         self.stack: LoraStack | None = None
         self._numbers: set[str] = set()
+        self._lists: set[str] = set()
         self._model = service.stock.default()
         self._defaults = {name: field.default for name, field in GenerationRequest.model_fields.items()}
         self._defaults |= self._model.model_dump(include=set(OF_THE_MODEL)) | {"model": self._model.id}
@@ -48,6 +49,11 @@ class Form:
         """A whole number that may stay open. Gradio's own control for numbers shows 0 when it is empty."""
         self._numbers.add(name)
         return self._add(name, gr.Textbox, **options)
+
+    def lines(self, name: str, **options: Any) -> gr.Textbox:
+        """A list of texts, one a line."""
+        self._lists.add(name)
+        return self._add(name, gr.Textbox, value="", **options)
 
     def slider(self, name: str, step: float, **options: Any) -> gr.Slider:
         limits = field_schema(name)
@@ -87,6 +93,7 @@ class Form:
         count = len(self.controls)
         fields = dict(zip(self.controls, values[:count], strict=True))
         fields |= {name: typed_number(fields[name]) for name in self._numbers}
+        fields |= {name: typed_lines(fields[name]) for name in self._lists}
         return fields | {"loras": LoraStack.uses(fields.get("loras"), values[count:])}
 
     async def request(self, values: Sequence[Any], user: User) -> GenerationRequest:
@@ -100,7 +107,7 @@ class Form:
 
     async def filled(self, receipt: Receipt) -> Updates:
         """What the controls must hold to make that one picture again. Raises InvalidRequest when its model is gone."""
-        values = receipt.model_dump() | {"batch_size": 1, "model": receipt.model_id}
+        values = receipt.model_dump() | {"batch_size": 1, "more_prompts": "", "model": receipt.model_id}
         values |= {"loras": None, "embeddings": [used.embedding for used in receipt.embeddings]}
         if receipt.init_image is not None:
             values["init_image"] = str(self.images.input_path(receipt.init_image))
@@ -178,6 +185,7 @@ def hidden(model: ModelInfo) -> set[str]:
         "negative_prompt": can.negative_prompt,
         "guidance_scale": can.guidance != "none",
         "clip_skip": can.clip_skip,
+        "step_cache": can.step_cache,
         "strength": can.strength,
         "loras": can.loras,
         "embeddings": can.embeddings,
@@ -188,9 +196,8 @@ def hidden(model: ModelInfo) -> set[str]:
 def facts(model: ModelInfo, loras: list[AdapterInfo], embeddings: list[AdapterInfo]) -> dict[str, dict[str, Any]]:
     """What each control shows for a model, by field."""
     unused = hidden(model)
-    shown: dict[str, dict[str, Any]] = {
-        name: {"visible": name not in unused} for name in ("negative_prompt", "guidance_scale", "clip_skip", "strength")
-    }
+    sometimes = ("negative_prompt", "guidance_scale", "clip_skip", "step_cache", "strength")
+    shown: dict[str, dict[str, Any]] = {name: {"visible": name not in unused} for name in sometimes}
     shown["sampler"] = {"choices": list(model.can.samplers)}
     shown["width"] = shown["height"] = {"maximum": model.can.max_side, "step": model.can.multiple}
     for name, adapters in (("loras", loras), ("embeddings", embeddings)):
@@ -214,6 +221,10 @@ def typed_number(text: str | None) -> int | str | None:
         return int(text) if text else None
     except ValueError:
         return text
+
+
+def typed_lines(text: str | None) -> list[str]:
+    return [line.strip() for line in (text or "").split("\n") if line.strip()]
 
 
 def field_schema(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import gradio as gr
 from imagegen.api.errors import known
 from imagegen.errors import in_words
 from imagegen.info import Step
-from imagegen.schema import Loading, Progress, Queued, Started
+from imagegen.schema import Loading, Progress, Queued, Result, Started
 
 STOPPED = "Stopped"
 
@@ -25,6 +25,10 @@ def describe(event: Queued | Started | Loading | Progress) -> str:
             return f"Loading {event.model}"
         case Progress():
             return f"Step {event.step} of {event.steps}"
+
+
+def done(result: Result) -> str:
+    return "Kept from before" if result.pictures[0].receipt.cached else f"Done in {result.latency_ms / 1000:.1f} s"
 
 
 def told(step: Step) -> str:

@@ -59,7 +59,7 @@ class PictureAnswer(Message):
 
 
 class Generation(PictureAnswer):
-    """A finished picture; with a batch_size above 1, the first, and the `others`. Memory is in units of 2^20 bytes."""
+    """A finished picture; of several, the first, and the `others`. Memory is in units of 2^20 bytes."""
 
     job_id: str
     latency_ms: int
@@ -81,7 +81,10 @@ class ProblemAnswer(Message):
 
 
 class JobAnswer(Message):
-    """Times are in seconds since 1970. `position` is how many jobs come before, `progress` between 0 and 1."""
+    """Times are in seconds since 1970; what the output cache answers is never `started`.
+
+    `position` is how many jobs come before, `progress` between 0 and 1.
+    """
 
     id: str
     state: State

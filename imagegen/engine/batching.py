@@ -42,8 +42,18 @@ class Network:
         running = current()
         assert running is not None
         arguments = dict(zip(self.names, args, strict=False)) | kwargs
+        if self.wardrobe is None:
+            return self._ask(arguments, NOTHING)
+        carrying = running.carrying
+        guesses, first = carrying.cache.call(), next(iter(arguments.values()))
+        guess = guesses.guess(first)
+        if guess is None:
+            guess = self._ask(arguments, carrying.outfit)
+            guesses.learn(first, guess)
+        return guess
+
+    def _ask(self, arguments: Arguments, outfit: Outfit) -> Any:
         rows = rows_of(arguments)
-        outfit = running.carrying.outfit if self.wardrobe is not None else NOTHING
         return ask(Call(self, arguments, rows, kind_of(arguments, rows), outfit))
 
 

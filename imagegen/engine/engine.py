@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import diffusers
@@ -26,10 +26,12 @@ from imagegen.engine.memory import in_memory
 from imagegen.engine.prompting import prompt_arguments
 from imagegen.engine.quick import Workshop
 from imagegen.engine.run import Control, Steps, Stopped, View, arguments, pictures, seeds
+from imagegen.engine.step_cache import StepCache
 from imagegen.engine.stopwatch import Stopwatch
 from imagegen.engine.store import Budget, ModelStore
 from imagegen.engine.stream import streamed
 from imagegen.engine.wearing import NOTHING, Outfit
+from imagegen.errors import InvalidRequest
 from imagegen.info import AdapterSource, ModelSource
 from imagegen.schema import Cancelled, GenerationRequest, Loading, Progress, Receipt, UsedEmbedding, UsedLora
 
@@ -65,12 +67,13 @@ class Work:
 
 @dataclass
 class Job:
-    """A run, from when it arrives. `outfit` is what the denoiser wears for it."""
+    """A run, from when it arrives. `outfit` is what the denoiser wears for it, `cache` may guess what it would say."""
 
     model: ModelSource
     run: Callable[[], None]
     control: Control
     outfit: Outfit = NOTHING
+    cache: StepCache = field(default_factory=StepCache)
 
 
 class Engine:
@@ -199,11 +202,13 @@ class Engine:
         ):
             if control.cancelled.is_set():
                 raise Stopped
+            if work.request.step_cache and held.shared is None:
+                raise InvalidRequest("step_cache", "cannot be used with a model that shares a small GPU (low_memory)")
             dressed = self._adapters.dressed(work.adapters, held)
             pipeline = self._pipeline(work, held, dressed)
             try:
                 output = pipeline(
-                    callback_on_step_end=Steps(control, view(held, work.request), say),
+                    callback_on_step_end=Steps(control, view(held, work.request), say, this_job().cache.step),
                     **prompt_arguments(held, work.request, dressed),
                     **arguments(work.request, pipeline, held.family, work.init_image),
                 )
@@ -216,9 +221,8 @@ class Engine:
         assert work.request.sampler is not None
         held.encoders_wardrobe.wear(dressed.encoders)
         if held.shared is not None:
-            running = current()
-            assert running is not None
-            running.carrying.outfit = dressed.denoiser
+            this_job().outfit = dressed.denoiser
+            this_job().cache = StepCache(work.request.step_cache)
         else:
             held.wardrobe.wear(dressed.denoiser)
         if held.aside is not None:
@@ -243,6 +247,13 @@ class Engine:
             dtype=self.dtype,
             versions=VERSIONS,
         )
+
+
+def this_job() -> Job:
+    """The one that runs."""
+    running = current()
+    assert running is not None and isinstance(running.carrying, Job)
+    return running.carrying
 
 
 def view(held: Held, request: GenerationRequest) -> View:

@@ -52,8 +52,11 @@ class Steps:
     A GPU computes while the next step is prepared. It is not made to wait: what is asked of it is read a step later.
     """
 
-    def __init__(self, control: Control, view: View, say: Callable[[Progress], None]) -> None:
-        self.control, self.view, self.say = control, view, say
+    def __init__(
+        self, control: Control, view: View, say: Callable[[Progress], None], over: Callable[[], None] = lambda: None
+    ) -> None:
+        """`over` is called after each step."""
+        self.control, self.view, self.say, self.over = control, view, say, over
         self.began = time.monotonic()
         self.first_step = self.began
         self.last_preview = -math.inf
@@ -63,6 +66,7 @@ class Steps:
     def __call__(self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         if self.control.cancelled.is_set():
             raise Stopped
+        self.over()
         step, steps = index + 1, int(pipeline.num_timesteps)
         self.check(step, torch.isfinite(tensors["latents"]).all())
         seconds_left = self.seconds_left(step, steps)

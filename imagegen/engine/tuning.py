@@ -15,8 +15,9 @@ def tuned(pipeline: Pipeline, source: ModelSource) -> Pipeline:
         network.eval().requires_grad_(requires_grad=False)
     if source.quantization is None:
         for part in ("unet", "vae"):
-            if hasattr(pipeline, part):
-                getattr(pipeline, part).to(memory_format=torch.channels_last)
+            network = getattr(pipeline, part, None)
+            if network is not None and all(weight.ndim < 5 for weight in network.parameters()):
+                network.to(memory_format=torch.channels_last)
     return pipeline
 
 

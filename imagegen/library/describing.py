@@ -80,6 +80,7 @@ def capabilities(family: Family, guidance: Guidance, entry: Entry) -> Capabiliti
         negative_prompt=guidance in ("classifier-free", "true"),
         weighted_prompt=family.prompts != "pipeline",
         clip_skip=family.clip_skip,
+        step_cache=family.step_cache,
         loras=family.loras and entry.quantization is None,
         embeddings=family.embeddings,
         samplers=family.samplers,

@@ -44,6 +44,7 @@ class Family:
     inpainting: bool = True
     strength: bool = True
     clip_skip: bool = False
+    step_cache: bool = True
     loras: bool = True
     embeddings: bool = False
 
@@ -112,7 +113,13 @@ FAMILIES: dict[str, Family] = {
         strength=False,
     ),
     "ZImagePipeline": replace(
-        FLUX, name="Z-Image", steps=9, guidance="classifier-free", guidance_scale=1.0, latents="planes"
+        FLUX,
+        name="Z-Image",
+        steps=9,
+        guidance="classifier-free",
+        guidance_scale=1.0,
+        latents="planes",
+        step_cache=False,  # Its denoiser takes lists.
     ),
     "QwenImagePipeline": replace(FLUX, name="Qwen-Image", steps=50, guidance="true", guidance_scale=4.0),
     "SanaPipeline": replace(

@@ -183,6 +183,30 @@ def test_a_batch_lies_on_the_shelf(page: Page) -> None:
     expect(desk(page).locator(".shelf button.thumbnail-item")).to_have_count(3)
 
 
+def test_more_prompts_lie_on_the_shelf_each_with_its_own_receipt(page: Page) -> None:
+    set_steps(page, 2)
+    desk(page).get_by_label("More prompts").fill("a green star\n\na yellow square\n")
+    desk(page).get_by_label("More prompts").scroll_into_view_if_needed()
+    screenshot(page, "more-prompts")
+    generate(page)
+    pictures = desk(page).locator(".shelf button.thumbnail-item")
+    expect(pictures).to_have_count(3)
+    pictures.nth(2).click()
+    expect(desk(page).locator(".details .prompt")).to_have_text("a yellow square")
+    desk(page).get_by_role("button", name="Reuse settings").click()
+    expect(prompt(page)).to_have_value("a yellow square")
+    expect(desk(page).get_by_label("More prompts")).to_have_value("")
+
+
+def test_more_prompts_than_pictures_are_refused_by_name(page: Page) -> None:
+    set_steps(page, 2)
+    prompt(page).fill(PROMPT)
+    desk(page).get_by_label("number input for Batch size").fill("5")
+    desk(page).get_by_label("More prompts").fill("a green star")
+    desk(page).get_by_role("button", name="Generate").click()
+    expect(desk(page).locator(".state.failed")).to_contain_text("more_prompts: cannot be used with a batch_size of 5")
+
+
 def test_a_picture_is_sent_to_image_to_image(page: Page) -> None:
     generate(page)
     desk(page).get_by_role("button", name="Send to image to image").click()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from tests.acceptance.conftest import ROOT, Studio, awaited
+from tests.acceptance.conftest import ROOT, Studio, awaited, running_studio
 
 Fields = dict[str, Any]
 REQUEST: Fields = {
@@ -39,7 +40,7 @@ REQUEST: Fields = {
 # In the order of GenerationRequest's fields for words alone, as Gradio's plain HTTP takes them.
 ORDER = (
     "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
-    "clip_skip", "model", "loras", "embeddings",
+    "clip_skip", "model", "loras", "embeddings", "more_prompts", "step_cache",
 )  # fmt: skip
 
 
@@ -66,12 +67,11 @@ def by_gradio_client(studio: Studio, fields: Fields) -> Made:
         file, receipt = Client(studio.url, verbose=False).predict(**fields, api_name="/txt2img")
     except AppError as error:
         raise Refused(error.title) from error
-    with open(file, "rb") as picture:  # noqa: PTH123
-        return made(picture.read(), receipt)
+    return made(Path(file).read_bytes(), receipt)
 
 
 def by_plain_gradio(studio: Studio, fields: Fields) -> Made:
-    values = [fields.get(name, {"batch_size": 1, "embeddings": []}.get(name)) for name in ORDER]
+    values = [fields.get(name, {"batch_size": 1, "embeddings": [], "more_prompts": []}.get(name)) for name in ORDER]
     call = f"{studio.url}/gradio_api/call/txt2img"
     event = httpx.post(call, json={"data": values}).json()["event_id"]
     kind, data = httpx.get(f"{call}/{event}", timeout=60).text.strip().split("\n\n")[-1].split("\n")
@@ -107,7 +107,7 @@ def by_job(studio: Studio, fields: Fields) -> Made:
     return made(httpx.get(studio.url + result["url"]).content, result["receipt"])
 
 
-def by_websocket(studio: Studio, fields: Fields) -> Made:
+def told_by_websocket(studio: Studio, fields: Fields) -> Fields:
     async def talk() -> Fields:
         async with websockets.connect(f"{studio.url.replace('http', 'ws')}/v1/ws", max_size=None) as socket:
             await socket.send(json.dumps(fields))
@@ -117,7 +117,11 @@ def by_websocket(studio: Studio, fields: Fields) -> Made:
                     return message
         raise AssertionError("closed too early")
 
-    message = awaited(talk())
+    return awaited(talk())
+
+
+def by_websocket(studio: Studio, fields: Fields) -> Made:
+    message = told_by_websocket(studio, fields)
     if message["type"] == "error":
         raise Refused(message["code"])
     return made(base64.b64decode(message["data"]["image_b64"]), message["data"]["receipt"])
@@ -149,19 +153,20 @@ def by_automatic1111(studio: Studio, fields: Fields) -> Made:
     return made(base64.b64decode(answer["images"][0]), json.loads(answer["info"])["receipts"][0])
 
 
+async def called(studio: Studio, fields: Fields) -> CallToolResult:
+    async def noted(progress: float, total: float | None, message: str | None) -> None:
+        pass
+
+    async with (
+        streamable_http_client(f"{studio.url}/gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+        return await session.call_tool("txt2img", fields, progress_callback=noted)
+
+
 def by_mcp(studio: Studio, fields: Fields) -> Made:
-    async def call() -> CallToolResult:
-        async def noted(progress: float, total: float | None, message: str | None) -> None:
-            pass
-
-        async with (
-            streamable_http_client(f"{studio.url}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            return await session.call_tool("txt2img", fields, progress_callback=noted)
-
-    answer = awaited(call())
+    answer = awaited(called(studio, fields))
     texts = [content.text for content in answer.content if isinstance(content, TextContent)]
     if answer.isError:
         raise Refused(texts[0].partition(":")[0])
@@ -192,6 +197,72 @@ def test_the_receipt_says_what_was_asked_for(first: Made) -> None:
     asked = {name: value for name, value in REQUEST.items() if name != "loras"}
     assert {name: first.receipt[name] for name in asked} == asked
     assert [(used["lora"], used["weight"]) for used in first.receipt["loras"]] == [("neon", 0.5)]
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio that answers from its output cache, and has made the picture once."""
+    with running_studio(tmp_path_factory.mktemp("keeping"), "--output-cache") as studio:
+        assert by_rest(studio, REQUEST).told["cached"] is False
+        yield studio
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_a_picture_that_was_kept_comes_through_every_door_and_says_so(keeping: Studio, first: Made, door: Door) -> None:
+    through = door(keeping, REQUEST)
+    assert through.receipt == first.receipt
+    assert through.told == first.receipt | {"cached": True}
+    assert through.pixels == first.pixels
+
+
+SEVERAL: Fields = {"prompt": "a red circle", "more_prompts": ["a green star"], "steps": 3, "seed": 11}
+
+
+def several_by_gradio_client(studio: Studio) -> list[Made]:
+    files, receipts = Client(studio.url, verbose=False).predict(**SEVERAL, api_name="/txt2img")
+    return [made(Path(file).read_bytes(), receipt) for file, receipt in zip(files, receipts, strict=True)]
+
+
+def several_by_rest(studio: Studio) -> list[Made]:
+    return listed(httpx.post(f"{studio.url}/v1/txt2img", json=SEVERAL, timeout=60).json())
+
+
+def several_by_websocket(studio: Studio) -> list[Made]:
+    return listed(told_by_websocket(studio, SEVERAL)["data"])
+
+
+def several_by_mcp(studio: Studio) -> list[Made]:
+    answer = awaited(called(studio, SEVERAL))
+    pictures = [content.data for content in answer.content if isinstance(content, ImageContent)]
+    texts = [content.text for content in answer.content if isinstance(content, TextContent)]
+    receipts = map(json.loads, texts[-len(pictures) :])
+    return [made(base64.b64decode(data), receipt) for data, receipt in zip(pictures, receipts, strict=True)]
+
+
+def listed(answer: Fields) -> list[Made]:
+    entries = [answer, *answer["others"]]
+    return [made(base64.b64decode(entry["image_b64"]), entry["receipt"]) for entry in entries]
+
+
+@pytest.mark.parametrize(
+    "door", [several_by_gradio_client, several_by_rest, several_by_websocket, several_by_mcp], ids=lambda d: d.__name__
+)
+def test_several_prompts_are_one_batch_through_every_door_that_takes_them(
+    studio: Studio, door: Callable[[Studio], list[Made]]
+) -> None:
+    pictures = door(studio)
+    assert [(each.told["prompt"], each.told["seed"]) for each in pictures] == [
+        ("a red circle", 11),
+        ("a green star", 12),
+    ]
+    assert all(each.receipt == each.told for each in pictures)
+    assert pictures[0].pixels != pictures[1].pixels
+
+
+@pytest.mark.parametrize("door", [by_openai, by_automatic1111], ids=lambda door: door.__name__)
+def test_the_formats_of_others_take_one_prompt(studio: Studio, door: Door) -> None:
+    with pytest.raises(Refused, match="^invalid_request$"):
+        door(studio, SEVERAL)
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)

@@ -11,7 +11,7 @@ from tests.acceptance.test_server import wait_for
 
 def ask(studio: Studio, session: str, prompt: str, steps: int) -> None:
     """Puts a job into the queue as the page does, and does not wait for it."""
-    values: list[object] = [prompt, "", None, None, steps, None, None, None, 1, 0, None, [], []]
+    values: list[object] = [prompt, "", None, None, steps, None, None, None, 1, 0, None, [], [], [], 0]
     body = {"data": values, "session_hash": session}
     call = urllib.request.Request(
         f"{studio.url}/gradio_api/call/txt2img", json.dumps(body).encode(), {"Content-Type": "application/json"}

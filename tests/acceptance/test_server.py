@@ -46,7 +46,7 @@ def test_only_these_endpoints_are_published(client: Client) -> None:
     names = [p["parameter_name"] for p in info["named_endpoints"]["/txt2img"]["parameters"]]
     assert names == [
         "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
-        "clip_skip", "model", "loras", "embeddings",
+        "clip_skip", "model", "loras", "embeddings", "more_prompts", "step_cache",
     ]  # fmt: skip
     (model, delete) = info["named_endpoints"]["/unload_model"]["parameters"]
     assert (model["parameter_name"], delete["parameter_name"]) == ("model", "delete")

@@ -19,6 +19,7 @@ from imagegen.engine.batching import Batcher
 from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
 from imagegen.engine.fibres import Loop, settle
 from imagegen.engine.held import Held, pipeline_for
+from imagegen.engine.step_cache import StepCache
 from imagegen.engine.stopwatch import Stopwatch
 from imagegen.engine.wearing import NOTHING
 from imagegen.info import AdapterSource
@@ -86,7 +87,7 @@ def made(stopwatch: Stopwatch, held: Held, jobs: Sequence[tuple[int, SamplerName
     latents: list[Future[Tensor]] = []
 
     def start(number: int, sampler: SamplerName, result: Future[Tensor]) -> None:
-        carrying = SimpleNamespace(outfit=NOTHING)
+        carrying = SimpleNamespace(outfit=NOTHING, cache=StepCache())
         loop.start(lambda: settle(result, lambda: latents_of(held, sampler, number)), carrying)
 
     for number, sampler in jobs:

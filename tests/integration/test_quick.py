@@ -108,8 +108,12 @@ def named(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"x": arguments["latents"], "return_dict": False}
 
 
-def decoding(vae: Any) -> Any:
-    return lambda latents, **options: vae.decode(latents, **options)
+class Decoding:
+    def __init__(self, vae: Any) -> None:
+        self.vae = vae
+
+    def __call__(self, latents: Tensor, **options: Any) -> Any:
+        return self.vae.decode(latents, **options)
 
 
 def test_jobs_notice_nothing_but_the_time(tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_jobs_notice_nothing_but_the_time(tmp_path: Path) -> None:
     pipeline = engine.store.held["embedded"].pipeline
     assert {id(network) for network in workshop.networks} == {id(pipeline.unet), id(pipeline.vae)}
     for order, network in zip(workshop.orders, workshop.networks, strict=True):
-        order.set_result(network if network is pipeline.unet else decoding(network))
+        order.set_result(network if network is pipeline.unet else Decoding(network))
     for image, events in zip(expected, run_together(engine, *works), strict=True):
         close = torch.tensor(list(image_of(events).tobytes())) - torch.tensor(list(image.tobytes()))
         assert close.abs().max() <= 1

@@ -40,10 +40,11 @@ MORE: dict[str, Any] = {
     "loras": [{"lora": "ne'on", "weight": 0.8}, {"lora": "$x", "weight": -1}],
     "embeddings": ["`id`"],
 }
+SEVERAL: dict[str, Any] = {"more_prompts": ["$(touch stolen) 'a' \"cat\"", "日本語\\"]}
 CALLS = [
     Call(ADDRESS, {"prompt": prompt, **more}, from_picture, is_signed_in)
     for prompt, more, (from_picture, is_signed_in) in itertools.product(
-        PROMPTS, ({}, MORE, MORE | {"batch_size": 2}), ((False, False), (True, True))
+        PROMPTS, ({}, MORE, MORE | {"batch_size": 2}, SEVERAL), ((False, False), (True, True))
     )
 ]
 
@@ -90,7 +91,9 @@ def test_openais_package_is_told_every_field_by_the_name_that_it_has_for_it(call
         fields |= dict(zip(("width", "height"), map(int, values.pop("size").split("x")), strict=True))
     if "n" in values:
         fields["batch_size"] = values.pop("n")
-    assert fields | values == call.fields
+    one_at_a_time = {name: value for name, value in call.fields.items() if name != "more_prompts"}
+    assert fields | values == one_at_a_time
+    assert ("one prompt at a time" in code) == ("more_prompts" in call.fields)
     assert ('os.environ["STUDIO_TOKEN"]' in code) == call.signed_in == ('"none"' not in code)
 
 
@@ -163,7 +166,8 @@ def test_only_what_the_model_would_not_choose_is_said(model: ModelInfo) -> None:
     usual = {
         "prompt": "a star", "negative_prompt": "", "width": model.width, "height": model.height, "steps": model.steps,
         "guidance_scale": model.guidance_scale, "sampler": model.sampler, "seed": None, "batch_size": 1, "clip_skip": 0,
-        "strength": model.strength, "model": model.id, "loras": [], "embeddings": [],
+        "strength": model.strength, "model": model.id, "loras": [], "embeddings": [], "more_prompts": [],
+        "step_cache": 0,
     }  # fmt: skip
     assert worth_saying(usual, model, model.id) == {"prompt": "a star"}
     assert worth_saying(usual, model, "another") == {"prompt": "a star", "model": model.id}

@@ -91,6 +91,7 @@ def test_a_finished_generation_is_one_line(capsys: pytest.CaptureFixture[str]) -
         "latency_ms": 1234,
         "vram_peak_mb": None,
         "nsfw_detected": None,
+        "cached": False,
         "job_id": "job-1",
     }
 

@@ -42,7 +42,7 @@ def test_openais_fields_have_their_meaning() -> None:
 def test_our_own_fields_mean_what_they_mean_in_rest() -> None:
     ours: dict[str, Any] = {
         "seed": 7, "steps": 12, "guidance_scale": 3.5, "sampler": "Euler", "negative_prompt": "blue", "clip_skip": 1,
-        "embeddings": ["grain"],
+        "embeddings": ["grain"], "step_cache": 0.2,
     }  # fmt: skip
     request = meant(generation(loras=[{"lora": "neon", "weight": 0.5}], **ours))
     assert request == GenerationRequest(prompt="a red circle", loras=(LoraUse(lora="neon", weight=0.5),), **ours)

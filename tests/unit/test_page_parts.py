@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imagegen.schema import Picture, Progress, Queued
-from tests.doubles import library, receipt
+from imagegen.schema import Picture, Progress, Queued, Result
+from tests.doubles import library, receipt, result
 from ui import stage
-from ui.forms import field_schema, typed_number
+from ui.forms import field_schema, typed_lines, typed_number
+from ui.tabs.generation import Shelf
 from ui.tabs.image_to_image import sides_like
 from ui.visitors import while_watched
-from ui.wording import describe, message_of, time_left
+from ui.wording import describe, done, message_of, time_left
 
 HOSTILE = '<img src=x onerror="alert(1)">${alert(2)}'
 
@@ -38,6 +39,22 @@ def test_progress_tells_step_percentage_and_time_left() -> None:
 @pytest.mark.parametrize(("text", "value"), [("", None), (None, None), (" 42 ", 42), ("many", "many"), ("1.5", "1.5")])
 def test_what_is_typed_is_a_number_or_stays_as_it_is(text: str | None, value: object) -> None:
     assert typed_number(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"), [("", []), (None, []), ("a cat", ["a cat"]), (" a cat \r\n\n\ta dog\n", ["a cat", "a dog"])]
+)
+def test_what_is_typed_in_lines_is_a_list(text: str | None, prompts: list[str]) -> None:
+    assert typed_lines(text) == prompts
+
+
+def test_a_picture_that_was_kept_is_told_so_and_lies_on_the_shelf_once() -> None:
+    kept = Picture(id="0" * 32, receipt=receipt(cached=True))
+    other = Picture(id="1" * 32, receipt=receipt())
+    assert done(result()) == "Done in 1.2 s"
+    assert done(Result(pictures=(kept,), latency_ms=1)) == "Kept from before"
+    shelf = Shelf().with_new(result().pictures).with_new((other,)).with_new((kept,))
+    assert shelf.pictures == (kept, other)
 
 
 def test_limits_come_from_the_request() -> None:

@@ -44,6 +44,17 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"strength": 0.5}, "strength: needs an init_image"),
         ({"init_image": "0" * 64, "strength": 0}, "strength: must be greater than 0 and at most 1"),
         ({"init_image": "0" * 64, "strength": 1.5}, "strength: must be greater than 0 and at most 1"),
+        ({"more_prompts": "a cat"}, "more_prompts: must be a list"),
+        ({"more_prompts": ["a cat", ""]}, "more_prompts[1]: must not be empty"),
+        ({"more_prompts": ["a\x00b"]}, "more_prompts[0]: must not contain the character U+0000"),
+        ({"more_prompts": ["x" * 4001]}, "more_prompts[0]: must have at most 4000 characters"),
+        ({"more_prompts": ["a cat"] * 8}, "more_prompts: must have at most 7 entries"),
+        (
+            {"more_prompts": ["a cat"] * 3, "batch_size": 3},
+            "more_prompts: must have at most 1 entries with a batch_size of 3: a request gives up to 8 pictures",
+        ),
+        ({"more_prompts": ["a cat"], "batch_size": 5}, "more_prompts: cannot be used with a batch_size of 5"),
+        ({"more_prompts": ["a cat"], "batch_size": 9}, "batch_size: must be between 1 and 8"),
         ({"colour": "red"}, "colour: is not a field of a request"),
     ],
 )
@@ -59,6 +70,11 @@ def test_a_wrong_value_is_refused_in_one_line(values: dict[str, Any], message: s
 def test_what_is_none_is_left_open() -> None:
     request = parse_request({"prompt": "x", "steps": None, "seed": None})
     assert request == GenerationRequest(prompt="x")
+
+
+def test_each_of_several_prompts_gives_its_share_of_the_pictures() -> None:
+    request = parse_request({"prompt": "a", "more_prompts": ["b", "c", "d"], "batch_size": 2})
+    assert request.prompts == ("a", "a", "b", "b", "c", "c", "d", "d")
 
 
 def test_whole_numbers_may_come_as_floats() -> None:

@@ -15,7 +15,7 @@ from ui import stage
 from ui.forms import Form, Updates
 from ui.stack import AS_IT_IS, AT_ONCE
 from ui.visitors import user_of, while_watched
-from ui.wording import STOPPED, describe, message_of
+from ui.wording import STOPPED, describe, done, message_of
 
 SHELF_SIZE = 48
 
@@ -32,7 +32,9 @@ class Shelf:
         return self.pictures[self.index] if self.pictures else None
 
     def with_new(self, pictures: tuple[Picture, ...]) -> Shelf:
-        return Shelf((pictures + self.pictures)[:SHELF_SIZE])
+        new = {picture.id for picture in pictures}
+        before = tuple(picture for picture in self.pictures if picture.id not in new)
+        return Shelf((pictures + before)[:SHELF_SIZE])
 
 
 class PictureArea:
@@ -121,19 +123,19 @@ class PictureArea:
                     updates[self.stage] = stage.preview(event.preview, event.share)
                 return updates
             case Result():
-                return self.filled(shelf.with_new(event.pictures), event.latency_ms)
+                return self.filled(shelf.with_new(event.pictures), done(event))
             case Failed():
                 return self.ended(shelf, stage.told("failed", event.message))
             case Cancelled():
                 return self.ended(shelf, stage.told("stopped", STOPPED))
 
-    def filled(self, shelf: Shelf, latency_ms: int) -> Updates:
+    def filled(self, shelf: Shelf, status: str) -> Updates:
         files = [
             (str(self.service.images.path(picture.id)), picture.receipt.prompt[:200]) for picture in shelf.pictures
         ]
         return {
             **self.looked_at(shelf),
-            self.status: stage.told("done", f"Done in {latency_ms / 1000:.1f} s"),
+            self.status: stage.told("done", status),
             self.actions: gr.Row(visible=True),
             self.gallery: gr.Gallery(files, visible=True, selected_index=0),
         }
@@ -199,6 +201,7 @@ def usual_controls(form: Form, strength: bool = False) -> None:
         form.slider("batch_size", step=1)
     with gr.Accordion("More settings", open=False, elem_classes="settings"):
         form.textbox("negative_prompt", lines=2)
+        form.lines("more_prompts", lines=2, max_lines=7, placeholder="One a line")
         with gr.Row(elem_classes="pair"):
             form.slider("width", step=8, info=None)
             form.slider("height", step=8, info=None)
@@ -206,4 +209,5 @@ def usual_controls(form: Form, strength: bool = False) -> None:
         form.slider("guidance_scale", step=0.5)
         form.dropdown("sampler")
         form.slider("clip_skip", step=1)
+        form.slider("step_cache", step=0.05)
         form.embeddings()

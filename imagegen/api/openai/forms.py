@@ -21,8 +21,8 @@ from imagegen.validation import first_problem
 
 IMAGE = ("image", "image[]")
 NUMBERS = (
-    "n", "steps", "num_inference_steps", "seed", "guidance_scale", "strength", "clip_skip", "output_compression",
-    "partial_images", "stream",
+    "n", "steps", "num_inference_steps", "seed", "guidance_scale", "strength", "clip_skip", "step_cache",
+    "output_compression", "partial_images", "stream",
 )  # fmt: skip
 LISTS = ("loras", "embeddings")
 MEMBER = re.compile(r"(\w+)\[\]\[(\w+)\]")

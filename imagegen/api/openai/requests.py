@@ -96,6 +96,7 @@ class Asked(Message):
     sampler: Any = ours("sampler")
     seed: Any = ours("seed")
     clip_skip: Any = ours("clip_skip")
+    step_cache: Any = ours("step_cache")
     loras: Any = ours("loras")
     embeddings: Any = ours("embeddings")
 
