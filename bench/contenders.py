@@ -35,12 +35,23 @@ from imagegen.engine.samplers import scheduler_for
 from imagegen.info import ModelSource
 from imagegen.schema import Cancelled, GenerationRequest, Progress
 
+FEW = 4
+
 
 class Ours:
-    def __init__(self, source: ModelSource, device: str) -> None:
-        self.source, self.engine = source, Engine(device)
+    """`compiled` is where networks are kept that were compiled; None compiles none."""
+
+    def __init__(self, source: ModelSource, device: str, compiled: Path | None) -> None:
+        self.source, self.engine = source, Engine(device, compiled=compiled)
         self.engine.warm(source)
         self._over = threading.Event()
+
+    def is_settled(self) -> bool:
+        """Whether it will not get any quicker."""
+        shared = self.engine.store.held[self.source.id].shared
+        assert shared is not None
+        ways = [way for network in shared.networks.values() for way in network.quick.ways.values()]
+        return all(way.compiling is None for way in ways)
 
     def work(self) -> None:
         """The engine has a thread of its own."""
@@ -85,7 +96,7 @@ class Ours:
 class Stock:
     """One pipeline, called for one picture after another."""
 
-    def __init__(self, source: ModelSource, device: str) -> None:
+    def __init__(self, source: ModelSource, device: str, compiled: Path | None) -> None:
         self.device = chosen_device(device)
         dtype = dtype_for(self.device)
         self.pipeline: Any = AutoPipelineForText2Image.from_pretrained(source.path, dtype=dtype).to(self.device)
@@ -93,6 +104,10 @@ class Stock:
         self.config = self.pipeline.scheduler.config
         self.passes = 0
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def is_settled(self) -> bool:
+        """What it compiles it compiles at once."""
+        return True
 
     def work(self) -> None:
         while (order := self._orders.get()) is not None:
@@ -151,18 +166,20 @@ class Stock:
 class ByHand(Stock):
     """https://huggingface.co/docs/diffusers/optimization/fp16, from top to bottom."""
 
-    def __init__(self, source: ModelSource, device: str) -> None:
-        super().__init__(source, device)
+    def __init__(self, source: ModelSource, device: str, compiled: Path | None) -> None:
+        super().__init__(source, device, compiled)
         self.pipeline.fuse_qkv_projections()
         for name in ("unet", "vae"):
             getattr(self.pipeline, name).to(memory_format=torch.channels_last)
-        if self.device.type == "cuda":
-            options: dict[str, Any] = {"mode": "max-autotune", "fullgraph": True}
+        if self.device.type == "cuda" or compiled is not None:
+            mode = "max-autotune" if self.device.type == "cuda" else "default"
+            options: dict[str, Any] = {"mode": mode, "fullgraph": True}
             self.pipeline.unet = torch.compile(self.pipeline.unet, **options)
             self.pipeline.vae.decode = torch.compile(self.pipeline.vae.decode, **options)
 
 
-CONTENDERS: dict[str, Callable[[ModelSource, str], Contender]] = {"ours": Ours, "plain": Stock, "by hand": ByHand}
+Made = Callable[[ModelSource, str, Path | None], Contender]
+CONTENDERS: dict[str, Made] = {"ours": Ours, "plain": Stock, "by hand": ByHand}
 
 
 class Session:
@@ -198,6 +215,14 @@ class Session:
         if save is not None:
             np.save(save, np.asarray(picture))
         return {"seconds": seconds}
+
+    def settle(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Makes pictures until it will not get any quicker; at least four, so that it has noticed that it could."""
+        began, pictures = time.perf_counter(), 0
+        while pictures < FEW or (time.perf_counter() - began < seconds and not self.contender.is_settled()):
+            self.single(request)
+            pictures += 1
+        return {"settled": self.contender.is_settled()}
 
     def load(
         self,
@@ -237,12 +262,15 @@ def main() -> None:
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--compile", type=Path, help="compile networks, and keep them in this folder")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     answers, sys.stdout = sys.stdout, sys.stderr
     began, empty = time.perf_counter(), resident_mb()
-    contender = CONTENDERS[arguments.name](source_of(arguments.model, arguments.scratch), arguments.device)
+    contender = CONTENDERS[arguments.name](
+        source_of(arguments.model, arguments.scratch), arguments.device, arguments.compile
+    )
     session = Session(contender, chosen_device(arguments.device))
     started = {"loaded": time.perf_counter() - began, "resident empty": empty, "resident": resident_mb()}
     print(json.dumps(started), file=answers, flush=True)

@@ -64,9 +64,10 @@ go 60 bench.models "$xl" "${kept[@]}" --rounds "$rounds"
 go 60 bench.loras "$xl" --rounds "$rounds"
 go 90 bench.memory "$xl" "${kept[@]}" "${fewest[@]}" --tens "$tens"
 go 90 bench.low_memory "$xl" "${kept[@]}" "${fewest[@]}"
-# The best by hand compiles for minutes, so it comes last; these rows take the place of those without it.
-go 240 bench.single "$sd" "${kept[@]}" "${few[@]}"
-go 300 bench.single "$xl" "${kept[@]}" "${few[@]}" --rounds 3
+# What is compiled takes minutes before, ours and the best by hand alike, so it comes last.
+compiled=(--compile build/compiled/ours --settle 150)
+go 240 bench.single "$sd" "${kept[@]}" "${few[@]}" "${compiled[@]}"
+go 300 bench.single "$xl" "${kept[@]}" "${few[@]}" "${compiled[@]}" --rounds 3
 
 echo "== $SECONDS s in all; $(ls "$BENCH_RESULTS"/*.json 2>/dev/null | wc -l) results in $BENCH_RESULTS"
 ((${#failed[@]} == 0)) || printf '== not there: %s\n' "${failed[@]}"

@@ -44,8 +44,11 @@ class Rival:
 
 
 @contextmanager
-def rivals(names: list[str], model: str, scratch: Path, device: str) -> Iterator[list[Rival]]:
-    options = ["--device", device]
+def rivals(
+    names: list[str], model: str, scratch: Path, device: str, compiled: Path | None = None
+) -> Iterator[list[Rival]]:
+    """With `compiled` they compile their networks; ours keeps them in that folder."""
+    options = ["--device", device, *(["--compile", str(compiled)] if compiled else [])]
     if model.startswith("thin"):
         options += ["--threads", "1"]  # With so few channels more of them only wait for each other.
     with ExitStack() as processes:

@@ -32,19 +32,25 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--contenders", nargs="*", default=NAMES, choices=NAMES, help="ours and plain, at least")
     parser.add_argument("--warm", type=int, default=2, help="pictures of each before any is timed")
+    parser.add_argument("--compile", type=Path, help="compile networks, and keep ours in this folder")
+    parser.add_argument("--settle", type=float, default=600, help="seconds that compiling may take")
     parser.add_argument("--folder", type=Path, help="where models are kept from one run to the next")
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
         for model in arguments.models:
             row = measured(model, arguments, arguments.folder or Path(scratch))
-            keep_model("single", machine(arguments.device), model, row)
+            kept = f"{model}, compiled" if arguments.compile else model
+            keep_model("single", machine(arguments.device), kept, row)
 
 
 def measured(model: str, arguments: Any, scratch: Path) -> dict[str, Any]:
     side = arguments.side or side_of(model)
     source_of(model, scratch)
-    with rivals(arguments.contenders, model, scratch, arguments.device) as found:
+    with rivals(arguments.contenders, model, scratch, arguments.device, arguments.compile) as found:
         facts = next(rival for rival in found if rival.name == "plain").do("facts", side=side, steps=arguments.steps)
+        if arguments.compile:
+            for rival in found:
+                rival.do("settle", request=asked(side, arguments.steps, 2), seconds=arguments.settle)
         agreement = compared(found, asked(side, arguments.steps, 1), scratch, AGREES[facts["dtype"]])
         for _ in range(arguments.warm):
             for rival in found:

@@ -127,9 +127,9 @@ class Service:
         if made is not None:
             self._answer(job, made)
             return job.id
+        self._queue_moved()
         self._record(job.id, self._place(job.id))
         self._dispatch()
-        self._queue_moved()
         return job.id
 
     def count(self, user: User) -> None:

@@ -76,3 +76,26 @@ def embedded(found: Results) -> str:
     rows = [[name, number(value)] for name, value in result["seconds"].items()]
     rest = f"A preview takes {number(result['preview_ms'])} ms, the process {result['peak_memory_mb']} MiB at its most."
     return section("### The embedded model", words, table(["contender", "seconds"], rows), rest, made_by(result))
+
+
+def step_cache(found: Results) -> str:
+    words = (
+        "Not the same picture, and so apart from all others: steps that are guessed (`step_cache`), on the embedded"
+        " model. How many steps were computed, their share of the seconds, and how near the pictures are to those with"
+        " every step computed."
+    )
+    if "step_cache" not in found:
+        return section("### Steps that are guessed", words, missing("step_cache"))
+    result = found["step_cache"]
+    rows = [
+        [
+            name,
+            number(row["steps computed"]),
+            number(row["share of the seconds"]),
+            number(row["dB"]["median"]),
+            number(row["dB"]["worst"]),
+        ]
+        for name, row in result["thresholds"].items()
+    ]
+    head = ["step_cache", "steps computed", "share of the seconds", "median, dB", "worst, dB"]
+    return section("### Steps that are guessed", words, table(head, rows), made_by(result))

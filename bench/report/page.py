@@ -35,7 +35,7 @@ OF_MODELS = (
     of_models.loras,
     of_models.memory,
 )
-OF_STUDIO = (of_studio.start, of_studio.doors, of_studio.images, of_studio.embedded)
+OF_STUDIO = (of_studio.start, of_studio.doors, of_studio.images, of_studio.embedded, of_studio.step_cache)
 
 
 def page(found: Results, on_gpu: Results) -> str:

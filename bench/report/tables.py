@@ -21,6 +21,7 @@ MODELS = {
     "thin-sd15": "Stable Diffusion 1.5, thin",
     "thin-sdxl": "Stable Diffusion XL, thin",
 }
+MODELS |= {f"{model}, compiled": f"{name}, compiled" for model, name in MODELS.items()}
 
 
 def read(folder: Path) -> Results:

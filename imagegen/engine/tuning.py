@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from imagegen.engine.loading import Pipeline
@@ -15,9 +17,9 @@ def tuned(pipeline: Pipeline, source: ModelSource) -> Pipeline:
         network.eval().requires_grad_(requires_grad=False)
     if source.quantization is None:
         for part in ("unet", "vae"):
-            network = getattr(pipeline, part, None)
-            if network is not None and all(weight.ndim < 5 for weight in network.parameters()):
-                network.to(memory_format=torch.channels_last)
+            pictured: Any = getattr(pipeline, part, None)
+            if pictured is not None and all(weight.ndim < 5 for weight in pictured.parameters()):
+                pictured.to(memory_format=torch.channels_last)
     return pipeline
 
 

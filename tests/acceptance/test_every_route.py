@@ -30,7 +30,7 @@ from ui.app import build_ui
 CALLERS = {"nobody": None, "bob": BOB, "boss": BOSS, "alice": ALICE}
 GRADIO = "/gradio_api"
 # Of all fields of a request, by their order.
-VALUES: list[Any] = ["a red circle", "", None, None, 1, None, None, None, 1, 0, None, [], []]
+VALUES: list[Any] = ["a red circle", "", None, None, 1, None, None, None, 1, 0, None, [], [], [], 0]
 TABLE = {
     "open": """
         GET /assets/{path:path} /docs /favicon.ico /gradio_api/startup-events /gradio_api/theme.css /healthz
