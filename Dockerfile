@@ -9,9 +9,10 @@ ARG DEVICE=cuda
 
 # torch brings CUDA's libraries with it, so the smallest of NVIDIA's images is enough. It asks the container toolkit for
 # the GPU and its driver, and refuses to start on a driver that is too old.
+# Networks that work often are compiled, which takes a C++ compiler and Python's headers.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS base-cuda
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3-venv \
+    && apt-get install --yes --no-install-recommends ca-certificates g++ python3-dev python3-venv \
     && rm -rf /var/lib/apt/lists/*
 ENV UV_TORCH_BACKEND=cu130
 

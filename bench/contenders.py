@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
-from diffusers import AutoPipelineForText2Image
+from diffusers import AutoencoderKL, AutoPipelineForText2Image
 from PIL import Image
 
 from bench.floors import operations, peak, synchronise
@@ -168,7 +168,7 @@ class ByHand(Stock):
 
     def __init__(self, source: ModelSource, device: str, compiled: Path | None) -> None:
         super().__init__(source, device, compiled)
-        self.pipeline.fuse_qkv_projections()
+        self.pipeline.fuse_qkv_projections(vae=isinstance(self.pipeline.vae, AutoencoderKL))
         for name in ("unet", "vae"):
             getattr(self.pipeline, name).to(memory_format=torch.channels_last)
         if self.device.type == "cuda" or compiled is not None:

@@ -6,6 +6,7 @@ then. Runs are greenlets, which wait inside of calls of libraries that know noth
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 
 import torch
 from greenlet import getcurrent, greenlet
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -72,10 +75,20 @@ class Loop:
             self._take()
             while self._asked:
                 asked, self._asked = self._asked, []
-                for answer in self._answered(asked):
-                    self._go_on(answer)
+                self._answer(asked)
                 del asked
                 self._take()
+
+    def _answer(self, asked: Sequence[tuple[Fibre, Any]]) -> None:
+        """Whoever got no answer gets the error that was the reason: nobody waits for ever."""
+        left = [fibre for fibre, _ in asked]
+        try:
+            for answer in self._answered(asked):
+                left.remove(answer.fibre)
+                self._go_on(answer)
+        except Exception as error:
+            for fibre in left:
+                self._go_on(Answer(fibre, error=error))
 
     def _take(self) -> None:
         while True:
@@ -83,7 +96,10 @@ class Loop:
                 function = self._inbox.get_nowait()
             except Empty:
                 return
-            function()
+            try:
+                function()
+            except Exception:
+                logger.exception("The engine cannot go on with what it was told")
 
     def _go_on(self, answer: Answer) -> None:
         fibre = answer.fibre
