@@ -8,6 +8,7 @@ the latter not even that.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -68,13 +69,20 @@ def get(python: str, names: list[str]) -> None:
 
 
 def put(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for wheel in sorted(WHEELS.glob("*.whl")):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for wheel in filter(fits, sorted(WHEELS.glob("*.whl"))):
         name, wanted, *_ = wheel.name.split("-")
         if (here := installed(name)) != wanted:
             with ZipFile(wheel) as packed:
                 packed.extractall(folder)
             print(f"{name} {wanted}, where there was {here or 'none'}")
+
+
+def fits(wheel: Path) -> bool:
+    """Whether this Python can use it."""
+    python, binary, _ = wheel.stem.split("-")[-3:]
+    return binary in ("none", "abi3") or python == f"cp{sys.version_info.major}{sys.version_info.minor}"
 
 
 def installed(name: str) -> str | None:

@@ -17,11 +17,12 @@ from mcp.client.streamable_http import streamable_http_client
 from websockets.sync.client import connect
 
 from bench.http import Web
+from imagegen.schema import TextToImage
 
 PNG = b"\x89PNG"
 REQUEST: dict[str, Any] = {"prompt": "a red circle", "width": 64, "height": 64, "steps": 20, "seed": 7}
 # In the order of the endpoint's parameters, as Gradio takes them over HTTP.
-ORDERED: list[Any] = ["a red circle", None, 64, 64, 20, None, None, 7, 1, None, None, [], []]
+ORDERED: list[Any] = [REQUEST.get(name) for name in TextToImage.model_fields]
 
 
 def health(web: Web) -> None:
