@@ -26,8 +26,6 @@ TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 16_800_000
 MIN_SIDE = 8
-# Pillow's default level costs five times as much for a few percent of size.
-PNG_LEVEL = 1
 
 
 class ImageStore:

@@ -170,7 +170,7 @@ def parts(asked: Sequence[Asked], limit: int, beside: bool) -> Iterator[Sequence
     share = math.ceil(rows / math.ceil(rows / limit))
     part: list[Asked] = []
     for each in asked:
-        if part and sum(call.rows for _, call in [*part, each]) > max(share, min(limit, each[1].rows)):
+        if part and sum(call.rows for _, call in [*part, each]) > share:
             yield part
             part = []
         part.append(each)

@@ -90,8 +90,8 @@ class Asked(nn.Module):
         given = iter(tensors)
         leaves = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
         options = tree_unflatten(leaves, self.tree)
-        if self.method == "decode":  # Each autoencoder has another name for what it decodes.
-            return self.network.decode(options.pop("latents"), **options)
+        if self.method == "decode":  # As in imagegen.engine.shared.
+            return self.network.decode(options.pop("latents").to(self.network.dtype), **options)
         return self.network(**options)
 
 

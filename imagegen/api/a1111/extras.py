@@ -11,10 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from imagegen.api.a1111.fixed import Only, with_fixed
 from imagegen.api.a1111.infotext import parameters, texts
-from imagegen.api.a1111.pictures import in_base64, png
+from imagegen.api.a1111.pictures import in_base64
 from imagegen.api.pictures import decoded
 from imagegen.errors import InvalidRequest, of_field
 from imagegen.images import BROKEN, FORMATS, MAX_BYTES, MAX_PIXELS, TOO_LARGE, check_size, opened, too_many_pixels
+from imagegen.png import encoded
 from imagegen.schema import NUMBER, Message
 
 UpscalerName = Literal["None", "Lanczos", "Nearest"]
@@ -106,7 +107,7 @@ def enlarged(asked: EnlargingOne) -> Enlarged:
     """Raises InvalidRequest."""
     image = picture(asked.image, "image")
     check_pixels([image], asked)
-    return Enlarged(image=in_base64(png(resized(image, asked))))
+    return Enlarged(image=in_base64(encoded(resized(image, asked))))
 
 
 def all_enlarged(asked: EnlargingSeveral) -> SeveralEnlarged:
@@ -117,7 +118,7 @@ def all_enlarged(asked: EnlargingSeveral) -> SeveralEnlarged:
         if len(images) > MOST_PICTURES or pixels(image.size for image in images) > MAX_PIXELS:
             raise InvalidRequest("imageList", f"must have at most {MOST_PICTURES} entries, and {MOST_PIXELS} in all")
     check_pixels(images, asked)
-    return SeveralEnlarged(images=[in_base64(png(resized(image, asked))) for image in images])
+    return SeveralEnlarged(images=[in_base64(encoded(resized(image, asked))) for image in images])
 
 
 def picture(text: str, field: str) -> Image.Image:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from io import BytesIO
 from typing import Any
 
 from PIL import Image
 
 from imagegen.api.pictures import decoded
 from imagegen.errors import InvalidRequest, of_field
-from imagegen.images import PNG_LEVEL, opened
+from imagegen.images import opened
+from imagegen.png import encoded
 from imagegen.schema import User
 from imagegen.service import Service
 
@@ -39,13 +39,7 @@ def stretched(picture: bytes, size: tuple[int, int]) -> bytes:
     image = opened(picture)
     if image.width * size[1] == image.height * size[0]:
         return picture
-    return png(image.resize(size, Image.Resampling.LANCZOS))
-
-
-def png(image: Image.Image) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, format="PNG", compress_level=PNG_LEVEL)
-    return buffer.getvalue()
+    return encoded(image.resize(size, Image.Resampling.LANCZOS))
 
 
 def in_base64(content: bytes) -> str:
