@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -33,6 +34,13 @@ def jitter(color: Color, rng: random.Random, amount: float = 8) -> Color:
     return red, green, blue
 
 
+def blended(top: Color, bottom: Color, width: int, height: int) -> Image.Image:
+    """A rectangle of one colour above that becomes the other below."""
+    blend = np.linspace(0, 1, height)[:, None]
+    column = (np.array(top) * (1 - blend) + np.array(bottom) * blend).astype(np.uint8)
+    return Image.fromarray(column[:, None, :]).resize((width, height), Image.Resampling.NEAREST)
+
+
 class Canvas:
     """Draws in a unit square: x to the right, y downwards."""
 
@@ -46,10 +54,7 @@ class Canvas:
 
     def gradient(self, top: Color, bottom: Color, start: float = 0.0, end: float = 1.0) -> None:
         first, last = round(start * self.pixels), round(end * self.pixels)
-        blend = np.linspace(0, 1, max(last - first, 1))[:, None]
-        column = (np.array(top) * (1 - blend) + np.array(bottom) * blend).astype(np.uint8)
-        strip = Image.fromarray(column[:, None, :])
-        self.image.paste(strip.resize((self.pixels, len(column)), Image.Resampling.NEAREST), (0, first))
+        self.image.paste(blended(top, bottom, self.pixels, max(last - first, 1)), (0, first))
 
     def polygon(self, points: Sequence[Point], color: Color) -> None:
         self.pen.polygon(self._scaled(points), fill=color)
@@ -74,6 +79,30 @@ class Canvas:
         """Everything below a line that runs from left to right."""
         self.polygon([(0, 1), *edge, (1, 1)], color)
 
+    def shaded(self, points: Sequence[Point], top: Color, bottom: Color) -> None:
+        """A polygon of one colour at its top that becomes the other at its bottom."""
+        corner, mask = self._stencil(points, 255)
+        self.image.paste(blended(top, bottom, *mask.size), corner, mask)
+
+    def wash(self, points: Sequence[Point], color: Color, strength: float) -> None:
+        """A polygon that lets through what is behind it."""
+        corner, mask = self._stencil(points, round(255 * strength))
+        self.image.paste(color, (*corner, corner[0] + mask.width, corner[1] + mask.height), mask)
+
+    def veil(self, color: Color, top: float, bottom: float, first: float, last: float) -> None:
+        """A haze from side to side; its strength is `first` at its top and becomes `last` at its bottom."""
+        start, end = round(top * self.pixels), round(bottom * self.pixels)
+        levels = np.linspace(255 * first, 255 * last, max(end - start, 1)).astype(np.uint8)
+        mask = Image.fromarray(levels[:, None]).resize((self.pixels, len(levels)), Image.Resampling.NEAREST)
+        self.image.paste(color, (0, start, self.pixels, start + len(levels)), mask)
+
+    def reflect(self, shore: float, bottom: float, strength: float) -> None:
+        """Water from `shore` down to `bottom` mirrors what is above it."""
+        start, end = round(shore * self.pixels), round(bottom * self.pixels)
+        above = self.image.crop((0, 2 * start - end, self.pixels, start)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+        water = self.image.crop((0, start, self.pixels, end))
+        self.image.paste(Image.blend(water, above, strength), (0, start))
+
     def glow(self, x: float, y: float, radius: float, color: Color, strength: float) -> None:
         rows, columns = np.mgrid[0:64, 0:64] / 64
         distance = np.hypot(columns - x, rows - y) / radius
@@ -93,6 +122,15 @@ class Canvas:
 
     def paste(self, other: Canvas, mask: Image.Image) -> None:
         self.image.paste(other.image, (0, 0), mask)
+
+    def _stencil(self, points: Sequence[Point], level: int) -> tuple[tuple[int, int], Image.Image]:
+        """A polygon as a mask no larger than it needs to be, and the pixel where the mask's corner belongs."""
+        scaled = self._scaled(points)
+        left, top = (max(0, math.floor(min(point[axis] for point in scaled))) for axis in (0, 1))
+        right, bottom = (min(self.pixels, math.ceil(max(point[axis] for point in scaled)) + 1) for axis in (0, 1))
+        mask = Image.new("L", (max(1, right - left), max(1, bottom - top)))
+        ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in scaled], fill=level)
+        return (left, top), mask
 
     def _scaled(self, points: Sequence[Point]) -> list[Point]:
         return [(x * self.pixels, y * self.pixels) for x, y in points]

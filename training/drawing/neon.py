@@ -47,7 +47,7 @@ def outlines(image: Image.Image) -> Pixels:
     tubes = blurred(np.clip((steepness - 10) / 16, 0, 1), image.width / 140)
     # Where many are close together, such as the windows of a city, each is weaker, so that they do not flow into one.
     crowd = blurred(tubes, image.width / 20)
-    single: Pixels = tubes / np.clip(2.8 * crowd, 1, None)
+    single: Pixels = tubes / np.clip(3.6 * crowd, 1, None)
     return single
 
 

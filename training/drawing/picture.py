@@ -6,76 +6,50 @@ import random
 
 from PIL import Image
 
-from training.drawing.canvas import Canvas
-from training.drawing.scenes import draw_scene
-from training.drawing.shapes import draw_shape
+from training.drawing.canvas import Canvas, darker, jitter, lighter
+from training.drawing.scenes import draw_scene, draw_weather
 from training.drawing.styles import stylise
-from training.drawing.vocabulary import (
-    COLORS,
-    PAINTED,
-    POSITIONS,
-    SCENES,
-    SHAPES,
-    SIZES,
-    STYLES,
-    TIMES,
-    Picture,
-    ScenePicture,
-    ShapePicture,
-)
+from training.drawing.things import draw_thing, stand
+from training.drawing.vocabulary import COLORS, Backdrop, Picture, Scene
 
-STYLE_SHARES = (0.62, 0.14, 0.12, 0.12)
-SHAPE_SHARE = 0.45
-ALSO_AT_HOME = {
-    "mountains": ("house", "trees", "snow", "birds", "clouds", "balloon"),
-    "sea": ("boat", "boat", "boat", "birds", "clouds", "balloon"),
-    "lake": ("boat", "boat", "house", "trees", "snow", "birds", "clouds", "balloon"),
-    "desert": ("house", "birds", "clouds", "balloon"),
-    "forest": ("house", "house", "snow", "birds", "clouds", "balloon"),
-    "hills": ("house", "house", "trees", "trees", "snow", "birds", "clouds", "balloon"),
-    "city": ("trees", "snow", "birds", "clouds", "balloon"),
-}
+OFFSETS = {"center": (0, 0), "left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
+OFF_CENTER = 0.24
+# A thing away from the centre is no larger, so that all of it can be seen.
+ROOM = 0.22
+RADII = {"small": (0.12, 0.15), "medium": (0.21, 0.26), "large": (0.33, 0.38)}
+PAIRED_RADII = {"small": (0.1, 0.12), "medium": (0.15, 0.18), "large": (0.2, 0.22)}
+STANDING_AT = {"left": 0.24, "center": 0.5, "right": 0.76}
 
 
 def draw(picture: Picture, rng: random.Random, size: int) -> Image.Image:
     """The picture as an RGB image of `size` by `size` pixels. `rng` decides what the description leaves open."""
     canvas = Canvas(size)
-    if isinstance(picture, ShapePicture):
-        draw_shape(canvas, picture, rng)
+    if isinstance(picture.place, Backdrop):
+        draw_on_backdrop(canvas, picture, picture.place, rng)
     else:
-        draw_scene(canvas, picture, rng)
+        draw_in_scene(canvas, picture, picture.place, rng)
     return stylise(canvas.finished(), picture.style, rng)
 
 
-def sample(rng: random.Random) -> Picture:
-    """A picture as the model meets them in training."""
-    style = rng.choices(STYLES, STYLE_SHARES)[0]
-    return sample_shape(style, rng) if rng.random() < SHAPE_SHARE else sample_scene(style, rng)
+def draw_on_backdrop(canvas: Canvas, picture: Picture, place: Backdrop, rng: random.Random) -> None:
+    color = jitter(COLORS[place.color], rng)
+    canvas.gradient(lighter(color, 0.06), darker(color, 0.08))
+    radii = RADII if len(picture.things) == 1 else PAIRED_RADII
+    for thing, where in zip(picture.things, sides(picture.layout), strict=True):
+        right, down = OFFSETS[where]
+        x = 0.5 + right * OFF_CENTER + rng.uniform(-0.03, 0.03)
+        y = 0.5 + down * OFF_CENTER + rng.uniform(-0.03, 0.03)
+        radius = rng.uniform(*radii[place.size])
+        draw_thing(canvas, thing, (x, y), radius if where == "center" else min(radius, ROOM), rng)
 
 
-def sample_shape(style: str, rng: random.Random) -> ShapePicture:
-    color, background = rng.sample(list(COLORS), 2)
-    size = rng.choices(SIZES, (0.25, 0.5, 0.25))[0]
-    position = rng.choice(POSITIONS) if size != "large" and rng.random() < 0.4 else "center"
-    return ShapePicture(style, rng.choice(SHAPES), color, background, size, position)
+def draw_in_scene(canvas: Canvas, picture: Picture, scene: Scene, rng: random.Random) -> None:
+    ground = draw_scene(canvas, scene, rng)
+    for thing, where in zip(picture.things, sides(picture.layout), strict=False):
+        stand(canvas, thing, scene, ground, STANDING_AT[where] + rng.uniform(-0.04, 0.04), rng)
+    draw_weather(canvas, scene, rng)
 
 
-def sample_scene(style: str, rng: random.Random) -> ScenePicture:
-    scene, time = rng.choice(SCENES), rng.choice(TIMES)
-    extras = set(sample_lights(time, rng))
-    at_home = list(ALSO_AT_HOME[scene])
-    if time == "day":
-        at_home += ["rainbow", "rainbow"]
-    extras.update(rng.choice(at_home) for _ in range(rng.choices((0, 1, 2), (0.25, 0.5, 0.25))[0]))
-    colors = tuple(
-        (extra, rng.choice(list(COLORS)))
-        for extra in PAINTED
-        if extra in extras and (extra == "balloon" or rng.random() < 0.6)
-    )
-    return ScenePicture(style, scene, time, frozenset(extras), colors)
-
-
-def sample_lights(time: str, rng: random.Random) -> list[str]:
-    if time == "night":
-        return [light for light, share in (("moon", 0.6), ("stars", 0.5)) if rng.random() < share]
-    return ["sun"] if rng.random() < (0.4 if time == "day" else 0.6) else []
+def sides(layout: str) -> tuple[str, ...]:
+    """Where each thing of a picture is."""
+    return {"beside": ("left", "right"), "above": ("top", "bottom")}.get(layout, (layout,))

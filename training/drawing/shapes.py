@@ -1,32 +1,12 @@
-"""One shape on a plain background."""
+"""The outlines of plain shapes."""
 
 from __future__ import annotations
 
 import math
-import random
 
 from PIL import Image
 
-from training.drawing.canvas import SUPERSAMPLING, Canvas, Point, darker, jitter, lighter
-from training.drawing.vocabulary import COLORS, ShapePicture
-
-RADII = {"small": (0.12, 0.15), "medium": (0.21, 0.26), "large": (0.33, 0.38)}
-OFFSETS = {"center": (0, 0), "left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
-OFF_CENTER = 0.24
-
-
-def draw_shape(canvas: Canvas, picture: ShapePicture, rng: random.Random) -> None:
-    background = jitter(COLORS[picture.background], rng)
-    color = jitter(COLORS[picture.color], rng)
-    canvas.gradient(lighter(background, 0.06), darker(background, 0.08))
-    right, down = OFFSETS[picture.position]
-    x = 0.5 + right * OFF_CENTER + rng.uniform(-0.03, 0.03)
-    y = 0.5 + down * OFF_CENTER + rng.uniform(-0.03, 0.03)
-    mask = shape_mask(canvas, picture.shape, (x, y), rng.uniform(*RADII[picture.size]), rng.uniform(-5, 5))
-    canvas.shade(mask, (0.012, 0.02), 0.02, 0.28)
-    face = Canvas(canvas.pixels // SUPERSAMPLING)
-    face.gradient(lighter(color, 0.1), darker(color, 0.1))
-    canvas.paste(face, mask)
+from training.drawing.canvas import Canvas, Point
 
 
 def shape_mask(canvas: Canvas, shape: str, center: Point, radius: float, rotation: float = 0) -> Image.Image:

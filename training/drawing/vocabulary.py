@@ -22,41 +22,62 @@ COLORS: Final[dict[str, Color]] = {
     "cyan": (56, 204, 218),
 }
 SHAPES: Final = ("circle", "square", "triangle", "star", "heart", "ring", "crescent", "diamond", "cross", "hexagon")
+ANIMALS: Final = ("cat", "dog", "rabbit", "sheep", "owl", "duck", "fish", "butterfly")
+VEHICLES: Final = ("car", "bus", "boat", "airplane", "rocket", "balloon")
+OBJECTS: Final = ("house", "tree", "flower", "mushroom", "apple", "umbrella")
+FIGURES: Final = (*ANIMALS, *VEHICLES, *OBJECTS)
+KINDS: Final = (*SHAPES, *FIGURES)
 SIZES: Final = ("small", "medium", "large")
 POSITIONS: Final = ("center", "left", "right", "top", "bottom")
-SCENES: Final = ("mountains", "sea", "lake", "desert", "forest", "hills", "city")
+PAIRS: Final = ("beside", "above")
+SCENES: Final = ("mountains", "sea", "lake", "beach", "desert", "forest", "hills", "city")
 TIMES: Final = ("sunrise", "day", "sunset", "night")
-EXTRAS: Final = (
-    "moon", "sun", "house", "boat", "trees", "birds", "clouds", "stars", "balloon", "rainbow", "snow",
+WEATHERS: Final = ("clear", "rain", "snow", "fog", "storm")
+SEASONS: Final = ("summer", "spring", "autumn", "winter")
+EXTRAS: Final = ("moon", "sun", "stars", "clouds", "rainbow", "birds", "trees", "flowers")
+STYLES: Final = (
+    "plain", "watercolor", "pixel art", "line drawing", "oil painting", "comic", "pastel", "mosaic", "blueprint",
 )  # fmt: skip
-PAINTED: Final = ("house", "boat", "balloon")
-STYLES: Final = ("plain", "watercolor", "pixel art", "line drawing")
+# In these no colour can be seen.
+COLORLESS: Final = ("line drawing", "blueprint")
 
 
 @dataclass(frozen=True)
-class ShapePicture:
-    """One shape on a plain background."""
+class Thing:
+    """One of KINDS. `named` is false where it has the colour that such a thing usually has, and no prompt says it."""
 
-    style: str
-    shape: str
+    kind: str
     color: str
-    background: str
-    size: str
-    position: str
+    named: bool = True
 
 
 @dataclass(frozen=True)
-class ScenePicture:
-    """A landscape at a time of day, with things in it. `colors` paints the extras named in PAINTED."""
+class Backdrop:
+    """Nothing but a colour behind things of one size."""
+
+    color: str
+    size: str = "medium"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A landscape. Snow falls in winter only, and winter is white."""
+
+    scene: str
+    time: str = "day"
+    weather: str = "clear"
+    season: str = "summer"
+    extras: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`things` are none, one or two: from left to right, or from top to bottom where `layout` is "above".
+
+    `layout` is one of POSITIONS for one thing, of PAIRS for two. In a scene things stand beside each other.
+    """
 
     style: str
-    scene: str
-    time: str
-    extras: frozenset[str]
-    colors: tuple[tuple[str, str], ...]
-
-    def color_of(self, extra: str) -> str | None:
-        return dict(self.colors).get(extra)
-
-
-Picture = ShapePicture | ScenePicture
+    place: Backdrop | Scene
+    things: tuple[Thing, ...] = ()
+    layout: str = "center"
