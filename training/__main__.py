@@ -1,5 +1,5 @@
 """`python -m training` makes the embedded model; `python -m training score` judges the one that is there;
-`python -m training lora` teaches it a style.
+`python -m training lora` teaches it a style, and `python -m training fast` to do with few steps.
 
 Each stage goes on where it was stopped, and is passed over when it is done.
 """
@@ -7,73 +7,66 @@ Each stage goes on where it was stopped, and is passed over when it is done.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from training.autoencoder import encoded, train_autoencoder, train_decoder
-from training.dataset import dataset
-from training.denoiser import Lessons, new_denoiser, train_denoiser
-from training.judge import train_judge
+from training.fast import train_fast
+from training.judge import WEIGHTS, train_judge
 from training.lora import train_lora
-from training.package import package, write_preview_matrix
-from training.recipe import FIRST_SEED, Recipe
+from training.machine import Machine, OutOfTimeError
+from training.model import train_model
+from training.recipe import RECIPES
 from training.score import score
-from training.text_encoder import train_text_encoder
-from training.tokenizer import make_tokenizer
 
 ROOT = Path(__file__).parent.parent
-
-
-def train(recipe: Recipe, model: Path) -> None:
-    pictures = dataset(recipe.work, FIRST_SEED, recipe.pictures, recipe.size)
-    tokenizer = make_tokenizer(recipe.work / "tokenizer")
-    text = train_text_encoder(tokenizer, recipe.work / "text_encoder.pt", recipe.text_steps)
-    autoencoder = train_autoencoder(
-        pictures, recipe.work / "autoencoder.pt", recipe.autoencoder_steps, recipe.autoencoder_width
-    )
-    latents_file = recipe.work / f"latents-{recipe.autoencoder_steps}.pt"
-    if not latents_file.exists():
-        torch.save(encoded(autoencoder, pictures), latents_file)
-    latents: Tensor = torch.load(latents_file, weights_only=True)
-    scale = round(1 / latents[:2000].float().std().item(), 4)
-    lessons = Lessons(latents, scale, FIRST_SEED, tokenizer, seed=3)
-    unet = new_denoiser(recipe.channels, latents.shape[-1])
-    train_denoiser(unet, text, lessons, recipe.work / "denoiser.pt", recipe.denoiser_steps)
-    train_decoder(autoencoder, latents, pictures, recipe.work / "decoder.pt", recipe.decoder_steps)
-    package(model, autoencoder, scale, text, tokenizer, unet)
-    write_preview_matrix(model, latents, scale, pictures)
-
-
-def judge_model(recipe: Recipe, model: Path, prompts: int) -> None:
-    pictures = dataset(recipe.work, FIRST_SEED, recipe.pictures, recipe.size)
-    judge = train_judge(pictures, FIRST_SEED, recipe.work / "judge.pt", recipe.judge_steps)
-    score(model, judge, prompts, recipe.size)
+AGAIN = 75
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument("task", nargs="?", choices=("train", "score", "all", "lora"), default="all")
-    parser.add_argument("--model", type=Path, default=ROOT / "assets/models/embedded", help="where the model lies")
-    parser.add_argument("--lora", type=Path, default=ROOT / "assets/loras/neon.safetensors", help="where it goes")
-    parser.add_argument("--work", type=Path, default=ROOT / "build/training", help="where work in progress lies")
-    parser.add_argument("--prompts", type=int, default=400, help="how many prompts to judge by")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    lengths = [field.name for field in fields(Recipe) if field.name.endswith("_steps")]
-    for name in lengths:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"instead of {getattr(Recipe, name)}")
-    arguments = parser.parse_args()
+    arguments = parsed()
     torch.set_num_threads(arguments.threads)
-    given = {name: getattr(arguments, name) for name in lengths if getattr(arguments, name) is not None}
-    recipe = replace(Recipe(arguments.work), **given)
-    if arguments.task in ("train", "all"):
-        train(recipe, arguments.model)
-    if arguments.task in ("score", "all"):
-        judge_model(recipe, arguments.model, arguments.prompts)
-    if arguments.task == "lora":
-        train_lora(recipe, arguments.model, arguments.lora)
+    machine = Machine(arguments.seconds)
+    given = {name: getattr(arguments, name) for name in lengths() if getattr(arguments, name) is not None}
+    recipe = replace(RECIPES[arguments.recipe], work=arguments.work, begin=arguments.begin, **given)
+    try:
+        if arguments.task in ("train", "all"):
+            train_model(recipe, arguments.model, machine)
+        if arguments.task in ("score", "all"):
+            judge = train_judge(recipe, machine, arguments.judge)
+            score(arguments.model, judge, arguments.prompts, recipe.size, arguments.before)
+        if arguments.task == "lora":
+            train_lora(recipe, arguments.model, arguments.loras / "neon.safetensors", machine)
+        if arguments.task == "fast":
+            train_fast(recipe, arguments.model, arguments.loras / "fast.safetensors", machine)
+    except OutOfTimeError:
+        print("The time is up; the same command goes on from here.", flush=True)
+        sys.exit(AGAIN)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument("task", nargs="?", choices=("train", "score", "all", "lora", "fast"), default="all")
+    parser.add_argument("--recipe", choices=RECIPES, default="small")
+    parser.add_argument("--begin", type=Path, help="a model to begin with, such as the one that is there")
+    parser.add_argument("--model", type=Path, default=ROOT / "assets/models/embedded", help="where the model lies")
+    parser.add_argument("--loras", type=Path, default=ROOT / "assets/loras", help="where its LoRAs lie")
+    parser.add_argument("--judge", type=Path, default=WEIGHTS, help="where its judge goes")
+    parser.add_argument("--work", type=Path, default=ROOT / "build/training", help="where work in progress lies")
+    parser.add_argument("--prompts", type=int, default=500, help="how many prompts to judge by")
+    parser.add_argument("--before", type=Path, help="a model to judge by the same prompts, for comparison")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long this may take; then go on later")
+    for name in lengths():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="instead of what the recipe says")
+    return parser.parse_args()
+
+
+def lengths() -> list[str]:
+    """What a recipe counts, and a trial may want less of."""
+    return [field.name for field in fields(RECIPES["small"]) if field.type == "int"]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from training.dataset import Pixels
-from training.loop import Averaged, Clock, Progress, load_state, save_state
+from training.loop import Course, learn
+from training.machine import Machine
 
 CELL = 8
 CROP = 64
-BATCH = 16
 LATENT_NOISE = 0.05
 NEARNESS = 0.03
+Places = list[tuple[int, int, int]]
 
 
 def new_autoencoder(width: int) -> AutoencoderTiny:
@@ -35,19 +37,22 @@ def new_autoencoder(width: int) -> AutoencoderTiny:
     )
 
 
-def places(pictures: Pixels, rng: np.random.Generator) -> list[tuple[int, int, int]]:
-    """BATCH random crops: a picture, and the top and left of a crop in latent pixels."""
+def places(pictures: Pixels, count: int, rng: np.random.Generator) -> Places:
+    """Random crops: a picture, and the top and left of a crop in latent pixels."""
     room = (pictures.shape[1] - CROP) // CELL + 1
-    return [(int(rng.integers(len(pictures))), int(rng.integers(room)), int(rng.integers(room))) for _ in range(BATCH)]
+    return [(int(rng.integers(len(pictures))), int(rng.integers(room)), int(rng.integers(room))) for _ in range(count)]
 
 
-def crop(pictures: Pixels, place: tuple[int, int, int]) -> Pixels:
-    index, top, left = place[0], place[1] * CELL, place[2] * CELL
-    return pictures[index, top : top + CROP, left : left + CROP]
+def crops(pictures: Pixels, chosen: Places) -> Pixels:
+    parts = []
+    for index, row, column in chosen:
+        top, left = row * CELL, column * CELL
+        parts.append(pictures[index, top : top + CROP, left : left + CROP])
+    return np.stack(parts)
 
 
-def to_tensor(pictures: Pixels) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+def to_tensor(pictures: Pixels, device: torch.device | None = None) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2)
     return tensor.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
 
 
@@ -68,122 +73,108 @@ def decibels(output: Tensor, target: Tensor) -> float:
     return 10 * math.log10(4 / F.mse_loss(output, target).item())
 
 
-def train_autoencoder(pictures: Pixels, state: Path, steps: int, width: int, seed: int = 0) -> AutoencoderTiny:
-    """Encoder and decoder together. Half of the crops are mirrored; a little noise keeps the latents robust."""
-    torch.manual_seed(seed)
-    model = new_autoencoder(width).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    averaged = Averaged([model], limit=0.998)
-    clock = Clock(steps)
-    load_state(state, clock, averaged, optimizer, model)
-    progress = Progress("autoencoder", clock)
-    while not clock.done:
-        rng = np.random.default_rng([seed, clock.step])
-        for group in optimizer.param_groups:
-            group["lr"] = clock.rate(1.2e-3, warmup=100)
-        chosen = [crop(pictures, place) for place in places(pictures, rng)]
-        target = to_tensor(np.stack([c[:, ::-1] if rng.random() < 0.5 else c for c in chosen]))
-        with torch.autocast("cpu", torch.bfloat16):
-            latents = model.encode(target).latents
-        latents = latents.float()
-        with torch.autocast("cpu", torch.bfloat16):
-            output = model.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
+class Painter:
+    """An autoencoder while it learns on a machine."""
+
+    def __init__(self, model: AutoencoderTiny, machine: Machine) -> None:
+        self.machine = machine
+        self.model = model.to(machine.device, memory_format=torch.channels_last)
+        self.encoder, self.decoder = machine.quick(model.encoder), machine.quick(model.decoder)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        with self.machine.autocast():
+            latents: Tensor = self.encoder(pictures)
+        return latents.float()
+
+    def loss(self, latents: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """How far off the pictures of slightly noisy latents are."""
+        with self.machine.autocast():
+            output: Tensor = self.decoder(latents + LATENT_NOISE * torch.randn_like(latents))
         output = output.float()
+        return picture_loss(output, target), {"error": F.mse_loss(output.detach(), target)}
+
+
+def train_autoencoder(
+    model: AutoencoderTiny, pictures: Pixels, state: Path, steps: int, batch: int, machine: Machine, seed: int = 0
+) -> AutoencoderTiny:
+    """Encoder and decoder together. Half of the crops are mirrored; a little noise keeps the latents robust."""
+    painter = Painter(model, machine)
+
+    def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        rng = np.random.default_rng([seed, step])
+        chosen = crops(pictures, places(pictures, batch, rng))
+        mirrored = rng.random(batch) < 0.5
+        chosen[mirrored] = chosen[mirrored][:, :, ::-1]
+        target = to_tensor(chosen, machine.device)
+        latents = painter.encode(target)
+        loss, figures = painter.loss(latents, target)
         spread = (latents.square().mean() - 1).abs() + latents.mean((0, 2, 3)).square().mean()
-        loss = picture_loss(output, target) + 0.01 * spread
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        clock.tick()
-        averaged.update(clock.step)
-        progress.note(psnr=decibels(output, target), std=latents.std().item())
-        if clock.should_save():
-            save_state(state, clock, averaged, optimizer, model)
-    save_state(state, clock, averaged, optimizer, model)
-    averaged.copy_to([model])
-    return model.eval()
+        return loss + 0.01 * spread, figures | {"std": latents.detach().std()}
+
+    course = Course("autoencoder", steps, 1.2e-3, weight_decay=1e-4)
+    learn(course, [model], lesson, state, machine, seed)
+    return model
 
 
 def train_decoder(
-    model: AutoencoderTiny, latents: Tensor, pictures: Pixels, state: Path, steps: int, seed: int = 5
+    model: AutoencoderTiny,
+    latents: Tensor,
+    pictures: Pixels,
+    state: Path,
+    steps: int,
+    batch: int,
+    machine: Machine,
+    seed: int = 5,
 ) -> AutoencoderTiny:
-    """Goes on with the decoder alone: the latents stay as the denoiser knows them, the pictures get sharper."""
-    torch.manual_seed(seed)
-    decoder = model.decoder.train()
-    optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    averaged, clock = Averaged([decoder], limit=0.998), Clock(steps)
-    load_state(state, clock, averaged, optimizer, decoder)
-    progress = Progress("decoder", clock)
-    while not clock.done:
-        rng = np.random.default_rng([seed, clock.step])
-        for group in optimizer.param_groups:
-            group["lr"] = clock.rate(1e-3, warmup=50)
-        chosen = places(pictures, rng)
-        target = to_tensor(np.stack([crop(pictures, place) for place in chosen]))
-        side = CROP // CELL
-        known = torch.stack([latents[i, :, top : top + side, left : left + side] for i, top, left in chosen]).float()
-        with torch.autocast("cpu", torch.bfloat16):
-            output = model.decode(known + LATENT_NOISE * torch.randn_like(known)).sample
-        output = output.float()
-        loss = picture_loss(output, target)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        clock.tick()
-        averaged.update(clock.step)
-        progress.note(psnr=decibels(output, target))
-        if clock.should_save():
-            save_state(state, clock, averaged, optimizer, decoder)
-    save_state(state, clock, averaged, optimizer, decoder)
-    averaged.copy_to([decoder])
-    return model.eval()
+    """Goes on with the decoder alone: the latents stay as the denoiser knows them, the pictures get sharper.
+
+    `latents` are those of `pictures`, and of more after them perhaps.
+    """
+    painter, side = Painter(model, machine), CROP // CELL
+
+    def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        chosen = places(pictures, batch, np.random.default_rng([seed, step]))
+        target = to_tensor(crops(pictures, chosen), machine.device)
+        known = torch.stack([latents[i, :, top : top + side, left : left + side] for i, top, left in chosen])
+        return painter.loss(known.to(machine.device).float(), target)
+
+    course = Course("decoder", steps, 1e-3, warmup=50, weight_decay=1e-4)
+    learn(course, [model.decoder], lesson, state, machine, seed)
+    return model
 
 
-def train_encoder(model: AutoencoderTiny, pictures: Pixels, state: Path, steps: int, seed: int = 6) -> AutoencoderTiny:
+def train_encoder(
+    model: AutoencoderTiny, pictures: Pixels, state: Path, steps: int, batch: int, machine: Machine, seed: int = 6
+) -> AutoencoderTiny:
     """Goes on with the encoder alone, for pictures unlike those it learned from: the decoder can show more of their
     colours than the encoder asks for. The new latents stay near the old ones, which the denoiser knows.
     """
-    torch.manual_seed(seed)
-    model.requires_grad_(False).to(memory_format=torch.channels_last)
+    model.requires_grad_(False)
+    model.encoder.requires_grad_(True)
+    painter = Painter(model, machine)
     before = copy.deepcopy(model.encoder)
-    encoder = model.encoder.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    averaged, clock = Averaged([encoder], limit=0.98), Clock(steps)
-    load_state(state, clock, averaged, optimizer, encoder)
-    progress = Progress("encoder", clock)
-    while not clock.done:
-        rng = np.random.default_rng([seed, clock.step])
-        for group in optimizer.param_groups:
-            group["lr"] = clock.rate(1e-3, warmup=20)
-        target = to_tensor(np.stack([crop(pictures, place) for place in places(pictures, rng)]))
-        with torch.autocast("cpu", torch.bfloat16):
-            known, latents = before(target), encoder(target)
-        latents = latents.float()
-        with torch.autocast("cpu", torch.bfloat16):
-            output = model.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
-        output = output.float()
-        loss = picture_loss(output, target) + NEARNESS * F.mse_loss(latents, known.float())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        clock.tick()
-        averaged.update(clock.step)
-        progress.note(psnr=decibels(output, target), std=latents.std().item())
-        if clock.should_save():
-            save_state(state, clock, averaged, optimizer, encoder)
-    save_state(state, clock, averaged, optimizer, encoder)
-    averaged.copy_to([encoder])
-    return model.eval()
+
+    def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        chosen = places(pictures, batch, np.random.default_rng([seed, step]))
+        target = to_tensor(crops(pictures, chosen), machine.device)
+        with torch.no_grad(), machine.autocast():
+            known: Tensor = before(target)
+        latents = painter.encode(target)
+        loss, figures = painter.loss(latents, target)
+        return loss + NEARNESS * F.mse_loss(latents, known.float()), figures
+
+    course = Course("encoder", steps, 1e-3, warmup=20, average=0.98, weight_decay=1e-4)
+    learn(course, [model.encoder], lesson, state, machine, seed)
+    return model
 
 
 @torch.no_grad()
-def encoded(model: AutoencoderTiny, pictures: Pixels) -> Tensor:
-    """Latents of every picture: float16 of shape (N, 4, h, w)."""
-    parts = []
-    for start in range(0, len(pictures), 100):
-        with torch.autocast("cpu", torch.bfloat16):
-            parts.append(model.encode(to_tensor(pictures[start : start + 100])).latents.half())
-    return torch.cat(parts)
+def encoded(model: AutoencoderTiny, parts: Iterable[Pixels], machine: Machine) -> Tensor:
+    """Latents of every picture of every part: float16 of shape (N, 4, h, w)."""
+    model.to(machine.device)
+    encode: Callable[[Tensor], Tensor] = machine.quick(model.encoder)
+    latents = []
+    for part in parts:
+        with machine.autocast():
+            latents.append(encode(to_tensor(part, machine.device)).half().cpu())
+    return torch.cat(latents)

@@ -5,99 +5,29 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from training.drawing import Picture, ScenePicture, ShapePicture
+from training.drawing import Backdrop, Picture, Scene, Thing
+from training.drawing.vocabulary import SHAPES
+from training.words import (
+    ABOVE,
+    BESIDE,
+    COLOR_WORDS,
+    ELSEWHERE,
+    EXTRA_WORDS,
+    FIGURE_WORDS,
+    POSITION_WORDS,
+    PRAISE,
+    SCENE_WORDS,
+    SEASON_ADJECTIVES,
+    SEASON_WORDS,
+    SHAPE_WORDS,
+    SIZE_WORDS,
+    STYLE_FRAMES,
+    TIME_WORDS,
+    WEATHER_ADJECTIVES,
+    WEATHER_WORDS,
+)
 
-COLOR_WORDS = {
-    "red": ("red", "red", "red", "crimson", "scarlet"),
-    "orange": ("orange", "orange", "orange", "tangerine"),
-    "yellow": ("yellow", "yellow", "yellow", "golden"),
-    "green": ("green", "green", "green", "emerald"),
-    "blue": ("blue", "blue", "blue", "azure"),
-    "purple": ("purple", "purple", "purple", "violet"),
-    "pink": ("pink", "pink", "pink", "rose"),
-    "brown": ("brown", "brown", "brown", "chocolate"),
-    "black": ("black",),
-    "white": ("white",),
-    "gray": ("gray", "grey"),
-    "cyan": ("cyan", "cyan", "turquoise", "teal", "aqua"),
-}
-SHAPE_WORDS = {
-    "circle": ("circle", "circle", "circle", "disc", "disk", "ball", "dot"),
-    "square": ("square", "square", "square", "box"),
-    "triangle": ("triangle",),
-    "star": ("star",),
-    "heart": ("heart", "heart", "love heart"),
-    "ring": ("ring", "ring", "ring", "donut", "hoop"),
-    "crescent": ("crescent", "crescent shape"),
-    "diamond": ("diamond", "diamond", "rhombus"),
-    "cross": ("cross", "cross", "plus sign"),
-    "hexagon": ("hexagon",),
-}
-SIZE_WORDS = {
-    "small": ("small", "small", "tiny", "little"),
-    "medium": ("", "", "", "", "medium", "medium sized"),
-    "large": ("large", "big", "huge", "giant"),
-}
-POSITION_WORDS = {
-    "center": ("", "", "", "", "in the center", "in the middle", "centered"),
-    "left": ("on the left", "on the left", "on the left side", "at the left"),
-    "right": ("on the right", "on the right", "on the right side", "at the right"),
-    "top": ("at the top", "at the top", "near the top", "in the upper part"),
-    "bottom": ("at the bottom", "at the bottom", "near the bottom", "in the lower part"),
-}
-SCENE_WORDS = {
-    "mountains": ("mountains", "mountains", "a mountain", "a mountain range", "mountain peaks", "the mountains"),
-    "sea": ("the sea", "the sea", "the ocean", "a calm sea", "a sea", "an ocean"),
-    "lake": ("a lake", "a lake", "the lake", "a mountain lake", "a quiet lake", "a pond"),
-    "desert": ("a desert", "a desert", "the desert", "sand dunes", "desert dunes"),
-    "forest": ("a forest", "a forest", "the forest", "the woods", "a pine forest", "a dark forest"),
-    "hills": ("hills", "hills", "rolling hills", "green hills", "a meadow", "the countryside", "grassy hills"),
-    "city": ("a city", "a city", "the city", "a city skyline", "skyscrapers", "a town", "tall buildings"),
-}
-TIME_WORDS = {
-    "sunrise": ("sunrise", "sunrise", "dawn", "morning", "early morning"),
-    "day": ("day", "daytime", "noon", "midday"),
-    "sunset": ("sunset", "sunset", "dusk", "evening", "twilight"),
-    "night": ("night", "night", "night", "midnight", "nighttime"),
-}
-EXTRA_WORDS = {
-    "moon": ("the moon", "a moon", "a full moon", "a bright moon"),
-    "sun": ("the sun", "a sun", "a bright sun"),
-    "house": ("{} house", "{} house", "{} cottage", "{} cabin", "{} hut"),
-    "boat": ("{} boat", "{} boat", "{} sailing boat", "{} sailboat", "{} ship"),
-    "trees": ("trees", "trees", "some trees", "a few trees"),
-    "birds": ("birds", "birds", "flying birds", "some birds", "a flock of birds"),
-    "clouds": ("clouds", "clouds", "some clouds", "a cloudy sky"),
-    "stars": ("stars", "stars", "a starry sky", "many stars"),
-    "balloon": ("{} balloon", "{} hot air balloon"),
-    "rainbow": ("a rainbow",),
-    "snow": ("snow", "falling snow", "snowfall"),
-}
-STYLE_FRAMES = {
-    "plain": ("{}",) * 12
-    + ("a picture of {}", "an image of {}", "a drawing of {}", "{}, illustration", "{}, flat colors", "a photo of {}"),
-    "watercolor": (
-        "{}, watercolor", "{}, watercolor", "watercolor of {}", "a watercolor painting of {}", "{} in watercolor style",
-        "watercolor, {}", "{}, watercolour", "{}, aquarelle", "watercolor painting, {}",
-    ),
-    "pixel art": (
-        "{}, pixel art", "{}, pixel art", "pixel art of {}", "pixel art, {}", "{} in pixel art style",
-        "{}, 8-bit pixel art", "a pixelated picture of {}", "{}, pixelated",
-    ),
-    "line drawing": (
-        "{}, line drawing", "{}, line drawing", "a line drawing of {}", "line drawing, {}", "{}, sketch",
-        "a pencil sketch of {}", "{}, line art", "{}, black and white ink drawing", "an ink drawing of {}",
-    ),
-}  # fmt: skip
-PRAISE = (
-    "beautiful", "high quality", "highly detailed", "4k", "masterpiece", "nice", "cute", "artwork", "simple",
-    "best quality", "digital art", "colorful", "trending", "peaceful", "dramatic", "pretty", "cinematic", "8k",
-)  # fmt: skip
-ELSEWHERE = (
-    "person", "cat", "dog", "horse", "car", "robot", "castle", "flower", "river", "bridge", "dragon", "portrait",
-    "astronaut", "wooden", "old", "modern", "epic", "soft", "light", "view", "very", "lonely", "happy", "warm",
-    "blurry", "ugly", "low quality", "text", "watermark", "vintage", "fantasy", "space", "realistic", "abstract",
-)  # fmt: skip
+SLOTS = ("first", "second")
 
 
 @dataclass(frozen=True)
@@ -110,9 +40,11 @@ class Caption:
 
 def caption(picture: Picture, rng: random.Random) -> Caption:
     silent: set[str] = set()
-    words = (
-        shape_words(picture, silent, rng) if isinstance(picture, ShapePicture) else scene_words(picture, silent, rng)
-    )
+    place = picture.place
+    if isinstance(place, Backdrop):
+        words = backdrop_words(picture, place, silent, rng)
+    else:
+        words = scene_words(picture, place, silent, rng)
     text = rng.choice(STYLE_FRAMES[picture.style]).format(words)
     if rng.random() < 0.2:
         praise = ", ".join(rng.sample(PRAISE, rng.choice((1, 1, 2, 3))))
@@ -135,82 +67,114 @@ def article(words: str) -> str:
 
 
 def joined(*words: str) -> str:
-    return " ".join(word for word in words if word)
+    """Words with single spaces, and none before a comma."""
+    return " ".join(" ".join(words).split()).replace(" ,", ",").removeprefix(", ")
 
 
-def shape_words(picture: ShapePicture, silent: set[str], rng: random.Random) -> str:
-    color = rng.choice(COLOR_WORDS[picture.color])
-    if rng.random() < 0.03:
+def thing_words(thing: Thing, slot: str, silent: set[str], rng: random.Random, size: str = "") -> str:
+    """With an article. What has its usual colour is seldom said to have it, and then nobody can tell."""
+    color = rng.choice(COLOR_WORDS[thing.color]) if thing.named else ""
+    if not color or rng.random() < 0.03:
         color = ""
-        silent.add("color")
-    thing = joined(rng.choice(SIZE_WORDS[picture.size]), color, rng.choice(SHAPE_WORDS[picture.shape]))
-    thing = rng.choice((article(thing), article(thing), thing))
-    place = rng.choice(POSITION_WORDS[picture.position])
-    background = rng.choice(COLOR_WORDS[picture.background])
+        silent.add(f"{slot} color")
+    names = SHAPE_WORDS if thing.kind in SHAPES else FIGURE_WORDS
+    return article(joined(size, color, rng.choice(names[thing.kind])))
+
+
+def things_words(picture: Picture, silent: set[str], rng: random.Random, size: str = "") -> str:
+    """One thing, or two with what lies between them."""
+    said = [thing_words(thing, slot, silent, rng, size) for thing, slot in zip(picture.things, SLOTS, strict=False)]
+    if len(said) == 1:
+        return said[0]
+    first, second = said
+    return rng.choice(BESIDE if picture.layout == "beside" else ABOVE).format(first=first, second=second)
+
+
+def backdrop_words(picture: Picture, place: Backdrop, silent: set[str], rng: random.Random) -> str:
+    thing = things_words(picture, silent, rng, rng.choice(SIZE_WORDS[place.size]))
+    where = rng.choice(POSITION_WORDS[picture.layout]) if len(picture.things) == 1 else ""
+    if len(picture.things) == 1 and rng.random() < 0.33:
+        thing = thing.removeprefix("a ").removeprefix("an ")
+    background = rng.choice(COLOR_WORDS[place.color])
     if rng.random() < 0.06:
         silent.add("background")
-        return joined(thing, place)
+        return joined(thing, where)
     frame = rng.choice((
-        "{thing} {place} on {a_background} background",
-        "{thing} on {a_background} background {place}",
-        "{thing} {place}, {background} background",
-        "{thing} {place} in front of {a_background} background",
-        "{background} background, {thing} {place}",
-        "{background} background with {thing} {place}",
-        "{thing} {place} on {background}",
-        "on {a_background} background {thing} {place}",
+        "{thing} {where} on {a_background} background",
+        "{thing} on {a_background} background {where}",
+        "{thing} {where}, {background} background",
+        "{thing} {where} in front of {a_background} background",
+        "{background} background, {thing} {where}",
+        "{background} background with {thing} {where}",
+        "{thing} {where} on {background}",
+        "on {a_background} background {thing} {where}",
     ))  # fmt: skip
-    words = frame.format(thing=thing, place=place, background=background, a_background=article(background))
-    return joined(*words.split()).replace(" ,", ",")
+    return joined(frame.format(thing=thing, where=where, background=background, a_background=article(background)))
 
 
-def scene_words(picture: ScenePicture, silent: set[str], rng: random.Random) -> str:
-    scene, time = rng.choice(SCENE_WORDS[picture.scene]), rng.choice(TIME_WORDS[picture.time])
-    extras = [extra_words(extra, picture, silent, rng) for extra in sorted(picture.extras - {"snow"})]
-    rng.shuffle(extras)
-    snowy = "snow" in picture.extras
-    if snowy and rng.random() < 0.5:
-        scene = scene.replace("a ", "a snowy ", 1) if scene.startswith("a ") else f"snowy {scene.removeprefix('the ')}"
-    elif snowy:
-        extras.insert(rng.randint(0, len(extras)), rng.choice(EXTRA_WORDS["snow"]))
-    if picture.time == "day" and rng.random() < 0.5:
+def scene_words(picture: Picture, place: Scene, silent: set[str], rng: random.Random) -> str:
+    where = rng.choice(SCENE_WORDS[place.scene])
+    time = rng.choice(TIME_WORDS[place.time])
+    if place.time == "day" and rng.random() < 0.5:
         time = ""
     elif rng.random() < 0.03:
         time = ""
         silent.add("time")
-    if extras and rng.random() < 0.04:
-        scene = ""
+    weather, season = rng.choice(WEATHER_WORDS[place.weather]), rng.choice(SEASON_WORDS[place.season])
+    if weather and rng.random() < 0.4:
+        where, weather = described(where, rng.choice(WEATHER_ADJECTIVES[place.weather])), ""
+    elif season and place.season in SEASON_ADJECTIVES and rng.random() < 0.4:
+        where, season = described(where, rng.choice(SEASON_ADJECTIVES[place.season])), ""
+    if place.weather == "snow" and rng.random() < 0.6:
+        season = ""
+    if place.season == "winter" and place.weather in ("clear", "snow") and not weather:
+        silent.add("weather")  # "Snowy" may mean both.
+    things = [rng.choice(EXTRA_WORDS[extra]) for extra in sorted(place.extras)]
+    rng.shuffle(things)
+    if picture.things:
+        figures = things_words(picture, silent, rng)
+        if len(picture.things) == 1:
+            figures = joined(figures, in_scene_position(picture.layout, silent, rng))
+        things.insert(rng.randint(0, len(things)), figures)
+    if things and rng.random() < 0.04:
+        where = ""
         silent.add("scene")
-    return arranged(scene, time, extras, rng)
+    return arranged(where, [part for part in (time_words(time, rng), season, weather) if part], things, rng)
 
 
-def extra_words(extra: str, picture: ScenePicture, silent: set[str], rng: random.Random) -> str:
-    words = rng.choice(EXTRA_WORDS[extra])
-    if "{}" not in words:
-        return words
-    color = picture.color_of(extra)
-    if color is None:
-        silent.add(extra)
-    return article(words.format(rng.choice(COLOR_WORDS[color]) if color else "").strip())
+def in_scene_position(layout: str, silent: set[str], rng: random.Random) -> str:
+    if rng.random() < 0.4:
+        silent.add("layout")
+        return ""
+    return rng.choice(POSITION_WORDS[layout])
 
 
-def arranged(scene: str, time: str, extras: list[str], rng: random.Random) -> str:
+def described(where: str, adjective: str) -> str:
+    for start in ("a ", "an ", "the "):
+        if where.startswith(start):
+            rest = joined(adjective, where.removeprefix(start))
+            return joined("the", rest) if start == "the " else article(rest)
+    return joined(adjective, where)
+
+
+def time_words(time: str, rng: random.Random) -> str:
+    return rng.choice((f"at {time}", f"at {time}", f"in the {time}", f"during {time}", time)) if time else ""
+
+
+def arranged(where: str, when: list[str], things: list[str], rng: random.Random) -> str:
     """One sentence, or a list of tags."""
+    rng.shuffle(when)
     if rng.random() < 0.25:
-        tags = [part.removeprefix("a ").removeprefix("the ") for part in (scene, time, *extras) if part]
+        tags = [part.removeprefix("a ").removeprefix("the ") for part in (where, *when, *things) if part]
         rng.shuffle(tags)
         return ", ".join(tags)
-    when = rng.choice((f"at {time}", f"at {time}", f"in the {time}", f"during {time}", f", {time}")) if time else ""
-    if not scene:
-        return joined(listed(extras), when).replace(" ,", ",")
-    if extras and rng.random() < 0.4:
-        where = rng.choice(("on", "in", "over", "near", "by", "at")) + " " + scene
-        return joined(listed(extras), where, when).replace(" ,", ",")
-    if time and rng.random() < 0.3:
-        start = rng.choice((f"{time} over {scene}", f"{time} in {scene}", f"{time}, {scene}"))
-    else:
-        start = joined(scene, when).replace(" ,", ",")
-    return start + rng.choice((" with ", " with ", ", ", " and ")) + listed(extras) if extras else start
+    if not where:
+        return joined(listed(things), *when)
+    if things and rng.random() < 0.45:
+        near = rng.choice(("on", "in", "over", "near", "by", "at", "in front of")) + " " + where
+        return joined(listed(things), near, *(f"{rng.choice(('', '', ','))} {part}" for part in when))
+    start = joined(where, *(f"{rng.choice(('', '', ','))} {part}" for part in when))
+    return start + rng.choice((" with ", " with ", ", ", " and ")) + listed(things) if things else start
 
 
 def listed(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Colours of a picture of a shape, told by its pixels alone."""
+"""Colours of a picture of things on a backdrop, told by its pixels alone."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.dataset import Pixels
+from training.drawing.styles import palette
 from training.drawing.vocabulary import COLORS
 
 NAMES = list(COLORS)
-# How much of its colour a watercolor keeps; see training/drawing/styles.py.
-WASH = 0.74
 BORDER = (0.08, 0.16)
-
-
-def palette(style: str) -> NDArray[np.float32]:
-    colors = np.array(list(COLORS.values()), np.float32)
-    return 255 - (255 - colors) * WASH if style == "watercolor" else colors
 
 
 def named(pixels: NDArray[np.float32], style: str) -> NDArray[np.intp]:
@@ -28,14 +22,29 @@ def named(pixels: NDArray[np.float32], style: str) -> NDArray[np.intp]:
 
 def background_and_shape(picture: Pixels, style: str) -> tuple[str, str]:
     """The commonest colour in a frame near the border, and the commonest other colour inside it."""
+    inside, background = inside_and_background(picture, style)
+    return NAMES[background], commonest(inside, background)
+
+
+def colors_of_pair(picture: Pixels, style: str, layout: str) -> tuple[str, str]:
+    """The commonest colour but the background's in each half of a picture of two things."""
+    inside, background = inside_and_background(picture, style)
+    first, second = np.array_split(inside, 2, axis=0 if layout == "above" else 1)
+    return commonest(first, background), commonest(second, background)
+
+
+def inside_and_background(picture: Pixels, style: str) -> tuple[NDArray[np.intp], int]:
+    """The colours of a picture without its border, and that of its background."""
     size = len(picture)
     outer, inner = (round(size * share) for share in BORDER)
-    labels = named(picture.astype(np.float32), style)
-    inside = labels[outer : size - outer, outer : size - outer]
+    inside = named(picture[outer : size - outer, outer : size - outer].astype(np.float32), style)
     frame = np.ones_like(inside, bool)
     width = inner - outer
     frame[width:-width, width:-width] = False
-    background = np.bincount(inside[frame], minlength=len(NAMES)).argmax()
-    counts = np.bincount(inside.ravel(), minlength=len(NAMES))
+    return inside, int(np.bincount(inside[frame], minlength=len(NAMES)).argmax())
+
+
+def commonest(labels: NDArray[np.intp], background: int) -> str:
+    counts = np.bincount(labels.ravel(), minlength=len(NAMES))
     counts[background] = 0
-    return NAMES[background], NAMES[int(counts.argmax())]
+    return NAMES[int(counts.argmax())]

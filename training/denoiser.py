@@ -8,6 +8,7 @@ the text encoder has been taught to put the whole meaning there.
 from __future__ import annotations
 
 import random
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -20,10 +21,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from training.captions import caption
 from training.dataset import described
 from training.drawing import Picture
-from training.loop import Averaged, Clock, Progress, load_state, save_state
-from training.text_encoder import WIDTH, tokens
+from training.loop import Course, learn
+from training.machine import Machine
+from training.text_encoder import tokens
 
 UNCONDITIONAL = 0.1
+TIME_WIDTH = 384
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -35,35 +38,37 @@ SCHEDULE = {
 }
 
 
-def new_denoiser(channels: tuple[int, ...], latent_size: int) -> UNet2DConditionModel:
-    plain = len(channels) - 2
+def new_denoiser(channels: tuple[int, ...], attentive: int, latent_size: int, width: int) -> UNet2DConditionModel:
+    """`channels` of the levels, from the outermost; the `attentive` innermost of them read the words."""
+    plain = len(channels) - attentive
     model = UNet2DConditionModel(
         sample_size=latent_size,
         in_channels=4,
         out_channels=4,
         block_out_channels=channels,
         layers_per_block=1,
-        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * 2,
-        up_block_types=("CrossAttnUpBlock2D",) * 2 + ("UpBlock2D",) * plain,
-        cross_attention_dim=WIDTH,
+        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * attentive,
+        up_block_types=("CrossAttnUpBlock2D",) * attentive + ("UpBlock2D",) * plain,
+        cross_attention_dim=width,
         attention_head_dim=4,
         norm_num_groups=16,
         resnet_time_scale_shift="scale_shift",
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
+        time_embedding_dim=TIME_WIDTH,
     )
     nn.init.zeros_(model.conv_out.weight)
     nn.init.zeros_(model.conv_out.bias)
-    return model.to(memory_format=torch.channels_last)
+    return model
 
 
 class Lessons:
     """Latents with captions: batch i is decided by i and the seed alone."""
 
-    batch_size = 64
-
-    def __init__(self, latents: Tensor, scale: float, first: int, tokenizer: CLIPTokenizer, seed: int) -> None:
-        self.latents, self.scale, self.tokenizer, self.seed = latents, scale, tokenizer, seed
+    def __init__(
+        self, latents: Tensor, scale: float, first: int, tokenizer: CLIPTokenizer, batch: int, seed: int
+    ) -> None:
+        self.latents, self.scale, self.tokenizer, self.batch_size, self.seed = latents, scale, tokenizer, batch, seed
         self.pictures: list[Picture] = [described(first + i) for i in range(len(latents))]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -86,11 +91,17 @@ def velocity_lesson(clean: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor, Tens
     v = sqrt(a) * noise - sqrt(1 - a) * clean (Salimans and Ho, Progressive Distillation, 2022).
     """
     count = len(clean)
-    steps = ((torch.arange(count) + torch.rand(count)) / count * len(alphas)).long().clamp(0, len(alphas) - 1)
+    spots = (torch.arange(count) + torch.rand(count)).to(clean.device) / count
+    steps = (spots * len(alphas)).long().clamp(0, len(alphas) - 1)
     signal, spread = (a.sqrt()[:, None, None, None] for a in (alphas[steps], 1 - alphas[steps]))
     noise = torch.randn_like(clean)
     noisy = (signal * clean + spread * noise).contiguous(memory_format=torch.channels_last)
     return noisy, steps, signal * noise - spread * clean
+
+
+def attention(machine: Machine) -> AbstractContextManager[object]:
+    """On the CPU and at these sizes, plain matrix products train faster than the flash kernel."""
+    return nullcontext() if machine.fast else sdpa_kernel(SDPBackend.MATH)
 
 
 def train_denoiser(
@@ -99,37 +110,26 @@ def train_denoiser(
     lessons: Lessons,
     state: Path,
     steps: int,
+    machine: Machine,
     learns: nn.Module | None = None,
     peak: float = 1.2e-3,
 ) -> UNet2DConditionModel:
     """`learns` is the part of the denoiser that learns, when it is not all of it; `peak` its learning rate."""
-    torch.manual_seed(lessons.seed)
-    learns = denoiser if learns is None else learns
-    alphas: Tensor = DDIMScheduler(**SCHEDULE).alphas_cumprod
-    optimizer = torch.optim.AdamW(learns.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    averaged, clock = Averaged([learns], limit=min(0.998, 1 - 6 / steps)), Clock(steps)
-    load_state(state, clock, averaged, optimizer, learns)
-    progress = Progress("denoiser", clock)
-    while not clock.done:
-        for group in optimizer.param_groups:
-            group["lr"] = clock.rate(peak, warmup=min(100, steps // 20))
-        clean, ids = lessons.batch(clock.step)
+    device = machine.device
+    denoiser.to(device, memory_format=torch.channels_last)
+    text_encoder.to(device).requires_grad_(False)
+    quick = machine.quick(denoiser)
+    alphas: Tensor = DDIMScheduler(**SCHEDULE).alphas_cumprod.to(device)
+
+    def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        clean, ids = (part.to(device) for part in lessons.batch(step))
         noisy, times, target = velocity_lesson(clean, alphas)
-        # On the CPU and at these sizes, plain matrix products train faster than the flash kernel.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            with torch.no_grad():
-                words = text_encoder(ids).last_hidden_state
-            output = denoiser(noisy, times, words).sample
-        loss = F.mse_loss(output.float(), target)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learns.parameters(), 1.0)
-        optimizer.step()
-        clock.tick()
-        averaged.update(clock.step)
-        progress.note(loss=loss.item())
-        if clock.should_save():
-            save_state(state, clock, averaged, optimizer, learns)
-    save_state(state, clock, averaged, optimizer, learns)
-    averaged.copy_to([learns])
+        with machine.autocast(), attention(machine):
+            words = text_encoder(ids).last_hidden_state
+            output = quick(noisy, times, words).sample
+        return F.mse_loss(output.float(), target), {}
+
+    average = min(0.998, 1 - 6 / steps)
+    course = Course("denoiser", steps, peak, warmup=max(1, min(100, steps // 20)), average=average)
+    learn(course, [denoiser if learns is None else learns], lesson, state, machine, lessons.seed)
     return denoiser.eval()

@@ -9,45 +9,66 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from training.drawing import Picture, ScenePicture, ShapePicture
-from training.drawing.vocabulary import COLORS, EXTRAS, PAINTED, POSITIONS, SCENES, SHAPES, SIZES, STYLES, TIMES
+from training.drawing import Backdrop, Picture
+from training.drawing.vocabulary import (
+    COLORLESS,
+    COLORS,
+    EXTRAS,
+    KINDS,
+    PAIRS,
+    POSITIONS,
+    SCENES,
+    SEASONS,
+    SIZES,
+    STYLES,
+    TIMES,
+    WEATHERS,
+)
 
-KINDS: Final = ("scene", "shape")
+# Things are asked for in their order, from left to right or from top to bottom.
+SLOTS: Final = ("first", "second")
 CLASSES: Final[dict[str, tuple[str, ...]]] = {
-    "kind": KINDS,
+    "place": ("backdrop", "scene"),
     "style": STYLES,
-    "shape": SHAPES,
-    "color": tuple(COLORS),
+    "things": ("0", "1", "2"),
+    "layout": (*POSITIONS, *PAIRS),
+    **dict.fromkeys(SLOTS, KINDS),
+    **{f"{slot} color": tuple(COLORS) for slot in SLOTS},
     "background": tuple(COLORS),
     "size": SIZES,
-    "position": POSITIONS,
     "scene": SCENES,
     "time": TIMES,
-    **{extra: tuple(COLORS) for extra in PAINTED},
+    "weather": WEATHERS,
+    "season": SEASONS,
 }
 IGNORED: Final = -100
-NEEDS_COLOR: Final = ("color", "background", "time", *PAINTED)
+NEEDS_COLOR: Final = ("first color", "second color", "background", "time", "season")
 
 
 def answers(picture: Picture) -> dict[str, str]:
     """The class of each attribute that the picture has."""
-    if isinstance(picture, ShapePicture):
-        return {
-            "kind": "shape",
-            "style": picture.style,
-            "shape": picture.shape,
-            "color": picture.color,
-            "background": picture.background,
-            "size": picture.size,
-            "position": picture.position,
-        }
-    return {
-        "kind": "scene",
-        "style": picture.style,
-        "scene": picture.scene,
-        "time": picture.time,
-        **dict(picture.colors),
+    things = {
+        name: value
+        for slot, thing in zip(SLOTS, picture.things, strict=False)
+        for name, value in ((slot, thing.kind), (f"{slot} color", thing.color))
     }
+    shown = {"style": picture.style, "things": str(len(picture.things)), **things}
+    if picture.things:
+        shown["layout"] = picture.layout
+    place = picture.place
+    if isinstance(place, Backdrop):
+        return shown | {"place": "backdrop", "background": place.color, "size": place.size}
+    return shown | {
+        "place": "scene",
+        "scene": place.scene,
+        "time": place.time,
+        "weather": place.weather,
+        "season": place.season,
+    }
+
+
+def extras(picture: Picture) -> frozenset[str]:
+    return frozenset() if isinstance(picture.place, Backdrop) else picture.place.extras
 
 
 @dataclass(frozen=True)
@@ -57,17 +78,19 @@ class Labels:
     classes: Tensor
     extras: Tensor
 
+    def to(self, device: torch.device) -> Labels:
+        return Labels(self.classes.to(device), self.extras.to(device))
+
 
 def labels(pictures: Collection[Picture], silent: Collection[Collection[str]]) -> Labels:
-    classes, extras = [], []
+    classes, present = [], []
     for picture, unsaid in zip(pictures, silent, strict=True):
         given = {name: value for name, value in answers(picture).items() if name not in unsaid}
         classes.append([CLASSES[name].index(given[name]) if name in given else IGNORED for name in CLASSES])
-        has = picture.extras if isinstance(picture, ScenePicture) else frozenset[str]()
-        extras.append([float(extra in has) for extra in EXTRAS])
-    return Labels(torch.tensor(classes), torch.tensor(extras))
+        present.append([float(extra in extras(picture)) for extra in EXTRAS])
+    return Labels(torch.tensor(classes), torch.tensor(present))
 
 
-def visible(picture: Picture) -> Labels:
-    """What can be seen in one picture: a line drawing has no colours."""
-    return labels([picture], [NEEDS_COLOR if picture.style == "line drawing" else ()])
+def unseen(picture: Picture) -> Collection[str]:
+    """What cannot be told from the picture: a line drawing has no colours."""
+    return NEEDS_COLOR if picture.style in COLORLESS else ()

@@ -1,15 +1,74 @@
-"""What every training loop here needs: a clock that decides the learning rate, averaged weights, and a saved state."""
+"""How everything here learns: by lessons, with a learning rate that rises and falls, averaged weights, and a state on
+disk to go on from.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from training.machine import Machine
+
+# A lesson is decided by its number alone. It gives the loss, and figures for the log.
+Lesson = Callable[[int], tuple[Tensor, Mapping[str, float | Tensor]]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long and how fast to learn. `average` is the share of the mean of the weights that each step keeps."""
+
+    name: str
+    steps: int
+    peak: float
+    warmup: int = 100
+    average: float = 0.998
+    momenta: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+
+
+def learn(
+    course: Course, learns: Sequence[nn.Module], lesson: Lesson, state: Path, machine: Machine, seed: int = 0
+) -> None:
+    """Goes through all lessons, or on from the saved state. In the end the modules have the mean of their weights.
+
+    Raises OutOfTimeError, with the state saved, when the machine's time is up before.
+    """
+    torch.manual_seed(seed)
+    modules = nn.ModuleList(learns)
+    parameters = [p for p in modules.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=course.peak, betas=course.momenta, weight_decay=course.weight_decay, fused=True
+    )
+    averaged, clock = Averaged(parameters, course.average), Clock(course.steps)
+    load_state(state, clock, averaged, optimizer, modules)
+    progress = Progress(course.name, clock)
+    modules.train()
+    try:
+        while not clock.done:
+            machine.check_time()
+            for group in optimizer.param_groups:
+                group["lr"] = clock.rate(course.peak, course.warmup)
+            loss, figures = lesson(clock.step)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            clock.tick()
+            averaged.update(clock.step)
+            progress.note(loss=loss.detach(), **figures)
+            if clock.should_save():
+                save_state(state, clock, averaged, optimizer, modules)
+    finally:
+        save_state(state, clock, averaged, optimizer, modules)
+    averaged.copy()
+    modules.eval()
 
 
 class Clock:
@@ -51,11 +110,11 @@ class Clock:
 
 
 class Averaged:
-    """An exponential moving average of the weights of some modules; short at first, then as long as `limit`."""
+    """An exponential moving average of weights; short at first, then as long as `limit`."""
 
-    def __init__(self, modules: Sequence[nn.Module], limit: float) -> None:
-        self.live: list[Tensor] = [p for module in modules for p in module.parameters()]
-        self.mean: list[Tensor] = [p.detach().clone() for p in self.live]
+    def __init__(self, parameters: Sequence[Tensor], limit: float) -> None:
+        self.live = parameters
+        self.mean: list[Tensor] = [p.detach().clone() for p in parameters]
         self.limit = limit
 
     @torch.no_grad()
@@ -64,9 +123,9 @@ class Averaged:
         torch._foreach_lerp_(self.mean, [p.detach() for p in self.live], 1 - keep)
 
     @torch.no_grad()
-    def copy_to(self, modules: Sequence[nn.Module]) -> None:
-        parameters = [p for module in modules for p in module.parameters()]
-        for parameter, mean in zip(parameters, self.mean, strict=True):
+    def copy(self) -> None:
+        """Puts the mean in the place of the weights."""
+        for parameter, mean in zip(self.live, self.mean, strict=True):
             parameter.copy_(mean)
 
 
@@ -75,13 +134,13 @@ class Progress:
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.name, self.clock = name, clock
-        self.figures: defaultdict[str, list[float]] = defaultdict(list)
+        self.figures: defaultdict[str, list[Tensor]] = defaultdict(list)
 
-    def note(self, **figures: float) -> None:
+    def note(self, **figures: float | Tensor) -> None:
         for name, value in figures.items():
-            self.figures[name].append(value)
+            self.figures[name].append(torch.as_tensor(value))
         if self.clock.step in (5, 20, 50) or self.clock.step % 100 == 0:
-            means = " ".join(f"{name} {sum(values) / len(values):.4f}" for name, values in self.figures.items())
+            means = " ".join(f"{name} {torch.stack(values).mean():.4f}" for name, values in self.figures.items())
             pace = self.clock.spent / self.clock.step
             print(f"{self.name} {self.clock.step} {self.clock.spent:.0f}s {pace:.3f}s/step {means}", flush=True)
             self.figures.clear()
@@ -114,7 +173,7 @@ def load_state(
         return
     state = torch.load(path, weights_only=True)
     clock.step, clock.spent = state["step"], state["spent"]
-    averaged.mean = state["mean"]
+    averaged.mean = [mean.to(live.device) for mean, live in zip(state["mean"], averaged.live, strict=True)]
     optimizer.load_state_dict(state["optimizer"])
     model.load_state_dict(state["model"])
     torch.set_rng_state(state["random"])

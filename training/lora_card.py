@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,15 @@ from diffusers import AutoPipelineForText2Image
 from PIL import Image, ImageDraw, ImageFont
 
 from training.dataset import Pixels
-from training.drawing.vocabulary import ShapePicture
-from training.judge import Judge, load_judge, verdicts
+from training.drawing import Backdrop
+from training.judge import WEIGHTS, Judge, load_judge, verdicts
 from training.lora import LAYERS, METADATA, RANK, TRIGGER
 from training.neon_pixels import is_neon
-from training.recipe import Recipe
+from training.recipe import RECIPES, Recipe
 from training.score import BATCH, GUIDANCE, STEPS, Trial, trials
 
 ROOT = Path(__file__).parent.parent
-MODEL, FILE = ROOT / "assets/models/embedded", ROOT / "assets/loras/neon.safetensors"
-WEIGHTS, PROMPTS, SIZE = (0.0, 0.3, 0.6, 1.0, 1.2), 60, 128
+STRENGTHS, PROMPTS, SIZE = (0.0, 0.3, 0.6, 1.0, 1.2), 60, 128
 SHEET = (
     "a yellow star on a purple background",
     "a large red heart on a white background",
@@ -70,15 +70,22 @@ class Painter:
 
 
 def main() -> None:
-    painter = Painter(MODEL, FILE)
-    sheet(painter).save(FILE.parent / "contact-sheet.png", optimize=True)
-    write_card(measured(painter), FILE.parent / "README.md")
+    parser = argparse.ArgumentParser(prog="python -m training.lora_card", description=__doc__)
+    parser.add_argument("--recipe", choices=RECIPES, default="small")
+    parser.add_argument("--model", type=Path, default=ROOT / "assets/models/embedded")
+    parser.add_argument("--loras", type=Path, default=ROOT / "assets/loras")
+    parser.add_argument("--judge", type=Path, default=WEIGHTS)
+    arguments = parser.parse_args()
+    recipe = RECIPES[arguments.recipe]
+    painter = Painter(arguments.model, arguments.loras / "neon.safetensors")
+    sheet(painter).save(arguments.loras / "contact-sheet.png", optimize=True)
+    write_card(measured(painter, load_judge(arguments.judge), recipe), recipe, arguments.loras / "README.md")
 
 
-def measured(painter: Painter) -> list[Line]:
-    asked, judge = trials(PROMPTS, SIZE), load_judge()
+def measured(painter: Painter, judge: Judge, recipe: Recipe) -> list[Line]:
+    asked = trials(PROMPTS, recipe.size)
     lines = []
-    for weight in WEIGHTS:
+    for weight in STRENGTHS:
         triggered = painter.paint([f"{trial.prompt}, {TRIGGER}" for trial in asked], weight)
         plain = painter.paint([trial.prompt for trial in asked], weight)
         line = Line(weight, share_of_neon(triggered), share_of_neon(plain), share_in_place(asked, judge, triggered))
@@ -92,17 +99,17 @@ def share_of_neon(pictures: Pixels) -> float:
 
 
 def share_in_place(asked: list[Trial], judge: Judge, pictures: Pixels) -> float:
-    """How many show a scene, or a shape where it was asked for. The judge knows no neon, but sees that much in it."""
+    """How many show a scene, or things where they were asked for. The judge knows no neon, but sees that much in it."""
     right = []
     for trial, seen in zip(asked, verdicts(judge, pictures), strict=True):
-        if isinstance(trial.picture, ShapePicture):
-            right.append((seen["kind"], seen["position"]) == ("shape", trial.picture.position))
+        if isinstance(trial.picture.place, Backdrop):
+            right.append((seen["place"], seen["layout"]) == ("backdrop", trial.picture.layout))
         else:
-            right.append(seen["kind"] == "scene")
+            right.append(seen["place"] == "scene")
     return float(np.mean(right))
 
 
-def write_card(lines: list[Line], file: Path) -> None:
+def write_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
     rows = "\n".join(
         f"| {line.weight} | {line.triggered:.0%} | {line.plain:.0%} | {line.in_place:.0%} |" for line in lines
     )
@@ -113,8 +120,8 @@ def write_card(lines: list[Line], file: Path) -> None:
         trigger=TRIGGER,
         rank=RANK,
         layers=", ".join(f"`{layer}`" for layer in LAYERS),
-        pictures=f"{Recipe.lora_pictures:,}",
-        steps=Recipe.lora_steps,
+        pictures=f"{RECIPES['small'].lora_pictures:,}",
+        steps=recipe.lora_steps,
         prompts=PROMPTS,
         sampling=f"{STEPS} steps of DPM++ 2M, guidance {GUIDANCE:g}",
     )
@@ -134,7 +141,10 @@ def sheet(painter: Painter) -> Image.Image:
         top = TOP + row * (SIZE + GAP)
         pen.text((6, top + SIZE // 2 - 6), f"{weight:g}" if weight else "without", INK, font)
         for column, picture in enumerate(painter.paint(prompts, weight, SHEET_SEED, seed_step=0)):
-            canvas.paste(Image.fromarray(picture), (LEFT + column * (SIZE + GAP), top))
+            canvas.paste(
+                Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS),
+                (LEFT + column * (SIZE + GAP), top),
+            )
     return canvas
 
 

@@ -16,6 +16,8 @@ from training.dataset import Pixels
 from training.denoiser import SCHEDULE
 
 PREVIEW_PICTURES = 1000
+# No file of weights is larger.
+SHARD = "45MB"
 
 
 def package(
@@ -38,7 +40,7 @@ def package(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.to(torch.float16).save_pretrained(folder)
+    pipeline.to(torch.float16).save_pretrained(folder, max_shard_size=SHARD)
     return pipeline
 
 
@@ -47,7 +49,7 @@ def write_preview_matrix(folder: Path, latents: Tensor, scale: float, pictures: 
     count = min(PREVIEW_PICTURES, len(pictures))
     seen = latents[:count].float() * scale
     side = seen.shape[-1]
-    colors = torch.from_numpy(pictures[:count]).permute(0, 3, 1, 2).float() / 255
+    colors = torch.from_numpy(np.array(pictures[:count])).permute(0, 3, 1, 2).float() / 255
     colors = F.interpolate(colors, (side, side), mode="area")
     inputs = seen.permute(0, 2, 3, 1).reshape(-1, 4).numpy()
     inputs = np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -15,45 +17,53 @@ from PIL import Image
 
 from training.captions import caption
 from training.card import write_card
-from training.colors import background_and_shape
+from training.colors import background_and_shape, colors_of_pair
 from training.dataset import Pixels, drawn
-from training.drawing import Picture, ScenePicture, ShapePicture
-from training.drawing.vocabulary import EXTRAS, PAINTED
+from training.drawing import Backdrop, Picture
+from training.drawing.vocabulary import COLORLESS, EXTRAS, SHAPES
 from training.judge import Judge, verdicts
-from training.labels import CLASSES, NEEDS_COLOR, answers
+from training.labels import CLASSES, SLOTS, answers, extras, unseen
 
 BATCH = 16
 STEPS, GUIDANCE = 20, 4.0
+ON_SHEET, SHEET_SIDE = 48, 160
+PAIR = "pair: each color on its thing"
+# Prompts that leave one of these open are not asked.
+NEEDED = frozenset({"background", "scene", "time", "weather"})
+
+Seen = Mapping[str, str | frozenset[str]]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How often something was right; `drawn` is the same question asked of drawn pictures."""
+    """How often something was right; the same question asked of drawn pictures, and of a model of before."""
 
     count: int
     right: float
     drawn: float
     chance: float
+    before: float | None = None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One prompt: the picture in words, and what it must show when drawn."""
+    """One prompt: the picture in words, what of it they leave open, and how it looks when drawn."""
 
     picture: Picture
     prompt: str
+    silent: frozenset[str]
     reference: Pixels
 
 
 def trials(count: int, size: int) -> list[Trial]:
-    """Prompts that say everything that their picture shows. Their seeds are far from those of training."""
+    """Prompts whose seeds are far from those of training."""
     chosen: list[Trial] = []
     seed = 0
     while len(chosen) < count:
         picture, reference = drawn(seed, size)
         text = caption(picture, random.Random(f"prompt-{seed}"))
-        if not text.silent & {"color", "background", "time", "scene"}:
-            chosen.append(Trial(picture, text.text, reference))
+        if not text.silent & NEEDED:
+            chosen.append(Trial(picture, text.text, text.silent, reference))
         seed += 1
     return chosen
 
@@ -61,6 +71,8 @@ def trials(count: int, size: int) -> list[Trial]:
 @torch.inference_mode()
 def generated(model: Path, prompts: list[str]) -> list[Image.Image]:
     pipeline = AutoPipelineForText2Image.from_pretrained(model, dtype=torch.float32)
+    if torch.cuda.is_available():
+        pipeline.to("cuda")
     pipeline.set_progress_bar_config(disable=True)
     images: list[Image.Image] = []
     for start in range(0, len(prompts), BATCH):
@@ -71,54 +83,121 @@ def generated(model: Path, prompts: list[str]) -> list[Image.Image]:
     return images
 
 
-def score(model: Path, judge: Judge, count: int, size: int) -> dict[str, Tally]:
-    """Judges the model, and writes scores.json, contact-sheet.png and the model card beside it."""
+def score(model: Path, judge: Judge, count: int, size: int, before: Path | None = None) -> dict[str, Tally]:
+    """Judges the model, and writes scores.json, contact-sheet.png and the model card beside it.
+
+    A model of `before` is asked for the same.
+    """
     asked = trials(count, size)
-    images = generated(model, [trial.prompt for trial in asked])
-    made = np.stack([np.asarray(image) for image in images])
-    tallies = compare(asked, judge, made)
+    prompts = [trial.prompt for trial in asked]
+    images = generated(model, prompts)
+    tallies = compare(asked, judge, images, generated(before, prompts) if before else None)
     for name, tally in tallies.items():
-        print(f"{name:24} {tally.right:6.1%} of {tally.count:4}  drawn {tally.drawn:6.1%}  chance {tally.chance:5.1%}")
+        print(f"{name:32} {tally.right:6.1%} of {tally.count:4}  drawn {tally.drawn:6.1%}  chance {tally.chance:5.1%}")
     figures = {name: vars(tally) for name, tally in tallies.items()}
     (model / "scores.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    contact_sheet(images[:48]).save(model / "contact-sheet.png")
-    write_card(model, tallies, [trial.prompt for trial in asked[:48]])
+    contact_sheet(images[:ON_SHEET]).save(model / "contact-sheet.png", optimize=True)
+    write_card(model, tallies, prompts[:ON_SHEET], count)
     return tallies
 
 
-def compare(asked: list[Trial], judge: Judge, made: Pixels) -> dict[str, Tally]:
-    references = np.stack([trial.reference for trial in asked])
-    right: defaultdict[str, list[tuple[bool, bool]]] = defaultdict(list)
-    for trial, seen, seen_drawn, pixels in zip(
-        asked, verdicts(judge, made), verdicts(judge, references), made, strict=True
-    ):
-        for name, answer in answers(trial.picture).items():
-            if trial.picture.style != "line drawing" or name not in NEEDS_COLOR:
-                question = f"{name} color" if name in PAINTED else name
-                right[question].append((seen[name] == answer, seen_drawn[name] == answer))
-        if isinstance(trial.picture, ShapePicture) and trial.picture.style != "line drawing":
-            wanted = (trial.picture.background, trial.picture.color)
-            both = [background_and_shape(p, trial.picture.style) for p in (pixels, trial.reference)]
-            for i, name in enumerate(("background by pixels", "color by pixels")):
-                right[name].append((both[0][i] == wanted[i], both[1][i] == wanted[i]))
-        if isinstance(trial.picture, ScenePicture):
-            for extra in EXTRAS:
-                wants = extra in trial.picture.extras
-                name = f"{extra} when asked" if wants else f"no {extra} when not asked"
-                right[name].append(tuple((extra in s["extras"]) == wants for s in (seen, seen_drawn)))  # type: ignore[arg-type]
-    return {name: tally(name, answers) for name, answers in sorted(right.items())}
+def compare(
+    asked: list[Trial], judge: Judge, images: list[Image.Image], before: list[Image.Image] | None = None
+) -> dict[str, Tally]:
+    right = judged(asked, judge, np.stack([np.asarray(image) for image in images]))
+    drawn_right = judged(asked, judge, np.stack([trial.reference for trial in asked]))
+    right_before = judged(asked, judge, np.stack([np.asarray(image) for image in before])) if before else {}
+    return {
+        name: Tally(
+            len(answers),
+            fmean(answers),
+            fmean(drawn_right[name]),
+            chance(name),
+            fmean(right_before[name]) if before else None,
+        )
+        for name, answers in sorted(right.items())
+    }
 
 
-def tally(name: str, right: list[tuple[bool, bool]]) -> Tally:
-    made, drawn_right = np.array(right).mean(0)
-    classes = CLASSES.get(name.removesuffix(" by pixels").removesuffix(" color"), ("yes", "no"))
-    return Tally(len(right), float(made), float(drawn_right), 1 / len(classes))
+def judged(asked: list[Trial], judge: Judge, pictures: Pixels) -> dict[str, list[bool]]:
+    """For each question, whether the pictures of which it can be asked are right."""
+    right: defaultdict[str, list[bool]] = defaultdict(list)
+    for trial, seen, pixels in zip(asked, seen_by(judge, pictures), pictures, strict=True):
+        for name, answer in (by_judge(trial, seen) | by_pixels(trial, pixels)).items():
+            right[name].append(answer)
+    return right
+
+
+def seen_by(judge: Judge, pictures: Pixels) -> list[dict[str, str | frozenset[str]]]:
+    return [
+        seen for start in range(0, len(pictures), BATCH) for seen in verdicts(judge, pictures[start : start + BATCH])
+    ]
+
+
+def by_judge(trial: Trial, seen: Seen) -> dict[str, bool]:
+    """Question to whether it is right, for all that the prompt says and that can be seen."""
+    asked = {
+        name: answer
+        for name, answer in answers(trial.picture).items()
+        if name not in trial.silent and name not in unseen(trial.picture)
+    }
+    right = {question(name, trial.picture): seen[name] == answer for name, answer in asked.items()}
+    if len(trial.picture.things) == len(SLOTS) and all(f"{slot} color" in asked for slot in SLOTS):
+        right[PAIR] = all(seen[name] == asked[name] for slot in SLOTS for name in (slot, f"{slot} color"))
+    if not isinstance(trial.picture.place, Backdrop):
+        for extra in EXTRAS:
+            wants = extra in extras(trial.picture)
+            found = seen["extras"]
+            name = f"{extra} when asked" if wants else f"no {extra} when not asked"
+            right[name] = (extra in found) == wants
+    return right
+
+
+def question(name: str, picture: Picture) -> str:
+    """Things are asked for as shapes and figures, alone or one of two, on a backdrop or in a scene."""
+    slot = name.removesuffix(" color")
+    if slot not in SLOTS:
+        return name
+    thing = picture.things[SLOTS.index(slot)]
+    what = "shape" if thing.kind in SHAPES else "figure"
+    where = "" if isinstance(picture.place, Backdrop) else " in a scene"
+    several = " of two" if len(picture.things) > 1 else ""
+    return f"{what}{several}{where}" + (": color" if name != slot else "")
+
+
+def by_pixels(trial: Trial, pixels: Pixels) -> dict[str, bool]:
+    picture = trial.picture
+    if not isinstance(picture.place, Backdrop) or picture.style in COLORLESS:
+        return {}
+    colors = tuple(thing.color for thing in picture.things)
+    unsaid = any(f"{slot} color" in trial.silent for slot in SLOTS)
+    background, color = background_and_shape(pixels, picture.style)
+    right = {"background by pixels": background == picture.place.color}
+    if unsaid:
+        return right
+    if len(colors) == 1:
+        return right | {"color by pixels": (color,) == colors}
+    return right | {"colors of two by pixels": colors_of_pair(pixels, picture.style, picture.layout) == colors}
+
+
+def chance(name: str) -> float:
+    """What guessing would give."""
+    colors, kinds = len(CLASSES["background"]), len(CLASSES["first"])
+    if name == PAIR:
+        return 1 / (colors * kinds) ** 2
+    if name == "colors of two by pixels":
+        return 1 / colors**2
+    if name.endswith((": color", "by pixels")):
+        return 1 / colors
+    if name.split(maxsplit=1)[0] in ("shape", "figure"):
+        return 1 / kinds
+    return 1 / len(CLASSES.get(name, ("yes", "no")))
 
 
 def contact_sheet(images: list[Image.Image], columns: int = 8) -> Image.Image:
-    width, height = images[0].size
+    side = min(SHEET_SIDE, images[0].width)
     rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    sheet = Image.new("RGB", (columns * side, rows * side), "white")
     for i, image in enumerate(images):
-        sheet.paste(image, (i % columns * width, i // columns * height))
+        sheet.paste(image.resize((side, side), Image.Resampling.LANCZOS), (i % columns * side, i // columns * side))
     return sheet

@@ -18,24 +18,24 @@ from training.captions import caption
 from training.drawing import sample
 from training.drawing.vocabulary import EXTRAS
 from training.labels import CLASSES, IGNORED, Labels, labels
-from training.loop import Averaged, Clock, Progress, load_state, save_state
+from training.loop import Course, learn
+from training.machine import Machine
 
-WIDTH = 128
 BATCH = 128
 # No caption is longer than this, so that most lessons can do without the rest of the 77 places.
-SHORT = 40
+SHORT = 64
 SHORT_SHARE = 0.7
 
 
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def new_text_encoder(tokenizer: CLIPTokenizer, width: int) -> CLIPTextModel:
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=4 * WIDTH,
+        hidden_size=width,
+        intermediate_size=4 * width,
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=77,
-        projection_dim=WIDTH,
+        projection_dim=width,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -57,62 +57,55 @@ def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 class Examiner(nn.Module):
     """Linear questions about an embedding; thrown away after the lessons."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.classes = nn.ModuleDict({name: nn.Linear(WIDTH, len(names)) for name, names in CLASSES.items()})
-        self.extras = nn.Linear(WIDTH, len(EXTRAS))
+        self.classes = nn.ModuleDict({name: nn.Linear(width, len(names)) for name, names in CLASSES.items()})
+        self.extras = nn.Linear(width, len(EXTRAS))
 
     def loss(self, embedding: Tensor, truth: Labels) -> Tensor:
         loss = F.binary_cross_entropy_with_logits(self.extras(embedding), truth.extras)
         for column, head in enumerate(self.classes.values()):
             answer = truth.classes[:, column]
-            if (answer != IGNORED).any():
-                loss = loss + F.cross_entropy(head(embedding), answer, ignore_index=IGNORED) / len(self.classes)
+            some = (answer != IGNORED).sum().clamp(min=1)
+            wrong = F.cross_entropy(head(embedding), answer, ignore_index=IGNORED, reduction="sum")
+            loss = loss + wrong / some / len(self.classes)
         return loss
 
     @torch.no_grad()
-    def wrong(self, embedding: Tensor, truth: Labels) -> float:
+    def wrong(self, embedding: Tensor, truth: Labels) -> Tensor:
         """The share of captions of which anything is misunderstood."""
         good = ((self.extras(embedding) > 0) == (truth.extras > 0.5)).all(1)
         for column, head in enumerate(self.classes.values()):
             answer = truth.classes[:, column]
             good &= (answer == IGNORED) | (head(embedding).argmax(1) == answer)
-        return 1 - float(good.float().mean())
+        right: Tensor = good.float().mean()
+        return 1 - right
 
 
-def train_text_encoder(tokenizer: CLIPTokenizer, state: Path, steps: int, seed: int = 2) -> CLIPTextModel:
-    torch.manual_seed(seed)
-    encoder, examiner = new_text_encoder(tokenizer), Examiner()
-    both = nn.ModuleList([encoder, examiner])
-    optimizer = torch.optim.AdamW(both.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    averaged, clock = Averaged([both], limit=0.99), Clock(steps)
-    load_state(state, clock, averaged, optimizer, both)
-    progress = Progress("text encoder", clock)
-    while not clock.done:
-        rng = random.Random(f"{seed}-{clock.step}")
-        for group in optimizer.param_groups:
-            group["lr"] = clock.rate(2e-3, warmup=100)
+def train_text_encoder(
+    encoder: CLIPTextModel, tokenizer: CLIPTokenizer, state: Path, steps: int, machine: Machine, peak: float = 2e-3
+) -> CLIPTextModel:
+    seed = 2
+    encoder.to(machine.device)
+    examiner = Examiner(encoder.config.hidden_size).to(machine.device)
+    quick = machine.quick(encoder)
+
+    def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        rng = random.Random(f"{seed}-{step}")
         pictures = [sample(rng) for _ in range(BATCH)]
         captions = [caption(picture, rng) for picture in pictures]
-        length = SHORT if clock.share < SHORT_SHARE else 77
-        ids = tokens(tokenizer, [c.text for c in captions])[:, :length]
-        truth = labels(pictures, [c.silent for c in captions])
-        with torch.autocast("cpu", torch.bfloat16):
-            output = encoder(ids).last_hidden_state
+        length = SHORT if step < SHORT_SHARE * steps else 77
+        ids = tokens(tokenizer, [c.text for c in captions])[:, :length].to(machine.device)
+        truth = labels(pictures, [c.silent for c in captions]).to(machine.device)
+        with machine.autocast():
+            output = quick(ids).last_hidden_state
         output = output.float()
         end = ids.eq(tokenizer.eos_token_id).int().argmax(1)
-        place = end + ((length - end) * torch.rand(BATCH)).long()
+        place = end + ((length - end) * torch.rand(BATCH, device=ids.device)).long()
         mean, one = output.mean(1), output[torch.arange(BATCH), place]
         loss = examiner.loss(mean, truth) + examiner.loss(one, truth)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimizer.step()
-        clock.tick()
-        averaged.update(clock.step)
-        progress.note(loss=loss.item(), wrong=examiner.wrong(mean, truth), wrong_one=examiner.wrong(one, truth))
-        if clock.should_save():
-            save_state(state, clock, averaged, optimizer, both)
-    save_state(state, clock, averaged, optimizer, both)
-    averaged.copy_to([both])
-    return encoder.eval()
+        return loss, {"wrong": examiner.wrong(mean, truth), "wrong_one": examiner.wrong(one, truth)}
+
+    course = Course("text encoder", steps, peak, average=0.99, momenta=(0.9, 0.98))
+    learn(course, [encoder, examiner], lesson, state, machine, seed)
+    return encoder

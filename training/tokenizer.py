@@ -9,8 +9,9 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from training.captions import ELSEWHERE, PRAISE, caption
+from training.captions import caption
 from training.drawing import sample
+from training.words import ELSEWHERE, PRAISE
 
 VOCABULARY = 1500
 CAPTIONS = 20_000

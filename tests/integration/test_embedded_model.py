@@ -52,7 +52,7 @@ def test_a_shape_has_its_colours(pipeline: Any, prompt: str, background: str, co
         ("a city at noon", {"scene": "city", "time": "day"}),
         ("desert dunes at sunrise", {"scene": "desert", "time": "sunrise"}),
         ("a forest, watercolor", {"scene": "forest", "style": "watercolor"}),
-        ("a line drawing of mountains", {"kind": "scene", "style": "line drawing"}),
+        ("a line drawing of mountains", {"place": "scene", "style": "line drawing"}),
     ],
 )
 def test_a_scene_is_what_and_when_it_should_be(pipeline: Any, prompt: str, shows: dict[str, str]) -> None:

@@ -1,0 +1,48 @@
+"""What the training runs on, and until when."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+import torch
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class OutOfTimeError(Exception):
+    """The time is up. What was learned is saved, and the same command goes on from there."""
+
+
+def best_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`seconds` may be spent from the making of this object on; drawing takes `workers` processes."""
+
+    seconds: float = float("inf")
+    device: torch.device = field(default_factory=best_device)
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def fast(self) -> bool:
+        return self.device.type == "cuda"
+
+    def check_time(self) -> None:
+        if time.monotonic() - self._began > self.seconds:
+            raise OutOfTimeError
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Products in bfloat16, sums and weights in float32."""
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def quick(self, module: Module) -> Module:
+        """The same module, compiled where that takes less time than it saves."""
+        return cast(Module, torch.compile(module)) if self.fast else module

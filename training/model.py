@@ -1,0 +1,56 @@
+"""All stages of the embedded model, one after another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from training.autoencoder import encoded, new_autoencoder, train_autoencoder, train_decoder
+from training.beginnings import begin_autoencoder, begin_denoiser, begin_text_encoder
+from training.dataset import chunks, dataset
+from training.denoiser import Lessons, new_denoiser, train_denoiser
+from training.machine import Machine
+from training.package import package, write_preview_matrix
+from training.recipe import FIRST_SEED, Recipe
+from training.text_encoder import new_text_encoder, train_text_encoder
+from training.tokenizer import make_tokenizer
+
+SCALED_BY = 2000
+
+
+def train_model(recipe: Recipe, model: Path, machine: Machine) -> None:
+    """Writes a stock StableDiffusionPipeline folder to `model`."""
+    work, begin = recipe.work, recipe.begin
+    pictures = dataset(work, FIRST_SEED, recipe.painted, recipe.size, machine.workers)
+
+    tokenizer = make_tokenizer(work / "tokenizer")
+    text = new_text_encoder(tokenizer, recipe.text_width)
+    if begin:
+        begin_text_encoder(text, tokenizer, begin)
+    train_text_encoder(text, tokenizer, work / "text_encoder.pt", recipe.text_steps, machine)
+
+    autoencoder = new_autoencoder(recipe.autoencoder_width)
+    if begin:
+        begin_autoencoder(autoencoder, begin)
+    batch = recipe.autoencoder_batch
+    train_autoencoder(autoencoder, pictures, work / "autoencoder.pt", recipe.autoencoder_steps, batch, machine)
+
+    latents_file = work / f"latents-{recipe.pictures}.pt"
+    if not latents_file.exists():
+        drawn = chunks(FIRST_SEED, recipe.pictures, recipe.size, machine.workers)
+        torch.save(encoded(autoencoder, drawn, machine), latents_file)
+    latents: Tensor = torch.load(latents_file, weights_only=True)
+    scale = round(1 / latents[:SCALED_BY].float().std().item(), 4)
+
+    unet = new_denoiser(recipe.channels, recipe.attentive, latents.shape[-1], recipe.text_width)
+    if begin:
+        begin_denoiser(unet, begin)
+    lessons = Lessons(latents, scale, FIRST_SEED, tokenizer, recipe.denoiser_batch, seed=3)
+    peak = recipe.denoiser_peak
+    train_denoiser(unet, text, lessons, work / "denoiser.pt", recipe.denoiser_steps, machine, peak=peak)
+    train_decoder(autoencoder, latents, pictures, work / "decoder.pt", recipe.decoder_steps, batch, machine)
+
+    package(model, autoencoder, scale, text, tokenizer, unet)
+    write_preview_matrix(model, latents, scale, pictures)

@@ -1,0 +1,146 @@
+"""`python -m training.sheets`: a contact sheet for each thing that one asks of a model, to be looked at."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoPipelineForImage2Image,
+    AutoPipelineForInpainting,
+    AutoPipelineForText2Image,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    LCMScheduler,
+    UniPCMultistepScheduler,
+)
+from PIL import Image, ImageDraw, ImageFont
+
+from training.machine import best_device
+
+ROOT = Path(__file__).parent.parent
+PROMPTS = (
+    "a red house left of a blue car on hills in autumn",
+    "a cat on a green background",
+    "a lake at sunset with a boat, oil painting",
+    "a city at night in the rain, comic",
+    "a yellow star above a purple circle on white",
+    "a snowy forest in the morning with a rabbit",
+)
+SAMPLERS = (
+    DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteScheduler,
+    HeunDiscreteScheduler, UniPCMultistepScheduler,
+)  # fmt: skip
+STEPS, GUIDANCE, SEED = 20, 4.0, 7
+SIDE, LEFT, GAP = 192, 120, 6
+INK, PAPER = (60, 56, 50), (248, 247, 245)
+
+Row = tuple[str, list[Image.Image]]
+
+
+@dataclass(frozen=True)
+class Artist:
+    """A model that paints PROMPTS with any options."""
+
+    pipeline: Any
+
+    def paint(self, pipeline: Any = None, prompts: tuple[str, ...] = PROMPTS, **options: Any) -> list[Image.Image]:
+        generators = [torch.Generator("cpu").manual_seed(SEED) for _ in prompts]
+        options = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, **options}
+        images: list[Image.Image] = (pipeline or self.pipeline)(list(prompts), generator=generators, **options).images
+        return images
+
+    def guidance(self) -> list[Row]:
+        return [(f"guidance {scale:g}", self.paint(guidance_scale=scale)) for scale in (1.0, 2.0, 4.0, 7.0, 10.0)]
+
+    def steps(self) -> list[Row]:
+        return [(f"{steps} steps", self.paint(num_inference_steps=steps)) for steps in (8, 12, 20, 30, 50)]
+
+    def negative(self) -> list[Row]:
+        without = ("", "red", "green", "night", "house, car, cat, boat", "watercolor, comic, oil painting")
+        return [
+            (f"without {words}" if words else "all", self.paint(negative_prompt=[words] * len(PROMPTS)))
+            for words in without
+        ]
+
+    def samplers(self) -> list[Row]:
+        before, rows = self.pipeline.scheduler, []
+        for sampler in SAMPLERS:
+            self.pipeline.scheduler = sampler.from_config(before.config)
+            rows.append((sampler.__name__.removesuffix("Scheduler"), self.paint()))
+        self.pipeline.scheduler = before
+        return rows
+
+    def image_to_image(self) -> list[Row]:
+        pipeline, start = AutoPipelineForImage2Image.from_pipe(self.pipeline), self.paint()
+        turned = start[1:] + start[:1]
+        return [("from", turned)] + [
+            (f"strength {strength}", self.paint(pipeline, image=turned, strength=strength))
+            for strength in (0.4, 0.6, 0.8)
+        ]
+
+    def inpainting(self) -> list[Row]:
+        pipeline, start = AutoPipelineForInpainting.from_pipe(self.pipeline), self.paint()
+        side = start[0].width
+        mask = np.zeros((side, side), np.uint8)
+        mask[:, side // 2 :] = 255
+        masks = [Image.fromarray(mask)] * len(start)
+        turned = start[1:] + start[:1]
+        made = self.paint(pipeline, image=turned, mask_image=masks, width=side, height=side, strength=1.0)
+        return [("from", turned), ("right half anew", made)]
+
+    def fast(self, lora: Path) -> list[Row]:
+        before = self.pipeline.scheduler
+        self.pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
+        self.pipeline.scheduler = LCMScheduler.from_config(before.config)
+        rows = [
+            (f"fast, {steps} steps", self.paint(num_inference_steps=steps, guidance_scale=1.0)) for steps in (2, 4, 8)
+        ]
+        self.pipeline.unload_lora_weights()
+        self.pipeline.scheduler = before
+        return [(f"{STEPS} steps", self.paint()), *rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.sheets", description=__doc__)
+    parser.add_argument("--model", type=Path, default=ROOT / "assets/models/embedded")
+    parser.add_argument("--loras", type=Path, default=ROOT / "assets/loras")
+    parser.add_argument("--to", type=Path, default=ROOT / "build/sheets", help="where the sheets go")
+    arguments = parser.parse_args()
+    pipeline = AutoPipelineForText2Image.from_pretrained(arguments.model, dtype=torch.float32).to(best_device())
+    pipeline.set_progress_bar_config(disable=True)
+    artist, fast = Artist(pipeline), arguments.loras / "fast.safetensors"
+    makers: list[Callable[[], list[Row]]] = [
+        artist.guidance, artist.steps, artist.negative, artist.samplers, artist.image_to_image, artist.inpainting,
+    ]  # fmt: skip
+    arguments.to.mkdir(parents=True, exist_ok=True)
+    for maker in makers:
+        sheet(maker()).save(arguments.to / f"{maker.__name__}.webp", quality=90)
+    if fast.exists():
+        sheet(artist.fast(fast)).save(arguments.to / "fast.webp", quality=90)
+
+
+def sheet(rows: list[Row]) -> Image.Image:
+    """Each row under its name."""
+    columns = len(rows[0][1])
+    canvas = Image.new("RGB", (LEFT + columns * (SIDE + GAP), len(rows) * (SIDE + GAP)), PAPER)
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+    for row, (name, images) in enumerate(rows):
+        top = row * (SIDE + GAP)
+        pen.multiline_text((6, top + SIDE // 2 - 12), name.replace(", ", "\n"), INK, font)
+        for column, image in enumerate(images):
+            canvas.paste(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (LEFT + column * (SIDE + GAP), top))
+    return canvas
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main()
