@@ -35,6 +35,7 @@ SamplerName = Literal[
     "DPM++ 2M SDE",
     "DPM++ 2M SDE Karras",
     "UniPC",
+    "LCM",
 ]
 
 

@@ -17,6 +17,7 @@ from training.dataset import Pixels
 from training.drawing import Backdrop
 from training.judge import WEIGHTS, Judge, load_judge, verdicts
 from training.lora import LAYERS, METADATA, RANK, TRIGGER
+from training.machine import best_device
 from training.neon_pixels import is_neon
 from training.recipe import RECIPES, Recipe
 from training.score import BATCH, GUIDANCE, STEPS, Trial, trials
@@ -53,6 +54,7 @@ class Painter:
 
     def __init__(self, model: Path, file: Path) -> None:
         self.pipeline: Any = AutoPipelineForText2Image.from_pretrained(model, dtype=torch.float32)
+        self.pipeline.to(best_device())
         self.pipeline.set_progress_bar_config(disable=True)
         self.pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name="lora")
 

@@ -33,7 +33,7 @@ class Recipe:
     denoiser_batch: int = 64
     denoiser_peak: float = 1e-3
     decoder_steps: int = 2_000
-    judge_steps: int = 1_500
+    judge_steps: int = 1_000
     lora_pictures: int = 6_000
     encoder_steps: int = 400
     lora_steps: int = 900

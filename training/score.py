@@ -23,6 +23,7 @@ from training.drawing import Backdrop, Picture
 from training.drawing.vocabulary import COLORLESS, EXTRAS, SHAPES
 from training.judge import Judge, verdicts
 from training.labels import CLASSES, SLOTS, answers, extras, unseen
+from training.machine import best_device
 
 BATCH = 16
 STEPS, GUIDANCE = 20, 4.0
@@ -70,9 +71,7 @@ def trials(count: int, size: int) -> list[Trial]:
 
 @torch.inference_mode()
 def generated(model: Path, prompts: list[str]) -> list[Image.Image]:
-    pipeline = AutoPipelineForText2Image.from_pretrained(model, dtype=torch.float32)
-    if torch.cuda.is_available():
-        pipeline.to("cuda")
+    pipeline = AutoPipelineForText2Image.from_pretrained(model, dtype=torch.float32).to(best_device())
     pipeline.set_progress_bar_config(disable=True)
     images: list[Image.Image] = []
     for start in range(0, len(prompts), BATCH):

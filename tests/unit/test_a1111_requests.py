@@ -132,6 +132,7 @@ def test_fields_become_ours(service: Service, fields: dict[str, Any], ours: dict
         ("DPM++ 2M Karras", "Karras", "DPM++ 2M Karras"),
         ("DPM++ 2M SDE", "Karras", "DPM++ 2M SDE Karras"),
         ("unipc", "", "UniPC"),
+        ("k_lcm", "", "LCM"),
         ("ddim", None, "DDIM"),
     ],
 )

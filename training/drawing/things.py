@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 from training.drawing.brush import Brush
 from training.drawing.canvas import SUPERSAMPLING, Canvas, Point, darker, jitter, lighter
+from training.drawing.curves import oval
 from training.drawing.figures import FIGURE_DRAWERS
 from training.drawing.light import is_dark, thing_light
 from training.drawing.scenes import Ground
@@ -62,8 +62,3 @@ def height(kind: str, ground: Ground, x: float, radius: float, rng: random.Rando
         return 0.3 * top + 0.7 * bottom - 0.8 * radius
     land = ground.land(x)
     return (0.9 if land is None else land) - 0.97 * radius
-
-
-def oval(x: float, y: float, width: float, height: float) -> list[Point]:
-    turns = [math.tau * i / 24 for i in range(24)]
-    return [(x + width * math.cos(turn), y + height * math.sin(turn)) for turn in turns]

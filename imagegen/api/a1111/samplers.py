@@ -15,6 +15,7 @@ ALIASES = {
     "DPM++ 2M Karras": ("k_dpmpp_2m_ka",),
     "DPM++ 2M SDE": ("k_dpmpp_2m_sde",),
     "DPM++ 2M SDE Karras": ("k_dpmpp_2m_sde_ka",),
+    "LCM": ("k_lcm",),
 }
 NAMED = {alias.casefold(): name for name in SAMPLERS for alias in (name, *ALIASES.get(name, ()))}
 KARRAS = " Karras"
