@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.dataset import CHUNK, Pixels, dataset, described
+from training.dataset import Pixels, chunks, described, with_copies
 from training.drawing.vocabulary import EXTRAS
 from training.labels import CLASSES, IGNORED, Labels, labels, unseen
 from training.loop import Course, learn
@@ -19,22 +19,24 @@ from training.machine import Machine
 from training.recipe import FIRST_SEED, Recipe
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
-SIZE = 96
+SIZE = 128
 BATCH = 96
-CHANNELS = (3, 24, 48, 96, 128, 160)
+CHANNELS = (32, 48, 96, 144, 192)
 
 
 class Judge(nn.Module):
-    """Pictures of shape (N, 3, 96, 96) in -1..1 to one row of scores per attribute, and one per extra."""
+    """Pictures of shape (N, 3, 128, 128) in -1..1 to one row of scores per attribute, and one per extra."""
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        stem, *_ = CHANNELS
+        layers = layer(3, stem, 5, stride=2)
         for before, after in pairwise(CHANNELS):
-            for inputs in (before, after):
-                layers += [nn.Conv2d(inputs, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += layer(before, after, 3)
+            # Where the pictures are largest, one layer has to do.
+            layers += layer(after, after, 3) if before != stem else []
             layers.append(nn.MaxPool2d(2))
-        self.eyes = nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS[-1] * 9, 320), nn.ReLU(), nn.Dropout(0.2))
+        self.eyes = nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS[-1] * 16, 320), nn.ReLU(), nn.Dropout(0.2))
         self.classes = nn.ModuleDict({name: nn.Linear(320, len(names)) for name, names in CLASSES.items()})
         self.extras = nn.Linear(320, len(EXTRAS))
 
@@ -53,28 +55,27 @@ class Judge(nn.Module):
         return loss
 
 
+def layer(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, size, stride, padding=size // 2), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
 def small(pictures: Pixels) -> Tensor:
-    """uint8 of shape (N, s, s, 3) as the judge sees it, still in 0..255."""
+    """uint8 of shape (N, s, s, 3), of any size, as the judge sees it."""
     tensor = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float()
-    return F.interpolate(tensor, (SIZE, SIZE), mode="area")
-
-
-def scaled(pictures: Tensor) -> Tensor:
-    return pictures.float().div(127.5).sub(1)
+    return F.interpolate(tensor, (SIZE, SIZE), mode="area").div(127.5).sub(1)
 
 
 def train_judge(recipe: Recipe, machine: Machine, file: Path = WEIGHTS, seed: int = 4) -> Judge:
     """Writes the judge to `file`."""
     judge = Judge().to(machine.device)
-    drawings = dataset(recipe.work, FIRST_SEED, recipe.painted, recipe.size, machine.workers)
-    pictures = torch.cat([small(part).round().byte() for part in np.array_split(drawings, -(-len(drawings) // CHUNK))])
+    pictures = seen_in_lessons(recipe, machine)
     shown = [described(FIRST_SEED + i) for i in range(len(pictures))]
     truth = labels(shown, [unseen(picture) for picture in shown])
 
     def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         chosen = torch.randint(len(pictures), (BATCH,), generator=generator)
-        batch = scaled(pictures[chosen].to(machine.device))
+        batch = small(pictures[chosen.numpy()]).to(machine.device)
         batch = batch + 0.06 * torch.rand(BATCH, 1, 1, 1, device=batch.device) * torch.randn_like(batch)
         with machine.autocast():
             loss = judge.loss(batch, Labels(truth.classes[chosen], truth.extras[chosen]).to(machine.device))
@@ -84,6 +85,21 @@ def train_judge(recipe: Recipe, machine: Machine, file: Path = WEIGHTS, seed: in
     learn(course, [judge], lesson, recipe.work / "judge.pt", machine, seed)
     save_file({name: tensor.half().contiguous().cpu() for name, tensor in judge.state_dict().items()}, file)
     return load_judge(file)
+
+
+def seen_in_lessons(recipe: Recipe, machine: Machine) -> Pixels:
+    """The drawn pictures in the judge's size: uint8 of shape (N, 128, 128, 3)."""
+    file = copies_file(recipe)
+    if not file.exists():
+        drawn = chunks(FIRST_SEED, recipe.pictures, recipe.size, machine.workers)
+        for _ in with_copies(drawn, file, recipe.pictures, SIZE):
+            pass
+    pictures: Pixels = np.load(file, mmap_mode="r")
+    return pictures
+
+
+def copies_file(recipe: Recipe) -> Path:
+    return recipe.work / f"copies-{FIRST_SEED}-{recipe.pictures}-{SIZE}.npy"
 
 
 def load_judge(file: Path = WEIGHTS) -> Judge:
@@ -96,7 +112,7 @@ def load_judge(file: Path = WEIGHTS) -> Judge:
 @torch.no_grad()
 def verdicts(judge: Judge, pictures: Pixels) -> list[dict[str, str | frozenset[str]]]:
     """What the judge sees in each picture: a class for every attribute, and the set of extras."""
-    classes, extras = judge(scaled(small(pictures)))
+    classes, extras = judge(small(pictures))
     found = []
     for row in range(len(pictures)):
         seen: dict[str, str | frozenset[str]] = {

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from training.autoencoder import encoded, new_autoencoder, train_autoencoder, train_decoder
 from training.beginnings import begin_autoencoder, begin_denoiser, begin_text_encoder
-from training.dataset import chunks, dataset
+from training.dataset import chunks, dataset, with_copies
 from training.denoiser import Lessons, new_denoiser, train_denoiser
+from training.judge import SIZE, copies_file
 from training.machine import Machine
 from training.package import package, write_preview_matrix
 from training.recipe import FIRST_SEED, Recipe
@@ -40,6 +41,7 @@ def train_model(recipe: Recipe, model: Path, machine: Machine) -> None:
     latents_file = work / f"latents-{recipe.pictures}.pt"
     if not latents_file.exists():
         drawn = chunks(FIRST_SEED, recipe.pictures, recipe.size, machine.workers)
+        drawn = with_copies(drawn, copies_file(recipe), recipe.pictures, SIZE)
         torch.save(encoded(autoencoder, drawn, machine), latents_file)
     latents: Tensor = torch.load(latents_file, weights_only=True)
     scale = round(1 / latents[:SCALED_BY].float().std().item(), 4)

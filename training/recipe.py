@@ -14,7 +14,7 @@ class Recipe:
     """Sizes in pixels, lengths in steps, batches in pictures or crops of them.
 
     `work` keeps what can be made again, and the states to go on from; `begin` is a model to begin with, if any.
-    The autoencoder and the judge learn from the first `painted` of the `pictures`, which stay on disk.
+    The autoencoder learns from the first `painted` of the `pictures`, which stay on disk.
     """
 
     work: Path = Path("build/training")
@@ -29,11 +29,11 @@ class Recipe:
     text_steps: int = 1_600
     channels: tuple[int, ...] = (64, 96, 128, 192)
     attentive: int = 2
-    denoiser_steps: int = 7_000
+    denoiser_steps: int = 4_700
     denoiser_batch: int = 64
     denoiser_peak: float = 1e-3
     decoder_steps: int = 2_000
-    judge_steps: int = 1_000
+    judge_steps: int = 1_500
     lora_pictures: int = 6_000
     encoder_steps: int = 400
     lora_steps: int = 900

@@ -10,8 +10,8 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, Aut
 from peft import LoraConfig
 from PIL import Image
 
+from tests.integration.first_judge import FirstJudge
 from training.colors import background_and_shape
-from training.judge import load_judge, verdicts
 
 SIZE = 128
 
@@ -52,11 +52,11 @@ def test_a_shape_has_its_colours(pipeline: Any, prompt: str, background: str, co
         ("a city at noon", {"scene": "city", "time": "day"}),
         ("desert dunes at sunrise", {"scene": "desert", "time": "sunrise"}),
         ("a forest, watercolor", {"scene": "forest", "style": "watercolor"}),
-        ("a line drawing of mountains", {"place": "scene", "style": "line drawing"}),
+        ("a line drawing of mountains", {"kind": "scene", "style": "line drawing"}),
     ],
 )
 def test_a_scene_is_what_and_when_it_should_be(pipeline: Any, prompt: str, shows: dict[str, str]) -> None:
-    (seen,) = verdicts(load_judge(), painted(pipeline, prompt)[None])
+    seen = FirstJudge().verdict(painted(pipeline, prompt))
     assert {name: seen[name] for name in shows} == shows
 
 
