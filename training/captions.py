@@ -121,14 +121,17 @@ def scene_words(picture: Picture, place: Scene, silent: set[str], rng: random.Ra
         time = ""
         silent.add("time")
     weather, season = rng.choice(WEATHER_WORDS[place.weather]), rng.choice(SEASON_WORDS[place.season])
-    if weather and rng.random() < 0.4:
+    if (place.extras or picture.things) and rng.random() < 0.04:
+        where = ""
+        silent.add("scene")
+    elif weather and rng.random() < 0.4:
         where, weather = described(where, rng.choice(WEATHER_ADJECTIVES[place.weather])), ""
     elif season and place.season in SEASON_ADJECTIVES and rng.random() < 0.4:
         where, season = described(where, rng.choice(SEASON_ADJECTIVES[place.season])), ""
     if place.weather == "snow" and rng.random() < 0.6:
         season = ""
-    if place.season == "winter" and place.weather in ("clear", "snow") and not weather:
-        silent.add("weather")  # "Snowy" may mean both.
+    if "snow" in where + season and not weather:
+        silent.add("weather")  # Fallen or falling.
     things = [rng.choice(EXTRA_WORDS[extra]) for extra in sorted(place.extras)]
     rng.shuffle(things)
     if picture.things:
@@ -136,9 +139,6 @@ def scene_words(picture: Picture, place: Scene, silent: set[str], rng: random.Ra
         if len(picture.things) == 1:
             figures = joined(figures, in_scene_position(picture.layout, silent, rng))
         things.insert(rng.randint(0, len(things)), figures)
-    if things and rng.random() < 0.04:
-        where = ""
-        silent.add("scene")
     return arranged(where, [part for part in (time_words(time, rng), season, weather) if part], things, rng)
 
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from training.drawing import Picture, draw, sample
 
 Pixels = NDArray[np.uint8]
-CHUNK = 250
+CHUNK = 50
 # So many chunks are drawn ahead by each process.
 AHEAD = 2
 
@@ -62,17 +61,3 @@ def dataset(folder: Path, first: int, count: int, size: int, workers: int) -> Pi
         partial.rename(path)
     drawn_before: Pixels = np.load(path, mmap_mode="r")
     return drawn_before
-
-
-def with_copies(parts: Iterator[Pixels], file: Path, count: int, side: int) -> Iterator[Pixels]:
-    """The same parts; when all went by, copies of their pictures in another size lie in `file`."""
-    partial = file.with_suffix(".partial")
-    copies = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, side, side, 3))
-    done = 0
-    for part in parts:
-        for i, picture in enumerate(part, done):
-            copies[i] = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BOX))
-        done += len(part)
-        yield part
-    copies.flush()
-    partial.rename(file)

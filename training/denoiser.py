@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -23,19 +24,28 @@ from training.dataset import described
 from training.drawing import Picture
 from training.loop import Course, learn
 from training.machine import Machine
+from training.recipe import FIRST_SEED
 from training.text_encoder import tokens
 
 UNCONDITIONAL = 0.1
 TIME_WIDTH = 384
-SCHEDULE = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.018,
-    "beta_schedule": "scaled_linear",
-    "prediction_type": "v_prediction",
-    "timestep_spacing": "trailing",
-    "steps_offset": 1,
-}
+
+
+def schedule(beta_end: float) -> dict[str, Any]:
+    """How noise grows over the time steps, as diffusers' schedulers have it.
+
+    `beta_end` decides how much of a picture is left at the last of them: its mean colour must drown in the noise, and
+    the larger a picture, the more noise that takes (Hoogeboom et al., Simple Diffusion, 2023).
+    """
+    return {
+        "num_train_timesteps": 1000,
+        "beta_start": 0.00085,
+        "beta_end": beta_end,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing",
+        "steps_offset": 1,
+    }
 
 
 def new_denoiser(channels: tuple[int, ...], attentive: int, latent_size: int, width: int) -> UNet2DConditionModel:
@@ -66,10 +76,20 @@ class Lessons:
     """Latents with captions: batch i is decided by i and the seed alone."""
 
     def __init__(
-        self, latents: Tensor, scale: float, first: int, tokenizer: CLIPTokenizer, batch: int, seed: int
+        self,
+        latents: Tensor,
+        scale: float,
+        alphas: Tensor,
+        tokenizer: CLIPTokenizer,
+        batch: int,
+        seed: int,
     ) -> None:
-        self.latents, self.scale, self.tokenizer, self.batch_size, self.seed = latents, scale, tokenizer, batch, seed
-        self.pictures: list[Picture] = [described(first + i) for i in range(len(latents))]
+        """`latents` of the pictures from FIRST_SEED on, to be scaled; `alphas`, of shape (1000,), say how much of them
+        is left at each time step.
+        """
+        self.latents, self.scale, self.alphas = latents, scale, alphas
+        self.tokenizer, self.batch_size, self.seed = tokenizer, batch, seed
+        self.pictures: list[Picture] = [described(FIRST_SEED + i) for i in range(len(latents))]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Scaled latents of shape (N, 4, h, w), and token ids of shape (N, 77)."""
@@ -119,7 +139,7 @@ def train_denoiser(
     denoiser.to(device, memory_format=torch.channels_last)
     text_encoder.to(device).requires_grad_(False)
     quick = machine.quick(denoiser)
-    alphas: Tensor = DDIMScheduler(**SCHEDULE).alphas_cumprod.to(device)
+    alphas = lessons.alphas.to(device)
 
     def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clean, ids = (part.to(device) for part in lessons.batch(step))

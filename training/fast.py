@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor
 
-from training.denoiser import SCHEDULE, Lessons, attention
+from training.denoiser import Lessons, attention
+from training.latents import drawn_latents
 from training.loop import Course, learn
 from training.lora import save_lora, with_adapter
 from training.machine import Machine
-from training.recipe import FIRST_SEED, Recipe
+from training.recipe import Recipe
 from training.text_encoder import tokens
 
 RANK = 32
@@ -71,13 +72,13 @@ class Moment:
 
 def train_fast(recipe: Recipe, model: Path, file: Path, machine: Machine) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
-    latents: Tensor = torch.load(recipe.work / f"latents-{recipe.pictures}.pt", weights_only=True)
+    latents = drawn_latents(pipeline.vae, recipe, machine)
     scale: float = pipeline.vae.config.scaling_factor
-    lessons = Lessons(latents, scale, FIRST_SEED, pipeline.tokenizer, recipe.fast_batch, seed=8)
+    alphas: Tensor = pipeline.scheduler.alphas_cumprod.to(machine.device)
+    lessons = Lessons(latents, scale, alphas, pipeline.tokenizer, recipe.fast_batch, seed=8)
     unet = pipeline.unet.to(machine.device, memory_format=torch.channels_last)
     matrices = with_adapter(unet, RANK, LAYERS)
     text = pipeline.text_encoder.to(machine.device).requires_grad_(False)
-    alphas: Tensor = DDIMScheduler(**SCHEDULE).alphas_cumprod.to(machine.device)
     stride = len(alphas) // TEACHER_STEPS
     with torch.no_grad():
         nothing: Tensor = text(tokens(pipeline.tokenizer, [""]).to(machine.device)).last_hidden_state
@@ -103,7 +104,7 @@ def train_fast(recipe: Recipe, model: Path, file: Path, machine: Machine) -> Non
         return ((output - target).square() + SOFTNESS**2).sqrt().mean() - SOFTNESS, {}
 
     course = Course("fast", recipe.fast_steps, 1e-3, warmup=max(1, recipe.fast_steps // 20), average=0.95)
-    learn(course, [matrices], lesson, recipe.work / "fast.pt", machine, lessons.seed)
+    learn(course, [matrices], lesson, recipe.work / f"fast-{recipe.denoiser_steps}.pt", machine, lessons.seed)
     save_lora(unet, file, METADATA)
 
 

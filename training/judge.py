@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.dataset import Pixels, chunks, described, with_copies
+from training.dataset import Pixels, dataset, described
 from training.drawing.vocabulary import EXTRAS
 from training.labels import CLASSES, IGNORED, Labels, labels, unseen
 from training.loop import Course, learn
@@ -68,7 +68,7 @@ def small(pictures: Pixels) -> Tensor:
 def train_judge(recipe: Recipe, machine: Machine, file: Path = WEIGHTS, seed: int = 4) -> Judge:
     """Writes the judge to `file`."""
     judge = Judge().to(machine.device)
-    pictures = seen_in_lessons(recipe, machine)
+    pictures = dataset(recipe.work, FIRST_SEED, recipe.pictures, SIZE, machine.workers)
     shown = [described(FIRST_SEED + i) for i in range(len(pictures))]
     truth = labels(shown, [unseen(picture) for picture in shown])
 
@@ -85,21 +85,6 @@ def train_judge(recipe: Recipe, machine: Machine, file: Path = WEIGHTS, seed: in
     learn(course, [judge], lesson, recipe.work / "judge.pt", machine, seed)
     save_file({name: tensor.half().contiguous().cpu() for name, tensor in judge.state_dict().items()}, file)
     return load_judge(file)
-
-
-def seen_in_lessons(recipe: Recipe, machine: Machine) -> Pixels:
-    """The drawn pictures in the judge's size: uint8 of shape (N, 128, 128, 3)."""
-    file = copies_file(recipe)
-    if not file.exists():
-        drawn = chunks(FIRST_SEED, recipe.pictures, recipe.size, machine.workers)
-        for _ in with_copies(drawn, file, recipe.pictures, SIZE):
-            pass
-    pictures: Pixels = np.load(file, mmap_mode="r")
-    return pictures
-
-
-def copies_file(recipe: Recipe) -> Path:
-    return recipe.work / f"copies-{FIRST_SEED}-{recipe.pictures}-{SIZE}.npy"
 
 
 def load_judge(file: Path = WEIGHTS) -> Judge:

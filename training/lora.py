@@ -57,9 +57,10 @@ def train_lora(recipe: Recipe, model: Path, file: Path, machine: Machine) -> Non
     pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
     latents = neon_latents(recipe, pipeline.vae, machine)
     scale: float = pipeline.vae.config.scaling_factor
-    lessons = NeonLessons(latents, scale, FIRST_SEED, pipeline.tokenizer, recipe.lora_batch, seed=7)
+    alphas: Tensor = pipeline.scheduler.alphas_cumprod
+    lessons = NeonLessons(latents, scale, alphas, pipeline.tokenizer, recipe.lora_batch, seed=7)
     matrices = with_adapter(pipeline.unet, RANK, LAYERS)
-    state = recipe.work / "lora.pt"
+    state = recipe.work / f"lora-{recipe.denoiser_steps}.pt"
     # Thin matrices learn best at a higher rate than whole ones.
     train_denoiser(
         pipeline.unet, pipeline.text_encoder, lessons, state, recipe.lora_steps, machine, learns=matrices, peak=4e-3
@@ -69,10 +70,10 @@ def train_lora(recipe: Recipe, model: Path, file: Path, machine: Machine) -> Non
 
 def neon_latents(recipe: Recipe, autoencoder: AutoencoderTiny, machine: Machine) -> Tensor:
     """From an encoder that learned these colours. The decoder, which paints them, stays the model's own."""
-    file = recipe.work / f"neon-latents-{recipe.encoder_steps}.pt"
+    file = recipe.work / f"neon-latents-{recipe.decoder_steps}-{recipe.encoder_steps}.pt"
     if not file.exists():
         pictures = neon_pictures(recipe.lora_pictures, recipe.size, machine.workers)
-        state, batch = recipe.work / "neon-encoder.pt", recipe.autoencoder_batch
+        state, batch = recipe.work / f"neon-encoder-{recipe.decoder_steps}.pt", recipe.autoencoder_batch
         train_encoder(autoencoder, pictures, state, recipe.encoder_steps, batch, machine)
         torch.save(encoded(autoencoder, np.array_split(pictures, -(-len(pictures) // CHUNK)), machine), file)
     latents: Tensor = torch.load(file, weights_only=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from diffusers import DPMSolverMultistepScheduler
 
-from training.autoencoder import encoded, new_autoencoder, train_autoencoder, train_decoder
+from training.autoencoder import new_autoencoder, train_autoencoder, train_decoder
 from training.beginnings import begin_autoencoder, begin_denoiser, begin_text_encoder
-from training.dataset import chunks, dataset, with_copies
-from training.denoiser import Lessons, new_denoiser, train_denoiser
-from training.judge import SIZE, copies_file
+from training.dataset import dataset
+from training.denoiser import Lessons, new_denoiser, schedule, train_denoiser
+from training.latents import drawn_latents
 from training.machine import Machine
 from training.package import package, write_preview_matrix
 from training.recipe import FIRST_SEED, Recipe
@@ -38,21 +37,18 @@ def train_model(recipe: Recipe, model: Path, machine: Machine) -> None:
     batch = recipe.autoencoder_batch
     train_autoencoder(autoencoder, pictures, work / "autoencoder.pt", recipe.autoencoder_steps, batch, machine)
 
-    latents_file = work / f"latents-{recipe.pictures}.pt"
-    if not latents_file.exists():
-        drawn = chunks(FIRST_SEED, recipe.pictures, recipe.size, machine.workers)
-        drawn = with_copies(drawn, copies_file(recipe), recipe.pictures, SIZE)
-        torch.save(encoded(autoencoder, drawn, machine), latents_file)
-    latents: Tensor = torch.load(latents_file, weights_only=True)
+    latents = drawn_latents(autoencoder, recipe, machine)
     scale = round(1 / latents[:SCALED_BY].float().std().item(), 4)
 
     unet = new_denoiser(recipe.channels, recipe.attentive, latents.shape[-1], recipe.text_width)
     if begin:
         begin_denoiser(unet, begin)
-    lessons = Lessons(latents, scale, FIRST_SEED, tokenizer, recipe.denoiser_batch, seed=3)
-    peak = recipe.denoiser_peak
-    train_denoiser(unet, text, lessons, work / "denoiser.pt", recipe.denoiser_steps, machine, peak=peak)
-    train_decoder(autoencoder, latents, pictures, work / "decoder.pt", recipe.decoder_steps, batch, machine)
+    scheduler = DPMSolverMultistepScheduler(**schedule(recipe.beta_end))
+    lessons = Lessons(latents, scale, scheduler.alphas_cumprod, tokenizer, recipe.denoiser_batch, seed=3)
+    state, peak = work / f"denoiser-{recipe.lessons}.pt", recipe.denoiser_peak
+    train_denoiser(unet, text, lessons, state, recipe.denoiser_steps, machine, peak=peak)
+    state = work / f"decoder-{recipe.lessons}.pt"
+    train_decoder(autoencoder, latents, pictures, state, recipe.decoder_steps, batch, machine)
 
-    package(model, autoencoder, scale, text, tokenizer, unet)
+    package(model, autoencoder, scale, text, tokenizer, unet, scheduler)
     write_preview_matrix(model, latents, scale, pictures)

@@ -13,7 +13,6 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.dataset import Pixels
-from training.denoiser import SCHEDULE
 
 PREVIEW_PICTURES = 1000
 # No file of weights is larger.
@@ -27,6 +26,7 @@ def package(
     text: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     unet: UNet2DConditionModel,
+    scheduler: DPMSolverMultistepScheduler,
 ) -> StableDiffusionPipeline:
     """Writes the folder in half precision."""
     autoencoder.register_to_config(scaling_factor=scale)
@@ -35,7 +35,7 @@ def package(
         text_encoder=text,
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=DPMSolverMultistepScheduler(**SCHEDULE),
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

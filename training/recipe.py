@@ -29,6 +29,7 @@ class Recipe:
     text_steps: int = 1_600
     channels: tuple[int, ...] = (64, 96, 128, 192)
     attentive: int = 2
+    beta_end: float = 0.0215
     denoiser_steps: int = 4_700
     denoiser_batch: int = 64
     denoiser_peak: float = 1e-3
@@ -40,6 +41,11 @@ class Recipe:
     lora_batch: int = 32
     fast_steps: int = 600
     fast_batch: int = 32
+
+    @property
+    def lessons(self) -> str:
+        """What the denoiser learns with: another text encoder or autoencoder is another lesson."""
+        return f"{self.text_steps}-{self.autoencoder_steps}"
 
 
 RECIPES = {
@@ -57,6 +63,7 @@ RECIPES = {
         text_steps=3_000,
         channels=(96, 192, 288, 384),
         attentive=3,
+        beta_end=0.025,
         denoiser_steps=3_500,
         denoiser_batch=256,
         decoder_steps=3_000,
