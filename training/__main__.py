@@ -28,7 +28,9 @@ AGAIN = 75
 def main() -> None:
     arguments = parsed()
     torch.set_num_threads(arguments.threads)
-    machine = Machine(arguments.seconds)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    machine = Machine(arguments.until)
     given = {name: getattr(arguments, name) for name in lengths() if getattr(arguments, name) is not None}
     recipe = replace(RECIPES[arguments.recipe], work=arguments.work, begin=arguments.begin, **given)
     try:
@@ -58,7 +60,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--prompts", type=int, default=500, help="how many prompts to judge by")
     parser.add_argument("--before", type=Path, help="a model to judge by the same prompts, for comparison")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long this may take; then go on later")
+    parser.add_argument(
+        "--until", type=float, default=float("inf"), help="when to stop, to go on later: seconds since 1970"
+    )
     for name in lengths():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="instead of what the recipe says")
     return parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -172,9 +172,8 @@ def train_encoder(
 def encoded(model: AutoencoderTiny, parts: Iterable[Pixels], machine: Machine) -> Tensor:
     """Latents of every picture of every part: float16 of shape (N, 4, h, w)."""
     model.to(machine.device)
-    encode: Callable[[Tensor], Tensor] = machine.quick(model.encoder)
     latents = []
     for part in parts:
         with machine.autocast():
-            latents.append(encode(to_tensor(part, machine.device)).half().cpu())
+            latents.append(model.encode(to_tensor(part, machine.device)).latents.half().cpu())
     return torch.cat(latents)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The embedded model, made on a GPU: bash training/gpu.sh. It needs Python with torch, and brings what else is missing
-# where `bash bench/gpu.sh wheels 3.12` downloaded it before, for that version of Python.
-# It stops after BUDGET seconds, saying that it goes on (exit 75): call it again until it says that all is done.
-#   bash training/gpu.sh           draws, trains, judges: the model, its LoRAs, its judge and sheets, in build/grown
-#   bash training/gpu.sh bring N   the N-th part of all that, for a machine that gives back few files: OUT/grown.*
-#   bash training/gpu.sh put DIR   back at home, with all parts in DIR: unpacks them over assets/ and training/
-# RECIPE: large, or toy to see that it runs. OUT: where what is brought goes. PYTHON: which Python.
+# The embedded model, made on a GPU, in calls of ten minutes: bash training/gpu.sh, again and again until it says that
+# all is done. It goes on where it was stopped (exit 75 says that there is more to do).
+#   bash training/gpu.sh wheels 3.12   before, where there is an index of packages: what is carried to that machine,
+#                                      which has torch and its own numpy and pillow, for its version of Python
+#   bash training/gpu.sh               draws, trains, judges: the model, its LoRAs, its judge and sheets
+#   bash training/gpu.sh bring N       the N-th part of all that, for a machine that gives back few files
+#   bash training/gpu.sh put DIR       back at home, with all parts in DIR: unpacks them over assets/ and training/
+# RECIPE: large, or toy to see that it runs. BUDGET: seconds of a call. OUT: where what is brought goes; with it, each
+# call brings the log, and the first part when there is one. PYTHON: which Python.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,57 +15,68 @@ if [[ -z ${PYTHON:-} ]]; then
     PYTHON=.venv/bin/python
     [[ -x $PYTHON ]] || PYTHON=python3
 fi
-budget=${BUDGET:-570} recipe=${RECIPE:-large} grown=build/grown part=15m parts=4
+until=$(($(date +%s) + ${BUDGET:-540})) recipe=${RECIPE:-large} size=15m parts=4
+grown=build/grown-$recipe packed=build/packed-$recipe log=build/training-$recipe.log
 model=$grown/assets/models/embedded loras=$grown/assets/loras judge=$grown/training/judge.safetensors
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 export PYTHONPATH=$PWD/build/site${PYTHONPATH:+:$PYTHONPATH} TORCHINDUCTOR_CACHE_DIR=$PWD/build/compiled
 
-case ${1:-} in
-bring)
-    out=${OUT:-build/brought}
-    mkdir -p "$out"
-    tar -cf build/grown.tar -C "$grown" .
-    # A call brings so many parts of so many MiB, and no more.
-    split -b "$part" -d -a 2 build/grown.tar build/grown.tar.
-    all=(build/grown.tar.*)
-    for file in "${all[@]:(${2:-1}-1)*parts:parts}"; do cp "$file" "$out/"; done
+# bring N: parts of a few MiB, of which a call gives back so many and no more.
+bring() {
+    rm -rf "$packed" && mkdir -p "$packed" "$OUT"
+    tar -cf - -C "$grown" assets training sheets 2>/dev/null | split -b "$size" -d -a 2 - "$packed/grown.tar."
+    local all=("$packed"/grown.tar.*)
+    cp "${all[@]:($1 - 1) * parts:parts}" "$OUT/"
     echo "== ${#all[@]} parts, in $(((${#all[@]} + parts - 1) / parts)) calls"
-    exit
-    ;;
-put)
-    cat "$2"/grown.tar.* | tar -x
-    exit
-    ;;
+}
+
+case ${1:-} in
+wheels) exec "$PYTHON" -m bench.carried get "$2" diffusers huggingface-hub peft tokenizers transformers ;;
+bring) OUT=${OUT:-build/brought} bring "${2:-1}" && exit ;;
+put) cat "$2"/grown.tar.* | tar -x && exit ;;
 esac
 
-# go NAME MODULE ARGUMENT...: one stage, if there is time. What is finished is passed over.
+home() {
+    [[ ${OUT:-} ]] || return
+    mkdir -p "$OUT" && cp "$log" "$OUT/"
+    [[ -e $model/model_index.json ]] && bring 1
+}
+trap home EXIT
+
+# go SECONDS NAME MODULE ARGUMENT...: one stage, if at least so much time is left. What is finished is passed over.
 go() {
-    local left=$((budget - SECONDS)) began=$SECONDS name=$1 answer
-    shift
+    local least=$1 name=$2 began=$SECONDS answer
+    shift 2
     [[ -e $grown/done/$name ]] && return
-    ((left > 15)) || exit 75
-    "$PYTHON" -W ignore -m "$@" >>"$grown/log" 2>&1
+    if ((until - $(date +%s) < least)); then
+        echo "== no time left for $name: call again"
+        exit 75
+    fi
+    "$PYTHON" -W ignore -m "$@" >>"$log" 2>&1
     answer=$?
     echo "== $((SECONDS - began)) s, exit $answer: $name"
     if ((answer)); then
-        tail -n 5 "$grown/log"
+        tail -n 5 "$log"
         exit "$answer"
     fi
     touch "$grown/done/$name"
 }
 
+train() {
+    local least=$1 name=$2
+    shift 2
+    go "$least" "$name" training "$name" --recipe "$recipe" --work "build/training-$recipe" --model "$model" \
+        --loras "$loras" --judge "$judge" --until "$until" "$@"
+}
+
 mkdir -p "$grown/done" "$(dirname "$judge")"
 [[ -d build/site ]] || "$PYTHON" -m bench.carried put build/site
-train() {
-    local name=$1
-    shift
-    go "$name" training "$name" --recipe "$recipe" --work build/training-"$recipe" --model "$model" --loras "$loras" \
-        --judge "$judge" --seconds $((budget - SECONDS)) "$@"
-}
-train train
-train fast
-train lora
-if [[ $recipe == toy ]]; then train score --prompts 20; else train score; fi
-go card training.lora_card --recipe "$recipe" --model "$model" --loras "$loras" --judge "$judge"
-go sheets training.sheets --model "$model" --loras "$loras" --to "$grown/sheets"
+few=() long=120
+[[ $recipe == toy ]] && few=(--prompts 20) long=15
+train 15 train
+train 15 fast
+train "$long" score "${few[@]}" --before assets/models/embedded
+train 15 lora
+go "$long" card training.lora_card --recipe "$recipe" --model "$model" --loras "$loras" --judge "$judge"
+go "$long" sheets training.sheets --model "$model" --loras "$loras" --to "$grown/sheets"
 echo "== all is done: $(du -sh "$grown" | cut -f1) in $grown"

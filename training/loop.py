@@ -159,6 +159,7 @@ def save_state(
             "optimizer": optimizer.state_dict(),
             "model": model.state_dict(),
             "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all(),
         },
         partial,
     )
@@ -177,3 +178,5 @@ def load_state(
     optimizer.load_state_dict(state["optimizer"])
     model.load_state_dict(state["model"])
     torch.set_rng_state(state["random"])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random_cuda"])

@@ -124,6 +124,8 @@ def write_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
         layers=", ".join(f"`{layer}`" for layer in LAYERS),
         pictures=f"{RECIPES['small'].lora_pictures:,}",
         steps=recipe.lora_steps,
+        batch=recipe.lora_batch,
+        size=recipe.size,
         prompts=PROMPTS,
         sampling=f"{STEPS} steps of DPM++ 2M, guidance {GUIDANCE:g}",
     )

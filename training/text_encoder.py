@@ -88,7 +88,6 @@ def train_text_encoder(
     seed = 2
     encoder.to(machine.device)
     examiner = Examiner(encoder.config.hidden_size).to(machine.device)
-    quick = machine.quick(encoder)
 
     def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rng = random.Random(f"{seed}-{step}")
@@ -98,7 +97,7 @@ def train_text_encoder(
         ids = tokens(tokenizer, [c.text for c in captions])[:, :length].to(machine.device)
         truth = labels(pictures, [c.silent for c in captions]).to(machine.device)
         with machine.autocast():
-            output = quick(ids).last_hidden_state
+            output = encoder(ids).last_hidden_state
         output = output.float()
         end = ids.eq(tokenizer.eos_token_id).int().argmax(1)
         place = end + ((length - end) * torch.rand(BATCH, device=ids.device)).long()

@@ -20,7 +20,9 @@ CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def make_tokenizer(folder: Path, seed: int = 1) -> CLIPTokenizer:
-    """Learns the vocabulary and saves it to `folder`."""
+    """Learns the vocabulary and saves it to `folder`, or takes the one that lies there."""
+    if (folder / "merges.txt").exists():
+        return CLIPTokenizer.from_pretrained(folder)
     rng = random.Random(seed)
     corpus = [caption(sample(rng), rng).text for _ in range(CAPTIONS)]
     corpus += [" ".join(PRAISE + ELSEWHERE)] * 20

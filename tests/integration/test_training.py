@@ -53,7 +53,7 @@ def test_lessons_go_on_where_they_were_stopped(tmp_path: Path) -> None:
 def test_lessons_stop_when_the_time_is_up(tmp_path: Path) -> None:
     line = nn.Linear(1, 1)
     with pytest.raises(OutOfTimeError):
-        learn(Course("line", 5, 0.1), [line], lambda _: (line.weight.sum(), {}), tmp_path / "state.pt", Machine(0))
+        learn(Course("line", 5, 0.1), [line], lambda _: (line.weight.sum(), {}), tmp_path / "s.pt", Machine(until=0))
 
 
 @pytest.fixture(scope="module")
