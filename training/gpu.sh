@@ -33,7 +33,7 @@ bring() {
 case ${1:-} in
 wheels) exec "$PYTHON" -m bench.carried get "$2" diffusers huggingface-hub peft tokenizers transformers ;;
 bring) OUT=${OUT:-build/brought} bring "${2:-1}" && exit ;;
-put) cat "$2"/grown.tar.* | tar -x && exit ;;
+put) rm -rf assets/models/embedded && cat "$2"/grown.tar.* | tar -x assets training && exit ;;
 esac
 
 home() {
