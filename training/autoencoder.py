@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -68,9 +67,9 @@ def picture_loss(output: Tensor, target: Tensor) -> Tensor:
     return error.abs().mean() + 2 * error.square().mean() + 0.5 * gradient_loss(output, target)
 
 
-def decibels(output: Tensor, target: Tensor) -> float:
+def decibels(output: Tensor, target: Tensor) -> Tensor:
     """Peak signal to noise ratio of pictures in -1..1."""
-    return 10 * math.log10(4 / F.mse_loss(output, target).item())
+    return 10 * torch.log10(4 / F.mse_loss(output, target))
 
 
 class Painter:
@@ -91,7 +90,7 @@ class Painter:
         with self.machine.autocast():
             output: Tensor = self.decoder(latents + LATENT_NOISE * torch.randn_like(latents))
         output = output.float()
-        return picture_loss(output, target), {"error": F.mse_loss(output.detach(), target)}
+        return picture_loss(output, target), {"decibels": decibels(output.detach(), target)}
 
 
 def train_autoencoder(

@@ -31,7 +31,10 @@ bring() {
 }
 
 case ${1:-} in
-wheels) exec "$PYTHON" -m bench.carried get "$2" diffusers huggingface-hub peft tokenizers transformers ;;
+wheels)
+    exec "$PYTHON" -m bench.carried get "$2" annotated-types diffusers huggingface-hub peft pydantic pydantic-core \
+        tokenizers transformers typing-inspection
+    ;;
 bring) OUT=${OUT:-build/brought} bring "${2:-1}" && exit ;;
 put) rm -rf assets/models/embedded && cat "$2"/grown.tar.* | tar -x assets training && exit ;;
 esac

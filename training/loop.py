@@ -48,6 +48,7 @@ def learn(
     )
     averaged, clock = Averaged(parameters, course.average), Clock(course.steps)
     load_state(state, clock, averaged, optimizer, modules)
+    before = clock.step
     progress = Progress(course.name, clock)
     modules.train()
     try:
@@ -66,7 +67,8 @@ def learn(
             if clock.should_save():
                 save_state(state, clock, averaged, optimizer, modules)
     finally:
-        save_state(state, clock, averaged, optimizer, modules)
+        if clock.step > before:
+            save_state(state, clock, averaged, optimizer, modules)
     averaged.copy()
     modules.eval()
 

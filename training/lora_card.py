@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoPipelineForText2Image
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from training.contact import Row, sheet
 from training.dataset import Pixels
 from training.drawing import Backdrop
 from training.judge import WEIGHTS, Judge, load_judge, verdicts
@@ -23,7 +23,7 @@ from training.recipe import RECIPES, Recipe
 from training.score import BATCH, GUIDANCE, STEPS, Trial, trials
 
 ROOT = Path(__file__).parent.parent
-STRENGTHS, PROMPTS, SIZE = (0.0, 0.3, 0.6, 1.0, 1.2), 60, 128
+STRENGTHS, PROMPTS, SIDE = (0.0, 0.3, 0.6, 1.0, 1.2), 60, 128
 SHEET = (
     "a yellow star on a purple background",
     "a large red heart on a white background",
@@ -35,8 +35,6 @@ SHEET = (
     "the desert at sunrise with the sun",
 )
 SHEET_WEIGHTS, SHEET_SEED = (0.0, 0.5, 1.0), 7
-LEFT, TOP, GAP = 64, 44, 6
-INK, PAPER = (60, 56, 50), (248, 247, 245)
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.recipe]
     painter = Painter(arguments.model, arguments.loras / "neon.safetensors")
-    sheet(painter).save(arguments.loras / "contact-sheet.png", optimize=True)
+    showing(painter).save(arguments.loras / "contact-sheet.png", optimize=True)
     write_card(measured(painter, load_judge(arguments.judge), recipe), recipe, arguments.loras / "README.md")
 
 
@@ -122,7 +120,7 @@ def write_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
         trigger=TRIGGER,
         rank=RANK,
         layers=", ".join(f"`{layer}`" for layer in LAYERS),
-        pictures=f"{RECIPES['small'].lora_pictures:,}",
+        pictures=f"{recipe.lora_pictures:,}",
         steps=recipe.lora_steps,
         batch=recipe.lora_batch,
         size=recipe.size,
@@ -132,24 +130,14 @@ def write_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
     file.write_text(card, encoding="utf-8")
 
 
-def sheet(painter: Painter) -> Image.Image:
+def showing(painter: Painter) -> Image.Image:
     """A column for each prompt, and a row for each weight."""
     prompts = [f"{prompt}, {TRIGGER}" for prompt in SHEET]
-    size = (LEFT + len(SHEET) * (SIZE + GAP), TOP + len(SHEET_WEIGHTS) * (SIZE + GAP))
-    canvas = Image.new("RGB", size, PAPER)
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
-    for column, prompt in enumerate(SHEET):
-        words = textwrap.fill(prompt, 22)
-        pen.text((LEFT + column * (SIZE + GAP), 6), words, INK, font)
-    for row, weight in enumerate(SHEET_WEIGHTS):
-        top = TOP + row * (SIZE + GAP)
-        pen.text((6, top + SIZE // 2 - 6), f"{weight:g}" if weight else "without", INK, font)
-        for column, picture in enumerate(painter.paint(prompts, weight, SHEET_SEED, seed_step=0)):
-            canvas.paste(
-                Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS),
-                (LEFT + column * (SIZE + GAP), top),
-            )
-    return canvas
+    rows: list[Row] = []
+    for weight in SHEET_WEIGHTS:
+        pictures = painter.paint(prompts, weight, SHEET_SEED, seed_step=0)
+        rows.append((f"{weight:g}" if weight else "without", [Image.fromarray(picture) for picture in pictures]))
+    return sheet(rows, SHEET, SIDE)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import (
-    AutoPipelineForImage2Image,
-    AutoPipelineForInpainting,
-    AutoPipelineForText2Image,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
-    HeunDiscreteScheduler,
-    LCMScheduler,
-    UniPCMultistepScheduler,
-)
-from PIL import Image, ImageDraw, ImageFont
+from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image
+from PIL import Image
 
+from imagegen.engine.samplers import SAMPLERS, scheduler_for
+from imagegen.schema import SamplerName
+from training.contact import Row, sheet
 from training.machine import best_device
+from training.score import GUIDANCE, STEPS
 
 ROOT = Path(__file__).parent.parent
 PROMPTS = (
@@ -35,15 +28,7 @@ PROMPTS = (
     "a yellow star above a purple circle on white",
     "a snowy forest in the morning with a rabbit",
 )
-SAMPLERS = (
-    DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, EulerAncestralDiscreteScheduler,
-    HeunDiscreteScheduler, UniPCMultistepScheduler,
-)  # fmt: skip
-STEPS, GUIDANCE, SEED = 20, 4.0, 7
-SIDE, LEFT, GAP = 192, 120, 6
-INK, PAPER = (60, 56, 50), (248, 247, 245)
-
-Row = tuple[str, list[Image.Image]]
+SEED, SIDE = 7, 192
 
 
 @dataclass(frozen=True)
@@ -52,10 +37,10 @@ class Artist:
 
     pipeline: Any
 
-    def paint(self, pipeline: Any = None, prompts: tuple[str, ...] = PROMPTS, **options: Any) -> list[Image.Image]:
-        generators = [torch.Generator("cpu").manual_seed(SEED) for _ in prompts]
+    def paint(self, pipeline: Any = None, **options: Any) -> list[Image.Image]:
+        generators = [torch.Generator("cpu").manual_seed(SEED) for _ in PROMPTS]
         options = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, **options}
-        images: list[Image.Image] = (pipeline or self.pipeline)(list(prompts), generator=generators, **options).images
+        images: list[Image.Image] = (pipeline or self.pipeline)(list(PROMPTS), generator=generators, **options).images
         return images
 
     def guidance(self) -> list[Row]:
@@ -72,20 +57,23 @@ class Artist:
         ]
 
     def samplers(self) -> list[Row]:
-        before, rows = self.pipeline.scheduler, []
-        for sampler in SAMPLERS:
-            self.pipeline.scheduler = sampler.from_config(before.config)
-            rows.append((sampler.__name__.removesuffix("Scheduler"), self.paint()))
+        """Those of the studio, but the one that needs a LoRA of its own."""
+        return [(name, self.sampled(name)) for name in SAMPLERS if name != "LCM"]
+
+    def sampled(self, sampler: SamplerName, **options: Any) -> list[Image.Image]:
+        before = self.pipeline.scheduler
+        self.pipeline.scheduler = scheduler_for(sampler, before.config)
+        images = self.paint(**options)
         self.pipeline.scheduler = before
-        return rows
+        return images
 
     def image_to_image(self) -> list[Row]:
         pipeline, start = AutoPipelineForImage2Image.from_pipe(self.pipeline), self.paint()
         turned = start[1:] + start[:1]
-        return [("from", turned)] + [
-            (f"strength {strength}", self.paint(pipeline, image=turned, strength=strength))
-            for strength in (0.4, 0.6, 0.8)
-        ]
+        rows: list[Row] = [("from", turned)]
+        for strength in (0.4, 0.6, 0.8):
+            rows.append((f"strength {strength}", self.paint(pipeline, image=turned, strength=strength)))
+        return rows
 
     def inpainting(self) -> list[Row]:
         pipeline, start = AutoPipelineForInpainting.from_pipe(self.pipeline), self.paint()
@@ -98,15 +86,12 @@ class Artist:
         return [("from", turned), ("right half anew", made)]
 
     def fast(self, lora: Path) -> list[Row]:
-        before = self.pipeline.scheduler
+        rows: list[Row] = [(f"{STEPS} steps", self.paint())]
         self.pipeline.load_lora_weights(lora.parent, weight_name=lora.name)
-        self.pipeline.scheduler = LCMScheduler.from_config(before.config)
-        rows = [
-            (f"fast, {steps} steps", self.paint(num_inference_steps=steps, guidance_scale=1.0)) for steps in (2, 4, 8)
-        ]
+        for steps in (2, 4, 8):
+            rows.append((f"fast, {steps} steps", self.sampled("LCM", num_inference_steps=steps, guidance_scale=1.0)))
         self.pipeline.unload_lora_weights()
-        self.pipeline.scheduler = before
-        return [(f"{STEPS} steps", self.paint()), *rows]
+        return rows
 
 
 def main() -> None:
@@ -123,22 +108,9 @@ def main() -> None:
     ]  # fmt: skip
     arguments.to.mkdir(parents=True, exist_ok=True)
     for maker in makers:
-        sheet(maker()).save(arguments.to / f"{maker.__name__}.webp", quality=90)
+        sheet(maker(), PROMPTS, SIDE).save(arguments.to / f"{maker.__name__}.webp", quality=90)
     if fast.exists():
-        sheet(artist.fast(fast)).save(arguments.to / "fast.webp", quality=90)
-
-
-def sheet(rows: list[Row]) -> Image.Image:
-    """Each row under its name."""
-    columns = len(rows[0][1])
-    canvas = Image.new("RGB", (LEFT + columns * (SIDE + GAP), len(rows) * (SIDE + GAP)), PAPER)
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-    for row, (name, images) in enumerate(rows):
-        top = row * (SIDE + GAP)
-        pen.multiline_text((6, top + SIDE // 2 - 12), name.replace(", ", "\n"), INK, font)
-        for column, image in enumerate(images):
-            canvas.paste(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (LEFT + column * (SIDE + GAP), top))
-    return canvas
+        sheet(artist.fast(fast), PROMPTS, SIDE).save(arguments.to / "fast.webp", quality=90)
 
 
 if __name__ == "__main__":

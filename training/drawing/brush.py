@@ -56,10 +56,10 @@ class Brush:
     def ellipse(self, x: float, y: float, width: float, height: float, color: Color) -> None:
         """Centre and half axes."""
         if self.angle:
-            return self.oval(x, y, width, height, 0, color)
-        ((x, y),) = self._placed([(x, y)])
-        self.canvas.ellipse(x, y, width * self.radius, height * self.radius, self.light(color))
-        return None
+            self.oval(x, y, width, height, 0, color)
+        else:
+            ((x, y),) = self._placed([(x, y)])
+            self.canvas.ellipse(x, y, width * self.radius, height * self.radius, self.light(color))
 
     def line(self, points: Sequence[Point], color: Color, width: float) -> None:
         self.canvas.line(self._placed(points), self.light(color), width * self.radius)

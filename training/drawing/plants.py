@@ -116,13 +116,16 @@ def draw_flower(view: View, foot: Point, radius: float, petals: Color) -> None:
     x, y = foot[0], foot[1] - radius * 2.2
     color = painted(petals, view.scene.time, view.scene.weather)
     view.canvas.line([foot, (x, y)], view.tone((34, 110, 44)), 0.016)
-    for i in range(5):
-        angle = math.radians(72 * i - 90)
-        view.canvas.ellipse(
-            x + 0.58 * radius * math.cos(angle), y + 0.58 * radius * math.sin(angle), 0.5 * radius, 0.5 * radius, color
-        )
+    draw_petals(view, (x, y), 0.58 * radius, 0.5 * radius, color)
     heart = COLORS["brown"] if petals == COLORS["yellow"] else COLORS["yellow"]
     view.canvas.ellipse(x, y, 0.36 * radius, 0.36 * radius, painted(heart, view.scene.time, view.scene.weather))
+
+
+def draw_petals(view: View, center: Point, reach: float, radius: float, color: Color) -> None:
+    for i in range(5):
+        angle = math.radians(72 * i - 90)
+        x, y = center[0] + reach * math.cos(angle), center[1] + reach * math.sin(angle)
+        view.canvas.ellipse(x, y, radius, radius, color)
 
 
 def draw_branch(view: View) -> None:
@@ -153,11 +156,7 @@ def along_line(line: Sequence[Point], share: float) -> Point:
 
 def draw_blossom(view: View, place: Point, radius: float, color: Color) -> None:
     x, y = place
-    for i in range(5):
-        angle = math.radians(72 * i - 90)
-        view.canvas.ellipse(
-            x + 0.5 * radius * math.cos(angle), y + 0.5 * radius * math.sin(angle), 0.5 * radius, 0.5 * radius, color
-        )
+    draw_petals(view, place, 0.5 * radius, 0.5 * radius, color)
     view.canvas.ellipse(x, y, 0.28 * radius, 0.28 * radius, darker(color, 0.25))
 
 
