@@ -96,7 +96,7 @@ def test_ctrl_enter_paints_step_by_step(page: Page) -> None:
     screenshot(page, "running")
     picture = desk(page).locator(".stage.finished img")
     expect(picture).to_be_visible(timeout=PATIENCE)
-    assert picture.evaluate("image => image.naturalWidth") == 128
+    expect(picture).to_have_js_property("naturalWidth", 128)
     size = picture.bounding_box()
     assert size is not None
     assert size["width"] == size["height"] > 500, "never a tiny stamp"

@@ -72,7 +72,7 @@ def test_whoever_signs_in_paints_and_sees_the_picture(guarded: Studio, visitor: 
     expect(visitor).to_have_url(f"{guarded.url}/")
     generate(visitor)
     picture = desk(visitor).locator(".stage.finished img")
-    assert picture.evaluate("image => image.naturalWidth") == 128
+    expect(picture).to_have_js_property("naturalWidth", 128)
 
 
 def test_nobody_else_sees_the_picture(guarded: Studio, visitor: Page, other: Page) -> None:
