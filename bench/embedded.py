@@ -12,20 +12,18 @@ import threading
 import torch
 from diffusers import AutoPipelineForText2Image
 
+from bench.networks import embedded
 from bench.timing import interleaved, keep, processors
 from imagegen.engine.engine import Control, Engine, Finished, Work
 from imagegen.engine.previews import preview, projection_for
-from imagegen.library.models import Models
-from imagegen.library.snapshots import Snapshots
 from imagegen.schema import GenerationRequest
-from imagegen.settings import ASSETS
 from imagegen.validation import resolved
 
 PROMPT = "a sailing boat on a lake at sunset, watercolor"
 
 
 def main() -> None:
-    model = Models(ASSETS, ASSETS, Snapshots()).get("embedded")
+    model = embedded()
     assert model.source is not None
     engine, source = Engine("cpu"), model.source
     plain = AutoPipelineForText2Image.from_pretrained(source.path, dtype=torch.float32)
@@ -42,7 +40,7 @@ def main() -> None:
     seconds = interleaved({"ours": ours, "plain diffusers": theirs})
     projection = projection_for(source.path, source.pipeline, 4)
     assert projection is not None
-    latents = torch.randn(1, 4, 16, 16)
+    latents = torch.randn(1, 4, model.info.height // 8, model.info.width // 8)
     (preview_seconds,) = interleaved({"preview": lambda: preview(latents, projection)}, rounds=200).values()
     report = {
         "torch": torch.__version__,

@@ -27,7 +27,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from imagegen.engine.memory import give_back
 from imagegen.info import ModelSource
-from imagegen.library.models import Models
+from imagegen.library.models import Model, Models
 from imagegen.library.snapshots import Snapshots
 from imagegen.settings import ASSETS
 
@@ -68,7 +68,7 @@ def main() -> None:
 def source_of(name: str, scratch: Path) -> ModelSource:
     """The embedded model; or one of KINDS, made in a folder of that name when it is not there."""
     if name == "embedded":
-        source = Models(ASSETS, ASSETS, Snapshots()).get(name).source
+        source = embedded().source
         assert source is not None
         return source
     folder = scratch / name
@@ -78,7 +78,11 @@ def source_of(name: str, scratch: Path) -> ModelSource:
 
 
 def side_of(name: str) -> int:
-    return KINDS[name].side if name in KINDS else 128
+    return KINDS[name].side if name in KINDS else embedded().info.width
+
+
+def embedded() -> Model:
+    return Models(ASSETS, ASSETS, Snapshots()).get("embedded")
 
 
 def made(name: str, folder: Path) -> Path:

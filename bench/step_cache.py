@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.networks import embedded
 from bench.timing import keep, processors
 from imagegen.engine.engine import Control, Engine, Finished, Work
-from imagegen.library.models import Models
-from imagegen.library.snapshots import Snapshots
 from imagegen.schema import GenerationRequest
-from imagegen.settings import ASSETS
 from imagegen.validation import resolved
 
 PROMPTS = (
@@ -33,7 +31,7 @@ STEPS = (20, 50)
 
 
 def main() -> None:
-    model = Models(ASSETS, ASSETS, Snapshots()).get("embedded")
+    model = embedded()
     assert model.source is not None
     engine, source, info = Engine("cpu"), model.source, model.info
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from tests.hub.server import StandInHub
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
+# How wide and high the embedded model paints when nobody says.
+SIDE = json.loads((ROOT / "assets" / "catalogue.json").read_text())[0]["width"]
 # Tokens of three people: one who makes things, one who wants to see them, and one who may do everything.
 ALICE, BOB, BOSS = "hf_alice_token", "hf_bob_token", "hf_boss_token"
 PEOPLE = {ALICE: "alice", BOB: "bob", BOSS: "boss"}

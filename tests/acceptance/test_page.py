@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
-from tests.acceptance.conftest import ROOT, Studio, running_studio
+from tests.acceptance.conftest import ROOT, SIDE, Studio, running_studio
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 PROMPT = "a red circle on a blue background"
@@ -96,7 +96,7 @@ def test_ctrl_enter_paints_step_by_step(page: Page) -> None:
     screenshot(page, "running")
     picture = desk(page).locator(".stage.finished img")
     expect(picture).to_be_visible(timeout=PATIENCE)
-    expect(picture).to_have_js_property("naturalWidth", 128)
+    expect(picture).to_have_js_property("naturalWidth", SIDE)
     size = picture.bounding_box()
     assert size is not None
     assert size["width"] == size["height"] > 500, "never a tiny stamp"

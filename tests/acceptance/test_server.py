@@ -15,7 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from tests.acceptance.conftest import ROOT, Studio, running_studio
+from tests.acceptance.conftest import ROOT, SIDE, Studio, running_studio
 
 
 def status(url: str) -> int:
@@ -85,7 +85,7 @@ def test_a_picture_can_be_painted_anew(client: Client, tmp_path: Path) -> None:
     )
     assert receipt["strength"] == 0.5 and len(receipt["init_image"]) == 64
     with Image.open(image) as picture:
-        assert picture.size == (128, 128)
+        assert picture.size == (receipt["width"], receipt["height"]) == (SIDE, SIDE)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from imagegen.access.keys import Keys
-from tests.acceptance.conftest import ALICE, BOB, Studio, program, running_studio
+from tests.acceptance.conftest import ALICE, BOB, SIDE, Studio, program, running_studio
 from tests.acceptance.test_page import PATIENCE, desk, generate
 from tests.hub.server import StandInHub
 
@@ -72,7 +72,7 @@ def test_whoever_signs_in_paints_and_sees_the_picture(guarded: Studio, visitor: 
     expect(visitor).to_have_url(f"{guarded.url}/")
     generate(visitor)
     picture = desk(visitor).locator(".stage.finished img")
-    expect(picture).to_have_js_property("naturalWidth", 128)
+    expect(picture).to_have_js_property("naturalWidth", SIDE)
 
 
 def test_nobody_else_sees_the_picture(guarded: Studio, visitor: Page, other: Page) -> None:

@@ -268,8 +268,9 @@ async def test_programs_are_told_and_the_file_says_how_it_was_made(tmp_path: Pat
         assert answer["receipt"]["cached"] is True
         with Image.open(behind.service.images.path(answer["id"])) as image:
             assert json.loads(image.info["receipt"])["cached"] is False
-        sides = {"width": 128, "height": 128, "steps": 20, "cfg_scale": 4.0, "sampler_name": "DPM++ 2M"}
-        drawn = (await behind.web.post("/sdapi/v1/txt2img", json=asked | sides)).json()
+        same = {name: answer["receipt"][name] for name in ("width", "height", "steps")}
+        theirs = same | {"cfg_scale": answer["receipt"]["guidance_scale"], "sampler_name": answer["receipt"]["sampler"]}
+        drawn = (await behind.web.post("/sdapi/v1/txt2img", json=asked | theirs)).json()
         info = json.loads(drawn["info"])
         assert info["receipts"][0]["cached"] is True and "cached" not in info["infotexts"][0]
         assert len(behind.worker.submitted) == 1
