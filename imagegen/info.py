@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from imagegen.schema import Message, SamplerName
+from imagegen.schema import LoraUse, Message, SamplerName
 
 # How a model follows its prompt. "classifier-free": by guidance_scale, away from negative_prompt, from 1 on; "true":
 # the same, under the name true_cfg_scale; "embedded": guidance_scale is an input of the network, and there is no
@@ -44,8 +44,9 @@ class Capabilities(Message):
 class ModelInfo(Message):
     """What a model is called, what it can do, and what it does when not told otherwise.
 
-    `architecture` is what its LoRAs must be made for, None before the model is on disk; `repository` and `revision`
-    say where on the Hub it comes from. `memory_gb` and `download_gb` are in units of 10^9 bytes, None if unknown.
+    `architecture` is what its LoRAs must be made for, None before the model is on disk; `loras` are what it wears
+    unless a request gives them other weights; `repository` and `revision` say where on the Hub it comes from.
+    `memory_gb` and `download_gb` are in units of 10^9 bytes, None if unknown.
     """
 
     id: str
@@ -58,6 +59,7 @@ class ModelInfo(Message):
     guidance_scale: float
     sampler: SamplerName
     strength: float = 0.6
+    loras: tuple[LoraUse, ...] = ()
     architecture: str | None = None
     repository: str | None = None
     revision: str | None = None

@@ -25,6 +25,7 @@ PROMPT_LIMIT = 4000
 SEED_LIMIT = 2**32 - 1
 # How many one request may ask for.
 PICTURE_LIMIT = 8
+LORA_LIMIT = 8
 
 SamplerName = Literal[
     "Euler",
@@ -107,7 +108,7 @@ class TextToImage(Message):
         None, description="A name from the list of models, a Hugging Face repository, or a file in the models folder."
     )
     loras: tuple[LoraUse, ...] = Field(
-        (), max_length=8, description='LoRAs to put on, such as [{"lora": "neon", "weight": 0.8}].'
+        (), max_length=LORA_LIMIT, description='LoRAs to put on, such as [{"lora": "neon", "weight": 0.8}].'
     )
     embeddings: tuple[Reference, ...] = Field(
         (), max_length=8, description="Textual inversions to know, each called up by its word in a prompt."

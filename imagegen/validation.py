@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from imagegen.errors import InvalidRequest, shortened
 from imagegen.info import AdapterSource, ModelInfo
 from imagegen.library.architectures import UNKNOWN
-from imagegen.schema import GenerationRequest, LoraUse
+from imagegen.schema import LORA_LIMIT, GenerationRequest, LoraUse
 
 # What is wrong, by the name that pydantic has for it.
 SAID = {
@@ -88,7 +88,13 @@ def resolved(request: GenerationRequest, model: ModelInfo, seed: int) -> Generat
     if request.init_image is not None and model.can.strength:
         open_fields["strength"] = model.strength
     missing = {name: value for name, value in open_fields.items() if getattr(request, name) is None}
-    return request.model_copy(update=missing | {"model": model.id})
+    return request.model_copy(update=missing | {"model": model.id, "loras": own_loras(request, model) + request.loras})
+
+
+def own_loras(request: GenerationRequest, model: ModelInfo) -> tuple[LoraUse, ...]:
+    """Those that the model wears by itself, without those that the request names."""
+    named = {use.lora for use in request.loras}
+    return tuple(use for use in model.loras if use.lora not in named)
 
 
 def problems(request: GenerationRequest, model: ModelInfo) -> Iterator[tuple[str, str]]:
@@ -102,6 +108,8 @@ def problems(request: GenerationRequest, model: ModelInfo) -> Iterator[tuple[str
             yield side, f"must be a multiple of {can.multiple}, such as {max(64, value - value % can.multiple)},"
     if request.sampler is not None and request.sampler not in can.samplers:
         yield "sampler", f"must be one of {', '.join(can.samplers)}"
+    if request.loras and len(request.loras) + len(own := own_loras(request, model)) > LORA_LIMIT:
+        yield "loras", f"must have at most {LORA_LIMIT - len(own)} entries beside {', '.join(use.lora for use in own)}"
     if request.guidance_scale not in (None, 1) and can.guidance == "none":
         yield "guidance_scale", "must be 1 or left open: there is no guidance"
     refused = {

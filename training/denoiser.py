@@ -29,8 +29,8 @@ from training.text_encoder import tokens
 
 UNCONDITIONAL = 0.1
 TIME_WIDTH = 384
-# Where in the schedule the lessons are, as the mean and the deviation of a logit. Shapes are decided a little before the
-# middle, so most are there; some stay for the end, where nothing but the colours of large areas can be told.
+# Where in the schedule the lessons are, as the mean and the deviation of a logit. Shapes are decided a little before
+# the middle, so most are there; some stay for the end, where nothing but the colours of large areas can be told.
 CENTRE, SPREAD = -0.4, 1.2
 
 

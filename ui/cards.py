@@ -31,6 +31,7 @@ def model(status: ModelStatus) -> str:
         "Size": f"{info.width} \N{MULTIPLICATION SIGN} {info.height}, up to {can.max_side}",
         "Steps": str(info.steps),
         "Guidance": GUIDANCE[can.guidance],
+        "LoRAs": ", ".join(f"{use.lora} {use.weight:g}" for use in info.loras) or None,
         "Samplers": ", ".join(can.samplers),
         "Memory": f"{info.memory_gb:g} GB" if info.memory_gb else None,
         "Download": f"{info.download_gb:g} GB" if info.download_gb else None,

@@ -12,10 +12,10 @@ from gradio.components import Component
 
 from imagegen.info import AdapterInfo, AdapterKind, ModelInfo
 from imagegen.library.architectures import UNKNOWN
-from imagegen.schema import GenerationRequest, Receipt, User
+from imagegen.schema import LORA_LIMIT, GenerationRequest, Receipt, User
 from imagegen.service import Service
 from imagegen.validation import check_fit, parse_request
-from ui.stack import MOST, LoraStack
+from ui.stack import LoraStack
 from ui.uploads import stored_upload
 
 C = TypeVar("C", bound=Component)
@@ -68,7 +68,7 @@ class Form:
 
     def loras(self) -> gr.Dropdown:
         names = self.dropdown(
-            "loras", choices=[], value=[], multiselect=True, max_choices=MOST, label="LoRAs", info=None
+            "loras", choices=[], value=[], multiselect=True, max_choices=LORA_LIMIT, label="LoRAs", info=None
         )
         self.stack = LoraStack(names)
         return names

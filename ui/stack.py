@@ -7,9 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from imagegen.schema import GenerationRequest, LoraUse
+from imagegen.schema import LORA_LIMIT, LoraUse
 
-MOST = GenerationRequest.model_fields["loras"].metadata[0].max_length
 USUAL = 0.8
 # What answers at once stays out of Gradio's queue: each turn there opens and closes the page's stream of news, and a
 # picture asked for at that moment would be made without the page hearing of it.
@@ -27,7 +26,7 @@ class LoraStack:
         with gr.Column(elem_classes="stack"):
             self.weights = [
                 gr.Slider(-1, 2, value=USUAL, step=0.05, label=f"LoRA {place}", visible=False, elem_classes="weight")
-                for place in range(1, MOST + 1)
+                for place in range(1, LORA_LIMIT + 1)
             ]
         names.change(self._follow, [names, self.shown, *self.weights], [self.shown, *self.weights], **AS_IT_IS)
 
@@ -44,7 +43,7 @@ class LoraStack:
     def _follow(self, names: list[str] | None, before: list[str], *weights: float) -> dict[Any, Any]:
         """Each LoRA keeps its weight while others come and go."""
         known = dict(zip(before, weights, strict=False))
-        chosen = (names or [])[:MOST]
+        chosen = (names or [])[:LORA_LIMIT]
         return {self.shown: chosen, **self._rows({name: known.get(name, USUAL) for name in chosen})}
 
     def _rows(self, weights: dict[str, float]) -> dict[Any, Any]:

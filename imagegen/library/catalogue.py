@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from imagegen.errors import BadCatalogue
 from imagegen.info import Guidance, Quantization
 from imagegen.library.families import FAMILIES
-from imagegen.schema import Message, SamplerName
+from imagegen.schema import LORA_LIMIT, LoraUse, Message, SamplerName
 
 FILE = "catalogue.json"
 
@@ -19,7 +19,8 @@ class Entry(Message):
     catalogue. `pipeline` is its class in diffusers. What is left open is usual for models of that class.
 
     `variant` names the files to take where there are several sets, `config` is a folder in diffusers format with the
-    configuration of a single file, `trailing` is for models of few steps, whose last must end where training did.
+    configuration of a single file, `trailing` is for models of few steps, whose last must end where training did. With
+    `loras`, an entry is a model that wears them: they are put on unless a request gives them other weights.
     """
 
     id: str = Field(min_length=1, max_length=300)
@@ -41,6 +42,7 @@ class Entry(Message):
     guidance: Guidance | None = None
     sampler: SamplerName | None = None
     strength: float | None = Field(None, gt=0, le=1)
+    loras: tuple[LoraUse, ...] = Field((), max_length=LORA_LIMIT)
     trailing: bool = False
     quantization: Quantization | None = None
     memory_gb: float | None = None
@@ -55,6 +57,8 @@ class Entry(Message):
         family = FAMILIES[self.pipeline]
         if self.sampler not in (None, *family.samplers):
             raise ValueError(f"sampler must be one of {', '.join(family.samplers)}")
+        if self.loras and (self.quantization or not family.loras):
+            raise ValueError("loras cannot be used with this pipeline, or not with its quantization")
         if any(side is not None and side % family.multiple for side in (self.width, self.height, self.max_side)):
             raise ValueError(f"width, height and max_side must be multiples of {family.multiple}")
         return self

@@ -55,6 +55,7 @@ def described(entry: Entry, source: ModelSource | None) -> ModelInfo:
         guidance_scale=entry.guidance_scale or (1.0 if guidance == "none" else family.guidance_scale),
         sampler=entry.sampler or family.sampler,
         strength=entry.strength or 0.6,
+        loras=entry.loras,
         architecture=architectures.of_folder(entry.pipeline, folder) if folder else None,
         repository=entry.repository,
         revision=source.revision if source else entry.revision,

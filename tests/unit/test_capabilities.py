@@ -132,6 +132,24 @@ def test_what_is_given_is_kept() -> None:
     assert resolved(given, model(), seed=3) == given.model_copy(update={"model": "model"})
 
 
+def test_a_model_wears_its_own_loras_unless_the_request_names_them() -> None:
+    dressed = model(loras=(LoraUse(lora="few-steps"),))
+    assert resolved(asked(), dressed, seed=3).loras == (LoraUse(lora="few-steps"),)
+    more = resolved(asked(loras=[{"lora": "neon"}]), dressed, seed=3)
+    assert more.loras == (LoraUse(lora="few-steps"), LoraUse(lora="neon"))
+    assert resolved(more, dressed, seed=3) == more, "a receipt is a request for the same"
+    other = asked(loras=[{"lora": "few-steps", "weight": 0.5}])
+    assert resolved(other, dressed, seed=3).loras == other.loras
+
+
+def test_a_stack_of_loras_has_room_for_those_of_the_model() -> None:
+    stack = asked(loras=[{"lora": f"lora {number}"} for number in range(8)])
+    assert len(resolved(stack, model(), seed=3).loras) == 8
+    with pytest.raises(InvalidRequest) as refused:
+        resolved(stack, model(loras=(LoraUse(lora="few-steps"),)), seed=3)
+    assert str(refused.value) == "loras: must have at most 7 entries beside few-steps with the model model"
+
+
 def test_a_model_that_was_asked_for_by_another_name_gets_its_own() -> None:
     assert resolved(asked(model="owner/repository"), model(), seed=3).model == "model"
 

@@ -1,6 +1,7 @@
 """The one door: submitting, watching, cancelling, and a worker that comes and goes."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from imagegen.images import ImageStore
 from imagegen.jobs import JobStore
 from imagegen.schema import Event, Failed, GenerationRequest, Loading, LoraUse, Progress, Queued, Result, User
 from imagegen.service import Service
-from imagegen.settings import Settings
+from imagegen.settings import ASSETS, Settings
 from imagegen.workers.messages import Held
 from tests.doubles import ScriptedWorker, library, result
 from tests.unit.folders import lora, unet_model
@@ -20,6 +21,7 @@ from tests.unit.waiting import settled, until
 
 ANN, BOB = User(id="ann"), User(id="bob")
 REQUEST = GenerationRequest(prompt="a red circle")
+EMBEDDED = ASSETS / "models" / "embedded"
 
 
 def new_service(folder: Path, worker: ScriptedWorker, max_queued: int = 64, max_running: int = 1) -> Service:
@@ -361,6 +363,22 @@ async def test_loras_go_to_the_worker_by_their_own_names(
     assert run.request.loras == (LoraUse(lora="mine", weight=0.5),)
     (adapter,) = run.adapters
     assert (adapter.path, adapter.weight, adapter.kind) == (file, 0.5, "lora")
+
+
+async def test_a_model_of_the_catalogue_may_wear_loras(worker: ScriptedWorker, tmp_path: Path) -> None:
+    file = lora(tmp_path / "models" / "loras" / "mine.safetensors")
+    dressed = {"id": "quick", "name": "Quick", "path": str(EMBEDDED), "pipeline": "StableDiffusionPipeline", "steps": 4}
+    entry = dressed | {"loras": [{"lora": "mine", "weight": 0.5}]}
+    (tmp_path / "models" / "catalogue.json").write_text(json.dumps([entry]))
+    service = new_service(tmp_path, worker)
+    await service.start()
+    worker.ready()
+    await service.submit(GenerationRequest(prompt="x", model="quick"), ANN)
+    await until(lambda: worker.submitted != [])
+    (adapter,) = worker.submitted[0].adapters
+    assert (adapter.path, adapter.weight, worker.submitted[0].request.steps) == (file, 0.5, 4)
+    assert service.stock.model("quick")[0].loras == (LoraUse(lora="mine", weight=0.5),)
+    await service.stop()
 
 
 async def test_a_lora_for_another_model_is_refused_by_name(service: Service, tmp_path: Path) -> None:
