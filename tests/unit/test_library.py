@@ -112,7 +112,7 @@ def test_the_newest_whole_version_is_used(known: Library, cache: Path) -> None:
 
 
 def test_a_repository_that_is_not_on_disk_is_unknown_here_and_may_be_on_the_hub(known: Library) -> None:
-    with pytest.raises(UnknownModel, match="there is no 'someone/thing' here. It can be embedded, embedded-fast, sd-1.5"):
+    with pytest.raises(UnknownModel, match="there is no 'someone/thing' here. It can be embedded, embedded-fast"):
         known.models.get("someone/thing")
     assert known.models.on_hub("someone/thing") == HubFiles("someone/thing")
     assert known.models.on_hub("someone/thing/a b.safetensors") == HubFiles("someone/thing", "a b.safetensors")
