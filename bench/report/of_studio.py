@@ -75,8 +75,8 @@ def embedded(found: Results) -> str:
     result = found["embedded"]
     rows = [[name, number(value)] for name, value in result["seconds"].items()]
     rest = (
-        f"To load it takes {number(result['seconds to load'])} seconds, a preview {number(result['preview_ms'])} ms. The"
-        f" process has {result['peak_memory_mb']} MiB at its most."
+        f"To load it takes {number(result['seconds to load'])} seconds, a preview {number(result['preview_ms'])} ms."
+        f" The process has {result['peak_memory_mb']} MiB at its most."
     )
     return section("### The embedded model", words, table(["contender", "seconds"], rows), rest, made_by(result))
 
