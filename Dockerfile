@@ -9,7 +9,8 @@ ARG DEVICE=cuda
 
 # torch brings CUDA's libraries with it, so the smallest of NVIDIA's images is enough. It asks the container toolkit for
 # the GPU and its driver, and refuses to start on a driver that is too old.
-# Networks that work often are compiled, which takes a C++ compiler and Python's headers.
+# Networks that work often are compiled, which takes a C++ compiler, Python's headers, and those of CUDA that torch does
+# not bring.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS base-cuda
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates g++ python3-dev python3-venv \
@@ -21,13 +22,15 @@ ENV UV_TORCH_BACKEND=cpu
 
 # The environment is built on the base that it runs on: it refers to that base's Python.
 FROM base-${DEVICE} AS build
+ARG DEVICE
 COPY requirements.txt constraints.txt /tmp/
 # uv alone chooses the build of torch that fits the device.
 RUN --mount=type=cache,target=/root/.cache \
     python3 -m venv /opt/venv /tmp/tools \
     && /tmp/tools/bin/pip install uv==0.13.9 \
     && /tmp/tools/bin/uv pip install --python /opt/venv/bin/python --link-mode copy --compile-bytecode \
-        --requirement /tmp/requirements.txt --constraint /tmp/constraints.txt
+        --requirement /tmp/requirements.txt --constraint /tmp/constraints.txt \
+        $([ "${DEVICE}" = cpu ] || echo nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 
 FROM base-${DEVICE}
 # uid 1000 is what Hugging Face Spaces and most single-user machines have. Ubuntu's image already names it.

@@ -119,7 +119,7 @@ class Stock:
     def peak_mb(self) -> float | None:
         if self.device.type != "cuda":
             return None
-        peak = torch.cuda.max_memory_allocated() / 2**20
+        peak = torch.cuda.max_memory_reserved() / 2**20
         torch.cuda.reset_peak_memory_stats()
         return peak
 

@@ -43,7 +43,8 @@ def measured(source: ModelSource, room: float, rounds: int) -> dict[str, object]
     sources = [source.model_copy(update={"id": name, "name": name}) for name in "ab"]
     size = sum(file.stat().st_size for file in source.path.rglob("*.safetensors"))
     on_device = room * size if device.type == "cuda" else 1e12
-    store = ModelStore(device, dtype, Budget(on_device, max(1e12, memory_budget(None)), "off"))
+    budget = Budget(on_device, max(1e12, memory_budget(None)), "off", separate=device.type == "cuda")
+    store = ModelStore(device, dtype, budget)
 
     def switch() -> None:
         """Each call goes back to the model that was used before the last."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from imagegen.engine.branches import Branches, Rowless
 from imagegen.engine.fibres import Answer, Fibre, ask, current
 from imagegen.engine.joining import Arguments, Unjoinable, cut, joined, likeness, rows_of
-from imagegen.engine.memory import is_out_of_memory
+from imagegen.engine.memory import give_back, is_out_of_memory
 from imagegen.engine.pace import Pace
 from imagegen.engine.quick import Quick
 from imagegen.engine.stopwatch import Stopwatch
@@ -117,6 +117,9 @@ class Batcher:
             outputs = self._passed(calls, pace, beside)
         except Exception as error:
             failed = told(error)
+            if isinstance(failed, OutOfMemory) and calls[0].network.quick.forget():
+                give_back()
+                return self._answered(part, pace, beside)
             if len(part) == 1:
                 return [Answer(part[0][0], error=failed)]
             if isinstance(failed, OutOfMemory):
@@ -128,12 +131,12 @@ class Batcher:
     def _passed(self, calls: Sequence[Call], pace: Pace, beside: bool) -> Sequence[Any]:
         network, rows = calls[0].network, [call.rows for call in calls]
         arguments = calls[0].arguments if len(calls) == 1 else joined([call.arguments for call in calls])
-        with self.stopwatch.running(pace, sum(rows)):
+        kind = None if beside or isinstance(calls[0].kind, Lone) else calls[0].kind
+        with self.stopwatch.running(pace, sum(rows), lambda: network.quick.recorded(kind, sum(rows))):
             if beside:
                 with network.branches.worn([(call.outfit, call.rows) for call in calls]):
                     output = network.quick.run(**arguments)
             else:
-                kind = None if isinstance(calls[0].kind, Lone) else calls[0].kind
                 output = network.quick(kind, arguments, sum(rows), pace.least(sum(rows)))
         return [output] if len(calls) == 1 else cut(output, rows)
 

@@ -108,8 +108,8 @@ def save_decoding(pipeline: Pipeline) -> None:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an error of its own for it; a CPU and MPS say it in words."""
-    words = ("can't allocate memory", "out of memory")
+    """CUDA has an error of its own for it; a CPU, MPS, cuBLAS and cuDNN say it in words."""
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(part in str(error) for part in words)
 
 
@@ -130,6 +130,7 @@ def give_back() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+        torch._C._host_emptyCache()  # noqa: SLF001 As torch.cuda.graph does: pinned memory has a cache of its own.
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_map
 
 from imagegen.engine.blueprint import Method
 from imagegen.engine.compiling import compiled
 from imagegen.engine.joining import LISTS, PLACES, TIMES, Arguments
+from imagegen.engine.recording import Recorder, Replay, Run
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +31,13 @@ OFTEN = 3
 # A graph saves the time that it takes to start kernels. Below this share of the whole it is not worth its memory.
 BOUND = 0.5
 
-Run = Callable[..., Any]
-
 
 class Workshop:
     """What a device can do for its networks. Compiled ones are kept in `folder`; None compiles none."""
 
     def __init__(self, device: torch.device, folder: Path | None) -> None:
-        self.folder, self.graphs = folder, device.type == "cuda"
-        self.pool = torch.cuda.graph_pool_handle() if self.graphs else None
+        self.folder = folder
+        self.recorder = Recorder() if device.type == "cuda" else None
         self._background = ThreadPoolExecutor(1, "compiler")
 
     def compiled(self, network: Any, method: Method, example: Arguments) -> Future[Run]:
@@ -48,11 +47,12 @@ class Workshop:
 
 @dataclass
 class Way:
-    """How calls of one kind run at one size of pass."""
+    """How calls of one kind run at one size of pass. `compiled` is kept for what is recorded of it."""
 
     passes: int = 0
     quick: Run | None = None
     compiling: Future[Run] | None = None
+    compiled: Run | None = None
 
 
 class Quick:
@@ -61,6 +61,7 @@ class Quick:
     def __init__(self, run: Run, network: Any, method: Method, workshop: Workshop | None) -> None:
         self.run, self.network, self.method, self.workshop = run, network, method, workshop
         self.ways: dict[Any, Way] = {}
+        self.recorder = None if workshop is None else workshop.recorder
 
     def __call__(self, kind: Any, arguments: Arguments, rows: int, seconds: float) -> Any:
         """The output for these arguments; those of no kind are never made quick.
@@ -82,64 +83,44 @@ class Quick:
             self._improve(way, filled(arguments, rows, size), time.perf_counter() - began > BOUND * seconds)
         return output
 
+    def recorded(self, kind: Any, rows: int) -> bool:
+        """Whether the next pass of that kind and size is a graph, whose memory is there already."""
+        way = self.ways.get((kind, size_of(rows)))
+        return way is not None and isinstance(way.quick, Replay)
+
+    def forget(self) -> bool:
+        """All that was made quick, whose memory is needed; nothing is recorded any more. Whether there was any."""
+        had = any(way.quick is not None for way in self.ways.values())
+        self.ways.clear()
+        self.recorder = None
+        return had
+
     def settled(self) -> dict[Any, Way]:
         """What is quick by now. What is being compiled is for weights where they were."""
         return {key: replace(way, compiling=None) for key, way in self.ways.items() if way.quick is not None}
 
     def _improve(self, way: Way, arguments: Arguments, bound: bool) -> None:
         assert self.workshop is not None
-        if self.workshop.graphs and bound:
+        if bound:
             way.quick = self._replay(self.run, arguments)
         if self.workshop.folder is not None:
             way.compiling = self.workshop.compiled(self.network, self.method, arguments)
 
     def _take(self, way: Way, arguments: Arguments) -> None:
-        assert self.workshop is not None and way.compiling is not None
+        assert way.compiling is not None
         compiling, way.compiling = way.compiling, None
         if (error := compiling.exception()) is not None:
             logger.warning("A network could not be compiled", exc_info=error, extra={"action": "not_compiled"})
-        elif self.workshop.graphs:
-            way.quick = self._replay(compiling.result(), arguments) or way.quick
         else:
-            way.quick = compiling.result()
+            way.compiled = compiling.result()
+            way.quick = self._replay(way.compiled, arguments) or way.compiled
 
-    def _replay(self, run: Run, arguments: Arguments) -> Run | None:
-        assert self.workshop is not None
-        try:
-            return Replay(run, arguments, self.workshop.pool)
-        except Exception as error:  # Whatever it is, it works without.
-            logger.warning("A network could not be recorded", exc_info=error, extra={"action": "not_recorded"})
-            torch.cuda.synchronize()
-            return None
-
-
-class Replay:
-    """All kernels of one pass, started at once: https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs."""
-
-    def __init__(self, run: Run, arguments: Arguments, pool: Any) -> None:
-        leaves, self._tree = tree_flatten(dict(arguments))
-        self._inputs = [copied(leaf) for leaf in leaves]
-        whole = tree_unflatten(self._inputs, self._tree)
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            run(**whole)
-        torch.cuda.current_stream().wait_stream(aside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
-            self._output = run(**whole)
-
-    def __call__(self, **arguments: Any) -> Any:
-        """The output is the caller's: the next pass writes over that of the graph."""
-        for mine, given in zip(self._inputs, tree_flatten(arguments)[0], strict=True):
-            if isinstance(mine, Tensor):
-                mine.copy_(given)
-        self._graph.replay()
-        return tree_map(copied, self._output)
-
-
-def copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
+    def _replay(self, run: Run, arguments: Arguments) -> Replay | None:
+        """A network that cannot be recorded is not tried again."""
+        replay = self.recorder.recorded(run, arguments) if self.recorder is not None else None
+        if replay is None:
+            self.recorder = None
+        return replay
 
 
 def size_of(rows: int) -> int:

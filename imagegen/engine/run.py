@@ -46,10 +46,28 @@ class Stopped(Exception):
     """The run was cancelled."""
 
 
+class Later:
+    """What a GPU has yet to compute, on its way to main memory. Others go on meanwhile."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self.tensors = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+        self._event = torch.cuda.Event()
+        self._event.record()
+
+    @property
+    def is_there(self) -> bool:
+        return bool(self._event.query())
+
+    def fetched(self) -> list[Tensor]:
+        """Waits for it, in a fibre. For this alone, not for what was asked of the GPU since."""
+        waited(elsewhere(self._event.synchronize))
+        return self.tensors
+
+
 class Steps:
     """Called by the pipeline after each step: looks at the latents, and tells how far the run is.
 
-    A GPU computes while the next step is prepared. It is not made to wait: what is asked of it is read a step later.
+    A GPU computes while the next step is prepared. It is not made to wait: what it says is read when it is there.
     """
 
     def __init__(
@@ -60,7 +78,7 @@ class Steps:
         self.began = time.monotonic()
         self.first_step = self.began
         self.last_preview = -math.inf
-        self.unread: Tensor | None = None
+        self.unread: list[tuple[int, Later]] = []
         self.picture: Future[str] | None = None
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -75,13 +93,15 @@ class Steps:
         return {}
 
     def check(self, step: int, finite: Tensor) -> None:
-        if finite.is_cuda:
-            before, self.unread = self.unread, finite
-            if before is None:
-                return
-            finite, step = before, step - 1
-        if not finite:
-            raise BadLatents(step)
+        if not finite.is_cuda:
+            if not finite:
+                raise BadLatents(step)
+            return
+        self.unread.append((step, Later(finite)))
+        while self.unread and self.unread[0][1].is_there:
+            step, later = self.unread.pop(0)
+            if not later.tensors[0]:
+                raise BadLatents(step)
 
     def seconds_left(self, step: int, steps: int) -> float:
         """At the pace so far. The first step, which takes longer, counts only while there is no other."""
@@ -176,7 +196,7 @@ def pictures(decoded: Tensor, step: int) -> list[Image.Image]:
     finite = torch.isfinite(decoded).all()
     eight_bits = (decoded.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     if decoded.is_cuda:
-        eight_bits = waited(elsewhere(eight_bits.cpu))
+        finite, eight_bits = Later(finite, eight_bits).fetched()
     if not finite:
         raise BadLatents(step)
     return [Image.fromarray(picture) for picture in eight_bits.numpy()]

@@ -23,6 +23,11 @@ class Shared:
     stand_ins: Mapping[str, nn.Module]
     networks: Mapping[str, Network]
 
+    def forget(self) -> bool:
+        """What was made quick, for the memory that it takes; whether there was any."""
+        forgotten = [network.quick.forget() for network in self.networks.values()]
+        return any(forgotten)
+
     def take_over(self, before: Shared) -> None:
         """What was made quick for some weights is quick for those that take their place."""
         for name, network in before.networks.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,10 +24,10 @@ class Stopwatch:
     _running: list[tuple[Pace, int, Any, Any]] = field(default_factory=list)
 
     @contextmanager
-    def running(self, pace: Pace, rows: int) -> Iterator[None]:
-        """Around one pass. What fails is not counted."""
+    def running(self, pace: Pace, rows: int, recorded: Callable[[], bool]) -> Iterator[None]:
+        """Around one pass. What fails is not counted. What is `recorded` by its end says nothing of memory."""
         if self.device.type == "cuda":
-            with self._on_gpu(pace, rows):
+            with self._on_gpu(pace, rows, recorded):
                 yield
         else:
             began = time.perf_counter()
@@ -37,7 +37,7 @@ class Stopwatch:
         self.rows += rows
 
     @contextmanager
-    def _on_gpu(self, pace: Pace, rows: int) -> Iterator[None]:
+    def _on_gpu(self, pace: Pace, rows: int, recorded: Callable[[], bool]) -> Iterator[None]:
         before = torch.cuda.memory_allocated()
         self._note_peak()
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -45,6 +45,8 @@ class Stopwatch:
         yield
         end.record()
         self._running.append((pace, rows, start, end))
+        if recorded():
+            return
         extra = torch.cuda.max_memory_allocated() - before
         free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - before
         pace.needed(rows, extra, free)
@@ -55,13 +57,16 @@ class Stopwatch:
         self.peak = 0
 
     def peak_mb(self) -> float | None:
-        """The most of a GPU's memory that was in use since it was idle, in MiB. None without one."""
+        """The most of a GPU's memory that was taken since it was idle, in MiB. None without one.
+
+        Recorded passes keep theirs: it is not seen to be in use, but it is taken.
+        """
         self._note_peak()
         return self.peak / 2**20 if self.device.type == "cuda" else None
 
     def _note_peak(self) -> None:
         if self.device.type == "cuda":
-            self.peak = max(self.peak, torch.cuda.max_memory_allocated())
+            self.peak = max(self.peak, torch.cuda.max_memory_reserved())
             torch.cuda.reset_peak_memory_stats()
 
     def read(self) -> None:

@@ -29,6 +29,7 @@ from imagegen.engine.memory import (
     expected_size,
     give_back,
     gpu_budget,
+    is_out_of_memory,
     memory_budget,
     networks_of,
     place,
@@ -41,7 +42,7 @@ from imagegen.engine.quick import Workshop
 from imagegen.engine.shared import Shared, share_networks
 from imagegen.engine.tuning import in_its_precision, tuned
 from imagegen.engine.wearing import Tailor, Wardrobe
-from imagegen.engine.weights import Signature, Weights, pin
+from imagegen.engine.weights import Signature, Weights, bytes_of, pin
 from imagegen.errors import ModelTooLarge
 from imagegen.info import ModelSource
 from imagegen.library.families import FAMILIES
@@ -193,7 +194,7 @@ class ModelStore:
         sizes = sizes_of(pipeline)
         mode = chosen_mode(self.budget.low_memory, sizes, self.budget.device) if self.separate else "off"
         encoder = encoder_for(pipeline) if family.prompts != "pipeline" else None
-        size, device_size = sum(sizes.values()), at_once(sizes, mode)
+        size, device_size = bytes_of(networks_of(pipeline)), at_once(sizes, mode)
         wardrobes = Wardrobe(), Wardrobe()
         held = Held(source, family, pipeline, Tailor(pipeline), *wardrobes, encoder, size, device_size, mode)
         if mode == "off":
@@ -210,15 +211,19 @@ class ModelStore:
             return
         try:
             taken = self._make_room_on_device(held)
-            if held.weights is not None:
-                held.weights.lend(self.device, taken.tensors if taken is not None else None)
-            else:
-                held.aside = place(held.pipeline, held.mode, self.device, held.family.denoiser)
+            try:
+                self._place(held, taken)
+            except RuntimeError as error:
+                if not (is_out_of_memory(error) and self._forget_what_is_quick()):
+                    raise
+                self._place(held, taken)
             if held.mode != "off" or (self.separate and self.budget.device < SMALL):
                 save_decoding(held.pipeline)
             held.projection = held.projection or self._projection(held)
             if held.mode == "off":
-                held.shared = share_networks(held.pipeline, held.family.denoiser, held.wardrobe, self.workshop)
+                # Weights that are stored small are unpacked anew in each pass, elsewhere each time.
+                workshop = self.workshop if held.source.quantization is None else None
+                held.shared = share_networks(held.pipeline, held.family.denoiser, held.wardrobe, workshop)
             if taken is not None and held.shared is not None:
                 held.shared.take_over(taken.shared)
         except BaseException:
@@ -227,6 +232,18 @@ class ModelStore:
             raise
         held.on_device = True
         self.changed()
+
+    def _place(self, held: Held, taken: Place | None) -> None:
+        if held.weights is not None:
+            held.weights.lend(self.device, taken.tensors if taken is not None else None)
+        else:
+            held.aside = place(held.pipeline, held.mode, self.device, held.family.denoiser)
+
+    def _forget_what_is_quick(self) -> bool:
+        """Graphs take memory of the device that is not counted. Whether there were any."""
+        forgotten = [held.shared.forget() for held in self.held.values() if held.shared is not None]
+        give_back()
+        return any(forgotten)
 
     def _projection(self, held: Held) -> Projection:
         folder = held.source.path if held.source.path.is_dir() else held.source.config or held.source.path

@@ -48,6 +48,12 @@ def pin(networks: Sequence[nn.Module]) -> None:
             each.data = each.data.pin_memory()
 
 
+def bytes_of(networks: Sequence[nn.Module]) -> int:
+    """What they take of main memory: that which does not move is handed out in powers of two."""
+    sizes = ((each.nbytes, each.is_pinned()) for each in tensors_of(networks))
+    return sum(1 << (size - 1).bit_length() if pinned and size else size for size, pinned in sizes)
+
+
 def tensors_of(networks: Sequence[nn.Module]) -> list[Tensor]:
     found = {id(each): each for network in networks for each in (*network.parameters(), *network.buffers())}
     return list(found.values())

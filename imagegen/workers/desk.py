@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from imagegen.engine import toolkit
 from imagegen.engine.devices import chosen_device
 from imagegen.engine.engine import VERSIONS, Control, Engine, Finished, Happening, Work
 from imagegen.errors import ImageGenError, JobFailed, WorkerUnavailable
@@ -141,11 +142,14 @@ class Desk:
 
 def folder_of_compiled(load: Load) -> Path | None:
     """None where nothing is to be compiled, or cannot be."""
-    wanted = load.compile == "on" or (load.compile == "auto" and chosen_device(load.device).type == "cuda")
-    if wanted and shutil.which("g++") is None:
-        logger.warning("Networks are not compiled: there is no g++", extra={"action": "no_compiler"})
+    on_gpu = chosen_device(load.device).type == "cuda"
+    if load.compile == "off" or (load.compile == "auto" and not on_gpu):
         return None
-    return load.data_dir / "compiled" if wanted else None
+    missing = "g++" if shutil.which("g++") is None else toolkit.missing_header() if on_gpu else None
+    if missing is not None:
+        logger.warning("Networks are not compiled: there is no %s", missing, extra={"action": "no_compiler"})
+        return None
+    return load.data_dir / "compiled"
 
 
 def want_previews(control: Control, wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from imagegen.engine.compiling import compiled
 from imagegen.engine.engine import Engine, Work
@@ -86,9 +88,7 @@ def test_what_cannot_be_compiled_works_on_and_is_not_tried_again(
 
 def test_a_compiled_network_works_on_the_weights_there_are_and_is_kept_on_disk(tmp_path: Path) -> None:
     """So that LoRAs that are put into them are heard, and the next start need not compile."""
-    torch.manual_seed(0)
-    thin = {"encoder_block_out_channels": (8,), "num_encoder_blocks": (1,)}
-    network = AutoencoderTiny(**thin, decoder_block_out_channels=(8,), num_decoder_blocks=(1,)).eval()
+    network = thin_autoencoder()
     arguments = {"latents": torch.randn(2, 4, 8, 8), "return_dict": False}
     with torch.no_grad():
         run = compiled(network, "decode", arguments, tmp_path)
@@ -102,6 +102,27 @@ def test_a_compiled_network_works_on_the_weights_there_are_and_is_kept_on_disk(t
         again = compiled(network, "decode", arguments, tmp_path)
         assert torch.allclose(again(**arguments)[0], changed, atol=1e-4)
         assert file.stat().st_mtime_ns == made
+
+
+def test_a_compiled_network_lets_go_of_its_weights(tmp_path: Path) -> None:
+    network = thin_autoencoder()
+    arguments = {"latents": torch.randn(2, 4, 8, 8), "return_dict": False}
+    with torch.no_grad():
+        run = compiled(network, "decode", arguments, tmp_path)
+        run(**arguments)
+    weights = [StorageWeakRef(weight.untyped_storage()) for weight in network.decoder.parameters()]
+    del network
+    gc.collect()
+    assert not any(weight.expired() for weight in weights), "it works on them"
+    del run
+    gc.collect()
+    assert all(weight.expired() for weight in weights)
+
+
+def thin_autoencoder() -> AutoencoderTiny:
+    torch.manual_seed(0)
+    thin = {"encoder_block_out_channels": (8,), "num_encoder_blocks": (1,)}
+    return AutoencoderTiny(**thin, decoder_block_out_channels=(8,), num_decoder_blocks=(1,)).eval()
 
 
 def named(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -129,3 +150,18 @@ def test_jobs_notice_nothing_but_the_time(tmp_path: Path) -> None:
     for image, events in zip(expected, run_together(engine, *works), strict=True):
         close = torch.tensor(list(image_of(events).tobytes())) - torch.tensor(list(image.tobytes()))
         assert close.abs().max() <= 1
+
+
+def test_what_is_quick_makes_room_when_memory_is_short(tmp_path: Path) -> None:
+    """And the pass that had none is tried again."""
+    engine, workshop = Engine("cpu"), Slowly(tmp_path)
+    engine.store.workshop = workshop
+    work = Work(request(steps=12, seed=0), EMBEDDED)
+    expected = image_of(run_together(engine, work)[0])
+
+    def greedy(**_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for order in workshop.orders:
+        order.set_result(greedy)
+    assert image_of(run_together(engine, work)[0]).tobytes() == expected.tobytes()
