@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
-from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, WorkerLost, of_field
+from imagegen.errors import JobFailed, NotAllowed, NotOnDisk, Told, UnknownModel, UnusableModel, WorkerLost, of_field
 from imagegen.info import (
     AdapterInfo,
     AdapterKind,
@@ -46,17 +46,24 @@ class Stock:
     def model(self, reference: str | None) -> tuple[ModelInfo, ModelSource]:
         """What is asked for, or the first there is. Raises UnknownModel, UnusableModel and NotOnDisk."""
         model = self.library.models.get(reference or self.library.models.first)
-        if model.source is None:
+        if model.source is None or self._missing_loras(model):
             raise NotOnDisk(model.info.id)
         return model.info, model.source
 
-    def adapters(self, request: GenerationRequest) -> tuple[AdapterSource, ...]:
-        """What the request puts on. Reads files whole. Raises UnknownModel, UnusableModel and NotOnDisk."""
+    def adapters(self, request: GenerationRequest, model: ModelInfo) -> tuple[AdapterSource, ...]:
+        """What the model wears, unless the request names it too, and what the request puts on.
+
+        Reads files whole. Raises UnknownModel, UnusableModel and NotOnDisk.
+        """
         loras, embeddings = self.library.adapters["lora"], self.library.adapters["embedding"]
         with of_field("loras"):
-            worn = [loras.source(use.lora, use.weight) for use in request.loras]
+            named = [loras.source(use.lora, use.weight) for use in request.loras]
+        with of_field("model"):
+            own = [loras.source(use.lora, use.weight) for use in model.loras]
+        taken = {each.id for each in named}
         with of_field("embeddings"):
-            return (*worn, *(embeddings.source(name) for name in request.embeddings))
+            known = [embeddings.source(name) for name in request.embeddings]
+        return (*(each for each in own if each.id not in taken), *named, *known)
 
     def models(self) -> list[ModelStatus]:
         return [self.status(model) for model in self.library.models.all()]
@@ -65,16 +72,17 @@ class Stock:
         info, download = model.info, self.library.downloads.running.get(model.info.id)
         if download is not None:
             return ModelStatus(model=info, state="downloading", received=download.received, size=download.size)
-        if model.source is None:
+        if model.source is None or self._missing_loras(model):
             return ModelStatus(model=info, state="absent")
-        state: ModelState = "in memory" if info.id in self.held.models else "on disk"
+        state: ModelState = "in memory" if model.source.id in self.held.models else "on disk"
         return ModelStatus(model=info, state=state, deletable=self.library.snapshots.is_download(model.source.path))
 
     def listed(self, kind: AdapterKind) -> list[AdapterInfo]:
         return [adapter.info for adapter in self.library.adapters[kind].all()]
 
     async def load_model(self, reference: str, user: User) -> AsyncGenerator[Step]:
-        """Downloads a model when it is not on disk, and brings it to the device; ends when it is there.
+        """Downloads a model when it is not on disk, and what it wears, and brings it to the device; ends when it is
+        there.
 
         Raises UnknownModel, UnusableModel, NotAllowed, HubRefused, NoRoom, Stopped, and what loading raises.
         """
@@ -82,6 +90,10 @@ class Stock:
         if await asyncio.to_thread(self._is_absent, reference):
             downloads = await asyncio.to_thread(self.library.download_model, reference)
             async for step in self._downloaded(reference, user, downloads, "models"):
+                yield step
+        for lora in await asyncio.to_thread(lambda: self._missing_loras(self.library.models.get(reference))):
+            downloads = await asyncio.to_thread(self.library.download_adapter, "lora", lora)
+            async for step in self._downloaded(reference, user, downloads, "files"):
                 yield step
         info, source = await asyncio.to_thread(self.model, reference)
         yield Step(id=info.id, doing="loading")
@@ -96,7 +108,7 @@ class Stock:
         reference = self.library.models.canonical(address(reference))
         if not await self._stopped(reference, user, delete, "models") and not delete:
             await asyncio.to_thread(self.library.models.get, reference)
-        await self._released(reference)
+        await self._released(await asyncio.to_thread(self._name_in_memory, reference))
         if delete:
             await asyncio.to_thread(self.library.delete_model, reference)
 
@@ -154,6 +166,17 @@ class Stock:
             return self.library.models.get(reference).source is None
         except UnknownModel:
             return True
+
+    def _missing_loras(self, model: Model) -> list[str]:
+        """Of those that it wears, what is not on disk."""
+        return [use.lora for use in model.info.loras if self._lacks("lora", use.lora)]
+
+    def _name_in_memory(self, reference: str) -> str:
+        """Of two models that differ in what they wear alone, the worker knows one."""
+        with suppress(UnknownModel, UnusableModel):
+            source = self.library.models.get(reference).source
+            return reference if source is None else source.id
+        return reference
 
     def _lacks(self, kind: AdapterKind, reference: str) -> bool:
         try:

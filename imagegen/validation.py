@@ -88,13 +88,7 @@ def resolved(request: GenerationRequest, model: ModelInfo, seed: int) -> Generat
     if request.init_image is not None and model.can.strength:
         open_fields["strength"] = model.strength
     missing = {name: value for name, value in open_fields.items() if getattr(request, name) is None}
-    return request.model_copy(update=missing | {"model": model.id, "loras": own_loras(request, model) + request.loras})
-
-
-def own_loras(request: GenerationRequest, model: ModelInfo) -> tuple[LoraUse, ...]:
-    """Those that the model wears by itself, without those that the request names."""
-    named = {use.lora for use in request.loras}
-    return tuple(use for use in model.loras if use.lora not in named)
+    return request.model_copy(update=missing | {"model": model.id})
 
 
 def problems(request: GenerationRequest, model: ModelInfo) -> Iterator[tuple[str, str]]:
@@ -108,8 +102,6 @@ def problems(request: GenerationRequest, model: ModelInfo) -> Iterator[tuple[str
             yield side, f"must be a multiple of {can.multiple}, such as {max(64, value - value % can.multiple)},"
     if request.sampler is not None and request.sampler not in can.samplers:
         yield "sampler", f"must be one of {', '.join(can.samplers)}"
-    if request.loras and len(request.loras) + len(own := own_loras(request, model)) > LORA_LIMIT:
-        yield "loras", f"must have at most {LORA_LIMIT - len(own)} entries beside {', '.join(use.lora for use in own)}"
     if request.guidance_scale not in (None, 1) and can.guidance == "none":
         yield "guidance_scale", "must be 1 or left open: there is no guidance"
     refused = {
@@ -133,6 +125,9 @@ def with_adapters(request: GenerationRequest, model: ModelInfo, adapters: Sequen
             raise InvalidRequest(field, f"{shortened(adapter.id)} is there twice")
         check_fit(field, adapter, model)
     loras = tuple(LoraUse(lora=each.id, weight=each.weight) for each in adapters if each.kind == "lora")
+    if len(loras) > LORA_LIMIT:
+        own = f"the model {model.id}, which wears {len(model.loras)} itself"
+        raise InvalidRequest("loras", f"must have at most {LORA_LIMIT - len(model.loras)} entries with {own}")
     embeddings = tuple(each.id for each in adapters if each.kind == "embedding")
     return request.model_copy(update={"loras": loras, "embeddings": embeddings})
 

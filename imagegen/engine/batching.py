@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from imagegen.engine.branches import Branches, Rowless
 from imagegen.engine.fibres import Answer, Fibre, ask, current
 from imagegen.engine.joining import Arguments, Unjoinable, cut, joined, likeness, rows_of
-from imagegen.engine.memory import give_back, is_out_of_memory
+from imagegen.engine.memory import is_out_of_memory
 from imagegen.engine.pace import Pace
 from imagegen.engine.quick import Quick
 from imagegen.engine.stopwatch import Stopwatch
@@ -86,8 +86,9 @@ Asked = tuple[Fibre, Call]
 class Batcher:
     """Answers calls by as few passes as are worth it; when `exact`, each by one of its own, as if it were alone."""
 
-    def __init__(self, stopwatch: Stopwatch, exact: bool = False) -> None:
-        self.stopwatch, self.exact = stopwatch, exact
+    def __init__(self, stopwatch: Stopwatch, exact: bool, make_room: Callable[[], bool]) -> None:
+        """`make_room` gives memory back for a pass that had too little; no when there is none to give."""
+        self.stopwatch, self.exact, self.make_room = stopwatch, exact, make_room
 
     def answers(self, asked: Sequence[Asked]) -> Iterator[Answer]:
         """Each as soon as it is known."""
@@ -117,8 +118,7 @@ class Batcher:
             outputs = self._passed(calls, pace, beside)
         except Exception as error:
             failed = told(error)
-            if isinstance(failed, OutOfMemory) and calls[0].network.quick.forget():
-                give_back()
+            if isinstance(failed, OutOfMemory) and self.make_room():
                 return self._answered(part, pace, beside)
             if len(part) == 1:
                 return [Answer(part[0][0], error=failed)]

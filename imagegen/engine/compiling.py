@@ -63,7 +63,7 @@ class Compiled:
         self._package = aoti_load_package(str(file), run_single_threaded=True)
         mine = {name: weights[name].detach() for name in self._package.get_constant_fqns()}
         self._package.load_constants(mine, check_full_update=True, user_managed=True)
-        weakref.finalize(self, emptied, list(mine.values()))
+        weakref.finalize(self, emptied, list(mine.values())).atexit = False
 
     def __call__(self, **options: Any) -> Any:
         return self._package(tensors_of(options))

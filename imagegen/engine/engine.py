@@ -100,9 +100,9 @@ class Engine:
         budget = Budget.of(place, gpu_memory_gb, memory_gb, low_memory)
         workshop = None if exact else Workshop(place, compiled)
         self.store = ModelStore(place, dtype, budget, changed, workshop)
-        self.stopwatch = Stopwatch(place)
+        self.stopwatch = Stopwatch(place, workshop.kept if workshop else int)
         self._adapters = AdapterCache()
-        self._batcher = Batcher(self.stopwatch, exact)
+        self._batcher = Batcher(self.stopwatch, exact, self.store.make_room)
         self._loop = Loop(self._answers)
         self._arrived: list[Job] = []
         self._running = 0

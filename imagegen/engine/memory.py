@@ -109,7 +109,7 @@ def save_decoding(pipeline: Pipeline) -> None:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """CUDA has an error of its own for it; a CPU, MPS, cuBLAS and cuDNN say it in words."""
-    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(part in str(error) for part in words)
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -37,8 +38,22 @@ class Workshop:
 
     def __init__(self, device: torch.device, folder: Path | None) -> None:
         self.folder = folder
-        self.recorder = Recorder() if device.type == "cuda" else None
+        # cuBLAS keeps memory for every stream that it ever worked on, so that there is one for all recordings.
+        self._stream = torch.cuda.Stream() if device.type == "cuda" else None
+        self._recorders: WeakSet[Recorder] = WeakSet()
         self._background = ThreadPoolExecutor(1, "compiler")
+
+    def recorder(self) -> Recorder | None:
+        """For one network; None where nothing can be recorded."""
+        if self._stream is None:
+            return None
+        recorder = Recorder(self._stream)
+        self._recorders.add(recorder)
+        return recorder
+
+    def kept(self) -> int:
+        """Bytes of the device that are kept for recorded passes."""
+        return sum(recorder.kept for recorder in self._recorders)
 
     def compiled(self, network: Any, method: Method, example: Arguments) -> Future[Run]:
         assert self.folder is not None
@@ -56,12 +71,13 @@ class Way:
 
 
 class Quick:
-    """Runs one method of a network. `ways` may be handed on to another whose weights take the place of these."""
+    """Runs one method of a network."""
 
     def __init__(self, run: Run, network: Any, method: Method, workshop: Workshop | None) -> None:
         self.run, self.network, self.method, self.workshop = run, network, method, workshop
         self.ways: dict[Any, Way] = {}
-        self.recorder = None if workshop is None else workshop.recorder
+        self.recorder: Recorder | None = None
+        self.can_record = True
 
     def __call__(self, kind: Any, arguments: Arguments, rows: int, seconds: float) -> Any:
         """The output for these arguments; those of no kind are never made quick.
@@ -76,7 +92,11 @@ class Quick:
         if way.compiling is not None and way.compiling.done():
             self._take(way, filled(arguments, rows, size))
         if way.quick is not None:
-            return tree_map(lambda each: each[:rows], way.quick(**filled(arguments, rows, size)))
+            try:
+                return tree_map(lambda each: each[:rows], way.quick(**filled(arguments, rows, size)))
+            except RuntimeError as error:  # What is compiled does not say why. As it was before, it does.
+                logger.warning("A quick pass failed", exc_info=error, extra={"action": "not_quick"})
+                way.quick = way.compiled = None
         began = time.perf_counter()
         output = self.run(**arguments)
         if way.passes == OFTEN:
@@ -91,13 +111,17 @@ class Quick:
     def forget(self) -> bool:
         """All that was made quick, whose memory is needed; nothing is recorded any more. Whether there was any."""
         had = any(way.quick is not None for way in self.ways.values())
+        if self.recorder is not None:
+            torch.cuda.synchronize()  # It may be running.
         self.ways.clear()
-        self.recorder = None
+        self.recorder, self.can_record = None, False
         return had
 
-    def settled(self) -> dict[Any, Way]:
-        """What is quick by now. What is being compiled is for weights where they were."""
-        return {key: replace(way, compiling=None) for key, way in self.ways.items() if way.quick is not None}
+    def take_over(self, before: Quick) -> None:
+        """What was made quick for the weights in whose place these are. What was being compiled was for the others."""
+        ways = before.ways.items()
+        self.ways = {key: replace(way, compiling=None) for key, way in ways if way.quick is not None}
+        self.recorder, self.can_record = before.recorder, before.can_record
 
     def _improve(self, way: Way, arguments: Arguments, bound: bool) -> None:
         assert self.workshop is not None
@@ -117,9 +141,11 @@ class Quick:
 
     def _replay(self, run: Run, arguments: Arguments) -> Replay | None:
         """A network that cannot be recorded is not tried again."""
-        replay = self.recorder.recorded(run, arguments) if self.recorder is not None else None
-        if replay is None:
-            self.recorder = None
+        assert self.workshop is not None
+        if self.can_record and self.recorder is None:
+            self.recorder = self.workshop.recorder()
+        replay = self.recorder.recorded(run, arguments) if self.can_record and self.recorder is not None else None
+        self.can_record &= replay is not None
         return replay
 
 

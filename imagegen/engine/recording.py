@@ -22,35 +22,38 @@ Run = Callable[..., Any]
 
 
 class Recorder:
-    """Of one GPU. Its graphs share a pool of memory: one runs at a time, and what it says is taken away at once."""
+    """For one network. Its graphs share a pool of memory: one runs at a time, and what it says is taken away at once.
 
-    def __init__(self) -> None:
-        # cuBLAS keeps memory for every stream that it ever worked on, so that there is one for all.
-        self._stream = torch.cuda.Stream()
-        self._open()
+    The pool goes with the recorder and all that it recorded. `kept` is how many bytes it holds.
+    """
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self.stream, self.kept = stream, 0
+        self._pool = torch.cuda.graph_pool_handle()
+        self._first: Replay | None = None
 
     def recorded(self, run: Run, arguments: Arguments) -> Replay | None:
-        """None when it cannot be recorded: whatever the reason is, it works without."""
+        """None when it cannot be recorded: whatever the reason is, it works without. Then no more can be."""
         here = torch.cuda.current_stream()
         try:
-            return Replay(run, arguments, self._pool, self._stream)
+            if self._first is None:  # Without a graph that stays, the pool could not be used again.
+                self._first = Replay(torch.neg, {"input": torch.zeros(1, device="cuda")}, self._pool, self.stream)
+            replay = Replay(run, arguments, self._pool, self.stream)
         except Exception as error:
             logger.warning("A network could not be recorded", exc_info=error, extra={"action": "not_recorded"})
-            torch.cuda.set_stream(here)
-            self._abandon()
-            return None
-
-    def _open(self) -> None:
-        """A pool lives as long as one graph of it: there is one that stays."""
-        self._pool = torch.cuda.graph_pool_handle()
-        self._first = Replay(torch.neg, {"input": torch.zeros(1, device="cuda")}, self._pool, self._stream)
+        else:
+            self.kept += replay.kept
+            return replay
+        torch.cuda.set_stream(here)
+        self._abandon()
+        return None
 
     def _abandon(self) -> None:
-        """torch leaves the pool of a recording that failed open, and the stream as it was during the recording."""
-        with suppress(RuntimeError):
-            torch._C._cuda_endAllocateToPool(self._stream.device_index, self._pool)  # noqa: SLF001 Nothing else does.
+        """torch leaves the stream and the pool as they were in the middle of a recording that failed."""
         torch.cuda.synchronize()
-        self._open()
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(self.stream.device_index, self._pool)  # noqa: SLF001 Nothing else does.
+            torch._C._cuda_releasePool(self.stream.device_index, self._pool)  # noqa: SLF001
 
 
 class Replay:
@@ -65,8 +68,11 @@ class Replay:
             run(**whole)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_reserved()
         with torch.cuda.graph(self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             self._output = run(**whole)
+        self.kept = torch.cuda.memory_reserved() - before
 
     def __call__(self, **arguments: Any) -> Any:
         """The output is the caller's: the next pass writes over that of the graph."""

@@ -24,6 +24,8 @@ from imagegen.schema import SEED_LIMIT, GenerationRequest, Progress
 
 # A person sees no more of a picture that forms.
 SECONDS_BETWEEN_PREVIEWS = 0.25
+# Steps that a GPU may have yet to compute when the next is prepared.
+AHEAD = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Later:
 
     def __init__(self, *tensors: Tensor) -> None:
         self.tensors = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
-        self._event = torch.cuda.Event()
+        self._event = torch.cuda.Event(blocking=True)
         self._event.record()
 
     @property
@@ -59,15 +61,16 @@ class Later:
         return bool(self._event.query())
 
     def fetched(self) -> list[Tensor]:
-        """Waits for it, in a fibre. For this alone, not for what was asked of the GPU since."""
-        waited(elsewhere(self._event.synchronize))
+        """Waits for it. For this alone, not for what was asked of the GPU since."""
+        self._event.synchronize()
         return self.tensors
 
 
 class Steps:
     """Called by the pipeline after each step: looks at the latents, and tells how far the run is.
 
-    A GPU computes while the next step is prepared. It is not made to wait: what it says is read when it is there.
+    A GPU computes while the next step is prepared. It is not made to wait: what it says is read when it is there. But
+    no run is further ahead of it than AHEAD steps: who comes or leaves would not be noticed, and nothing be seen.
     """
 
     def __init__(
@@ -98,9 +101,9 @@ class Steps:
                 raise BadLatents(step)
             return
         self.unread.append((step, Later(finite)))
-        while self.unread and self.unread[0][1].is_there:
+        while len(self.unread) > AHEAD or (self.unread and self.unread[0][1].is_there):
             step, later = self.unread.pop(0)
-            if not later.tensors[0]:
+            if not later.fetched()[0]:
                 raise BadLatents(step)
 
     def seconds_left(self, step: int, steps: int) -> float:
@@ -196,7 +199,7 @@ def pictures(decoded: Tensor, step: int) -> list[Image.Image]:
     finite = torch.isfinite(decoded).all()
     eight_bits = (decoded.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     if decoded.is_cuda:
-        finite, eight_bits = Later(finite, eight_bits).fetched()
+        finite, eight_bits = waited(elsewhere(Later(finite, eight_bits).fetched))
     if not finite:
         raise BadLatents(step)
     return [Image.fromarray(picture) for picture in eight_bits.numpy()]

@@ -31,7 +31,7 @@ class Shared:
     def take_over(self, before: Shared) -> None:
         """What was made quick for some weights is quick for those that take their place."""
         for name, network in before.networks.items():
-            self.networks[name].quick.ways = network.quick.settled()
+            self.networks[name].quick.take_over(network.quick)
 
 
 def share_networks(pipeline: Pipeline, denoiser: str, wardrobe: Wardrobe, workshop: Workshop | None) -> Shared:

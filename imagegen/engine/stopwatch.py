@@ -15,9 +15,10 @@ from imagegen.engine.pace import Pace
 
 @dataclass
 class Stopwatch:
-    """`passes` and `rows` count what ran; `peak` is in bytes."""
+    """`passes` and `rows` count what ran; `peak` is in bytes. `kept` says how many of the device are for recordings."""
 
     device: torch.device
+    kept: Callable[[], int]
     passes: int = 0
     rows: int = 0
     peak: int = 0
@@ -48,7 +49,7 @@ class Stopwatch:
         if recorded():
             return
         extra = torch.cuda.max_memory_allocated() - before
-        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - before
+        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - self.kept() - before
         pace.needed(rows, extra, free)
 
     def begin(self) -> None:

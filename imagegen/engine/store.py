@@ -145,6 +145,12 @@ class ModelStore:
             self._forget(held)
             self.changed()
 
+    def make_room(self) -> bool:
+        """Forgets what was made quick, whose memory is not counted. Whether there was any."""
+        forgotten = [held.shared.forget() for held in self.held.values() if held.shared is not None]
+        give_back()
+        return any(forgotten)
+
     def memory(self) -> dict[str, int]:
         """Bytes of models, by where they are."""
         if not self.separate:
@@ -183,7 +189,7 @@ class ModelStore:
     def _loaded(self, source: ModelSource) -> Pipeline:
         with self._disk:
             pipeline = tuned(load_pipeline(source, self.dtype), source)
-        if self.device.type == "cuda" and expected_size(source, self.dtype) <= self.budget.memory:
+        if self.device.type == "cuda" and bytes_of(networks_of(pipeline), pinned=True) <= self.budget.memory:
             pin(networks_of(pipeline))
         return pipeline
 
@@ -214,7 +220,7 @@ class ModelStore:
             try:
                 self._place(held, taken)
             except RuntimeError as error:
-                if not (is_out_of_memory(error) and self._forget_what_is_quick()):
+                if held.mode != "off" or not is_out_of_memory(error) or not self.make_room():
                     raise
                 self._place(held, taken)
             if held.mode != "off" or (self.separate and self.budget.device < SMALL):
@@ -238,12 +244,6 @@ class ModelStore:
             held.weights.lend(self.device, taken.tensors if taken is not None else None)
         else:
             held.aside = place(held.pipeline, held.mode, self.device, held.family.denoiser)
-
-    def _forget_what_is_quick(self) -> bool:
-        """Graphs take memory of the device that is not counted. Whether there were any."""
-        forgotten = [held.shared.forget() for held in self.held.values() if held.shared is not None]
-        give_back()
-        return any(forgotten)
 
     def _projection(self, held: Held) -> Projection:
         folder = held.source.path if held.source.path.is_dir() else held.source.config or held.source.path

@@ -24,7 +24,8 @@ def environment() -> dict[str, str]:
     """Where torch and the compiler look for headers."""
     known = includes()
     home = next((folder.parent for folder in known if (folder / NEEDED[0]).is_file()), None)
-    return {"CUDA_HOME": str(home), "CPATH": os.pathsep.join(map(str, known))} if home else {}
+    paths = [*map(str, known), *filter(None, [os.environ.get("CPATH")])]
+    return {"CUDA_HOME": str(home), "CPATH": os.pathsep.join(paths)} if home else {}
 
 
 def includes() -> list[Path]:

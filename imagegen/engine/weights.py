@@ -48,10 +48,10 @@ def pin(networks: Sequence[nn.Module]) -> None:
             each.data = each.data.pin_memory()
 
 
-def bytes_of(networks: Sequence[nn.Module]) -> int:
-    """What they take of main memory: that which does not move is handed out in powers of two."""
-    sizes = ((each.nbytes, each.is_pinned()) for each in tensors_of(networks))
-    return sum(1 << (size - 1).bit_length() if pinned and size else size for size, pinned in sizes)
+def bytes_of(networks: Sequence[nn.Module], pinned: bool = False) -> int:
+    """What they take of main memory, or would when `pinned`: that comes in powers of two."""
+    sizes = ((each.nbytes, pinned or each.is_pinned()) for each in tensors_of(networks))
+    return sum(1 << (size - 1).bit_length() if rounded and size else size for size, rounded in sizes)
 
 
 def tensors_of(networks: Sequence[nn.Module]) -> list[Tensor]:

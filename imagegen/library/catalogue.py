@@ -20,7 +20,8 @@ class Entry(Message):
 
     `variant` names the files to take where there are several sets, `config` is a folder in diffusers format with the
     configuration of a single file, `trailing` is for models of few steps, whose last must end where training did. With
-    `loras`, an entry is a model that wears them: they are put on unless a request gives them other weights.
+    `loras`, an entry is a model that wears them: they are put on unless a request gives them other weights. Beside an
+    entry that has none and is the same otherwise, it takes no memory of its own.
     """
 
     id: str = Field(min_length=1, max_length=300)
@@ -59,6 +60,8 @@ class Entry(Message):
             raise ValueError(f"sampler must be one of {', '.join(family.samplers)}")
         if self.loras and (self.quantization or not family.loras):
             raise ValueError("loras cannot be used with this pipeline, or not with its quantization")
+        if len({use.lora for use in self.loras}) < len(self.loras):
+            raise ValueError("loras must be different ones")
         if any(side is not None and side % family.multiple for side in (self.width, self.height, self.max_side)):
             raise ValueError(f"width, height and max_side must be multiples of {family.multiple}")
         return self

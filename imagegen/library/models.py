@@ -18,6 +18,8 @@ from imagegen.library.weights import BrokenWeights, head, missing_part, weights_
 
 # Folders in the models folder that hold something else.
 RESERVED = ("loras", "embeddings")
+# What of an entry decides which weights it has.
+PLACE = ("repository", "file", "path", "config", "revision", "variant", "pipeline", "trailing", "quantization")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Models:
 
     def canonical(self, reference: str) -> str:
         """The one name for what may have several: a catalogued model is called by its id."""
-        entry = self._of_repository(reference)
+        entry = self.entries.get(reference) or self._of_repository(reference)
         return entry.id if entry is not None else reference
 
     def all(self) -> list[Model]:
@@ -103,9 +105,10 @@ class Models:
         if path.is_file() and config is None:
             whole = "load a whole model of its kind first, such as flux.1-schnell"
             raise UnusableModel(entry.id, f"it is a denoiser alone; {whole}")
+        bare = self._bare(entry)
         return ModelSource(
-            id=entry.id,
-            name=entry.name,
+            id=bare.id,
+            name=bare.name,
             pipeline=entry.pipeline,
             path=path.absolute(),
             config=config and config.absolute(),
@@ -114,6 +117,12 @@ class Models:
             revision=self.snapshots.revision(path) if entry.repository else None,
             changed=last_change(path),
         )
+
+    def _bare(self, entry: Entry) -> Entry:
+        """The same without LoRAs, where there is such an entry: both are one model in memory, and in receipts."""
+        others = (other for other in self.entries.values() if not other.loras)
+        same = (other for other in others if all(getattr(other, name) == getattr(entry, name) for name in PLACE))
+        return next(same, entry) if entry.loras else entry
 
     def _configuration(self, file: Path, pipeline: str) -> Path | None:
         """How a model in one file is built: known by us, or by a whole model on disk, whose other parts it needs."""
@@ -142,7 +151,8 @@ class Models:
         if wanted is None:
             return None
         place = wanted.repository, wanted.file
-        return next((entry for entry in self.entries.values() if (entry.repository, entry.file) == place), None)
+        found = [entry for entry in self.entries.values() if (entry.repository, entry.file) == place]
+        return next((entry for entry in found if not entry.loras), found[0] if found else None)
 
     def _in_folder(self, reference: str) -> Entry | None:
         """Raises UnusableModel for what is there and cannot be used."""

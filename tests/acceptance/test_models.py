@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -49,7 +50,26 @@ def test_a_model_comes_from_the_hub_and_paints(client: Client) -> None:
 def test_the_fast_model_is_the_embedded_one_with_a_lora_and_few_steps(client: Client) -> None:
     _, receipt = client.predict(PROMPT, seed=7, model="embedded-fast", api_name="/txt2img")
     assert (receipt["steps"], receipt["sampler"], receipt["guidance_scale"]) == (4, "LCM", 1)
+    assert receipt["model_id"] == "embedded", "it is that, with a LoRA"
     assert [(used["lora"], used["weight"]) for used in receipt["loras"]] == [("fast", 1)]
+
+
+def test_a_model_of_the_owners_catalogue_brings_the_lora_that_it_wears(hub: StandInHub, tmp_path: Path) -> None:
+    tiny = {"id": "tiny", "name": "Tiny", "repository": "studio/tiny-sd15", "pipeline": "StableDiffusionPipeline"}
+    dressed = tiny | {"id": "dressed", "steps": 3, "loras": [{"lora": "studio/lora", "weight": 0.5}]}
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "catalogue.json").write_text(json.dumps([tiny, dressed]))
+    with running_studio(tmp_path, environment=hub.environment(tmp_path / "hf")) as studio:
+        client = Client(studio.url, verbose=False)
+        assert client.predict("tiny", api_name="/load_model")["state"] == "in memory"
+        assert state(client, "dressed") == "absent", "its LoRA is not here yet"
+        assert client.predict("dressed", api_name="/load_model")["state"] == "in memory"
+        pixels, receipt = picture(client, model="dressed", steps=3)
+        assert [(used["lora"], used["weight"]) for used in receipt["loras"]] == [("studio/lora", 0.5)]
+        plain, _ = picture(client, model="tiny", steps=3)
+        assert pixels != plain
+        again, _ = picture(client, model="tiny", steps=3, loras=[{"lora": "studio/lora", "weight": 0.5}])
+        assert pixels == again
 
 
 def test_the_way_of_a_download_is_told_in_bytes(client: Client) -> None:

@@ -73,7 +73,7 @@ def latents_of(held: Held, sampler: SamplerName, number: int) -> Tensor:
 def test_every_sampler_gives_the_same_latents_in_any_company(engine: Engine) -> None:
     samplers = get_args(SamplerName)
     with engine.store.using(EMBEDDED) as held:
-        alone, together = Stopwatch(CPU), Stopwatch(CPU)
+        alone, together = Stopwatch(CPU, int), Stopwatch(CPU, int)
         expected = [made(alone, held, [job])[0] for job in enumerate(samplers)]
         found = made(together, held, list(enumerate(samplers)))
     for sampler, first, second in zip(samplers, expected, found, strict=True):
@@ -83,7 +83,7 @@ def test_every_sampler_gives_the_same_latents_in_any_company(engine: Engine) -> 
 
 
 def made(stopwatch: Stopwatch, held: Held, jobs: Sequence[tuple[int, SamplerName]]) -> list[Tensor]:
-    loop = Loop(Batcher(stopwatch).answers)
+    loop = Loop(Batcher(stopwatch, exact=False, make_room=bool).answers)
     latents: list[Future[Tensor]] = []
 
     def start(number: int, sampler: SamplerName, result: Future[Tensor]) -> None:

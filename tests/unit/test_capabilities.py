@@ -132,22 +132,14 @@ def test_what_is_given_is_kept() -> None:
     assert resolved(given, model(), seed=3) == given.model_copy(update={"model": "model"})
 
 
-def test_a_model_wears_its_own_loras_unless_the_request_names_them() -> None:
-    dressed = model(loras=(LoraUse(lora="few-steps"),))
-    assert resolved(asked(), dressed, seed=3).loras == (LoraUse(lora="few-steps"),)
-    more = resolved(asked(loras=[{"lora": "neon"}]), dressed, seed=3)
-    assert more.loras == (LoraUse(lora="few-steps"), LoraUse(lora="neon"))
-    assert resolved(more, dressed, seed=3) == more, "a receipt is a request for the same"
-    other = asked(loras=[{"lora": "few-steps", "weight": 0.5}])
-    assert resolved(other, dressed, seed=3).loras == other.loras
-
-
 def test_a_stack_of_loras_has_room_for_those_of_the_model() -> None:
-    stack = asked(loras=[{"lora": f"lora {number}"} for number in range(8)])
-    assert len(resolved(stack, model(), seed=3).loras) == 8
+    stack = [adapter(f"lora {number}") for number in range(8)]
+    dressed = model(loras=(LoraUse(lora="few-steps"),))
+    assert len(with_adapters(asked(), dressed, stack).loras) == 8, "that of the model is one of them"
     with pytest.raises(InvalidRequest) as refused:
-        resolved(stack, model(loras=(LoraUse(lora="few-steps"),)), seed=3)
-    assert str(refused.value) == "loras: must have at most 7 entries beside few-steps with the model model"
+        with_adapters(asked(), dressed, [adapter("few-steps"), *stack])
+    named = "the model model, which wears 1 itself"
+    assert str(refused.value) == f"loras: must have at most 7 entries with {named}"
 
 
 def test_a_model_that_was_asked_for_by_another_name_gets_its_own() -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -365,20 +366,60 @@ async def test_loras_go_to_the_worker_by_their_own_names(
     assert (adapter.path, adapter.weight, adapter.kind) == (file, 0.5, "lora")
 
 
-async def test_a_model_of_the_catalogue_may_wear_loras(worker: ScriptedWorker, tmp_path: Path) -> None:
-    file = lora(tmp_path / "models" / "loras" / "mine.safetensors")
-    dressed = {"id": "quick", "name": "Quick", "path": str(EMBEDDED), "pipeline": "StableDiffusionPipeline", "steps": 4}
-    entry = dressed | {"loras": [{"lora": "mine", "weight": 0.5}]}
+@pytest.fixture
+async def dressing(worker: ScriptedWorker, tmp_path: Path) -> AsyncIterator[Service]:
+    """A studio whose catalogue has the embedded model once more, with a LoRA and another number of steps."""
+    lora(tmp_path / "models" / "loras" / "mine.safetensors")
+    lora(tmp_path / "models" / "loras" / "other.safetensors")
+    place = {"path": str(EMBEDDED), "pipeline": "StableDiffusionPipeline"}
+    wears = [{"lora": "mine.safetensors", "weight": 0.5}]
+    entry = {"id": "dressed", "name": "Dressed", **place, "steps": 4, "loras": wears}
     (tmp_path / "models" / "catalogue.json").write_text(json.dumps([entry]))
-    service = new_service(tmp_path, worker)
+    service = new_service(tmp_path, worker, max_running=9)
     await service.start()
     worker.ready()
-    await service.submit(GenerationRequest(prompt="x", model="quick"), ANN)
-    await until(lambda: worker.submitted != [])
-    (adapter,) = worker.submitted[0].adapters
-    assert (adapter.path, adapter.weight, worker.submitted[0].request.steps) == (file, 0.5, 4)
-    assert service.stock.model("quick")[0].loras == (LoraUse(lora="mine", weight=0.5),)
+    await until(lambda: service.state == "ready")
+    yield service
     await service.stop()
+
+
+async def worn(service: Service, worker: ScriptedWorker, **fields: Any) -> list[tuple[str, float]]:
+    """What a job with the dressed model puts on."""
+    before = len(worker.submitted)
+    await service.submit(GenerationRequest(prompt="x", model="dressed", **fields), ANN)
+    await until(lambda: len(worker.submitted) > before)
+    run = worker.submitted[-1]
+    assert [(use.lora, use.weight) for use in run.request.loras] == [(each.id, each.weight) for each in run.adapters]
+    return [(use.lora, use.weight) for use in run.request.loras]
+
+
+async def test_a_model_of_the_catalogue_may_wear_loras(dressing: Service, worker: ScriptedWorker) -> None:
+    assert await worn(dressing, worker) == [("mine", 0.5)]
+    assert await worn(dressing, worker, loras=(LoraUse(lora="other"),)) == [("mine", 0.5), ("other", 1)]
+    for name in ("mine", "mine.safetensors"):
+        assert await worn(dressing, worker, loras=(LoraUse(lora=name, weight=0.8),)) == [("mine", 0.8)]
+
+
+async def test_a_model_that_wears_loras_is_one_in_memory_with_that_which_does_not(
+    dressing: Service, worker: ScriptedWorker
+) -> None:
+    await worn(dressing, worker)
+    run = worker.submitted[-1]
+    assert (run.request.model, run.request.steps, run.model) == ("dressed", 4, dressing.stock.model("embedded")[1])
+    worker.report(Held(models=("embedded",)))
+    await until(lambda: dressing.stock.held.models)
+    states = {status.model.id: status.state for status in dressing.stock.models()}
+    assert states["dressed"] == states["embedded"] == "in memory"
+    await dressing.stock.unload_model("dressed", ANN)
+    assert worker.released == ["embedded"]
+
+
+async def test_a_model_whose_lora_is_not_here_is_not_here(dressing: Service, tmp_path: Path) -> None:
+    (tmp_path / "models" / "loras" / "mine.safetensors").unlink()
+    states = {status.model.id: status.state for status in dressing.stock.models()}
+    assert (states["dressed"], states["embedded"]) == ("absent", "on disk")
+    with pytest.raises(NotOnDisk, match="model: dressed is not on disk"):
+        await dressing.submit(GenerationRequest(prompt="x", model="dressed"), ANN)
 
 
 async def test_a_lora_for_another_model_is_refused_by_name(service: Service, tmp_path: Path) -> None:

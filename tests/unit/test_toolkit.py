@@ -10,7 +10,7 @@ from imagegen.engine.toolkit import NEEDED, environment, includes, missing_heade
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine with neither."""
-    for name in ("CUDA_HOME", "CUDA_PATH"):
+    for name in ("CUDA_HOME", "CUDA_PATH", "CPATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr("imagegen.engine.toolkit.USUAL", tmp_path / "none")
