@@ -2,7 +2,7 @@
 
 In MiB, resident: with its libraries and no model yet, with the model, at its most while 1, 4 and 16 pictures are made
 at a time, and after each ten of 50 further pictures, which shows whether it stays flat. On a GPU also the most that was
-in use of its memory meanwhile. Beside ours stands the plain pipeline, which makes one picture at a time.
+taken of its memory meanwhile. Beside ours stands the plain pipeline, which makes one picture at a time.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ class Service:
         """The request with nothing left open, and all that it is made with. Raises InvalidRequest."""
         model, source = self.stock.model(request.model)
         request = resolved(request, model, secrets.randbelow(SEED_LIMIT + 1))
-        adapters = self.stock.adapters(request, model)
+        adapters = self.stock.outfit(request, model)
         return with_adapters(request, model, adapters), source, adapters
 
     def _answer(self, job: Job, made: Result) -> None:
@@ -354,9 +354,9 @@ class Service:
 
     def _run(self, job: Job) -> Run:
         """Raises InvalidRequest."""
-        model, source = self.stock.model(job.request.model)
+        _, source = self.stock.model(job.request.model)
         wanted = self._preview_watchers[job.id] > 0
-        adapters = self.stock.adapters(job.request, model)
+        adapters = self.stock.adapters(job.request)
         return Run(job_id=job.id, request=job.request, model=source, adapters=adapters, previews=wanted)
 
     def _record(self, job_id: str, event: Event) -> None:

@@ -50,20 +50,21 @@ class Stock:
             raise NotOnDisk(model.info.id)
         return model.info, model.source
 
-    def adapters(self, request: GenerationRequest, model: ModelInfo) -> tuple[AdapterSource, ...]:
-        """What the model wears, unless the request names it too, and what the request puts on.
-
-        Reads files whole. Raises UnknownModel, UnusableModel and NotOnDisk.
-        """
+    def adapters(self, request: GenerationRequest) -> tuple[AdapterSource, ...]:
+        """What the request puts on. Reads files whole. Raises UnknownModel, UnusableModel and NotOnDisk."""
         loras, embeddings = self.library.adapters["lora"], self.library.adapters["embedding"]
         with of_field("loras"):
-            named = [loras.source(use.lora, use.weight) for use in request.loras]
-        with of_field("model"):
-            own = [loras.source(use.lora, use.weight) for use in model.loras]
-        taken = {each.id for each in named}
+            worn = [loras.source(use.lora, use.weight) for use in request.loras]
         with of_field("embeddings"):
-            known = [embeddings.source(name) for name in request.embeddings]
-        return (*(each for each in own if each.id not in taken), *named, *known)
+            return (*worn, *(embeddings.source(name) for name in request.embeddings))
+
+    def outfit(self, request: GenerationRequest, model: ModelInfo) -> tuple[AdapterSource, ...]:
+        """What the model wears, unless the request names it, and what the request puts on. As `adapters`."""
+        named = self.adapters(request)
+        taken = {each.id for each in named if each.kind == "lora"}
+        with of_field("model"):
+            own = [self.library.adapters["lora"].source(use.lora, use.weight) for use in model.loras]
+        return (*(each for each in own if each.id not in taken), *named)
 
     def models(self) -> list[ModelStatus]:
         return [self.status(model) for model in self.library.models.all()]

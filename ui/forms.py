@@ -203,6 +203,8 @@ def facts(model: ModelInfo, loras: list[AdapterInfo], embeddings: list[AdapterIn
     for name, adapters in (("loras", loras), ("embeddings", embeddings)):
         choices = [(adapter.name, adapter.id) for adapter in adapters]
         shown[name] = {"choices": choices, "visible": bool(choices) and name not in unused}
+    own = ", ".join(use.lora for use in model.loras)
+    shown["loras"]["label"] = f"LoRAs beside {own}" if own else "LoRAs"
     return shown
 
 

@@ -95,16 +95,18 @@ def compiled(network: Any, method: Any, arguments: Arguments, folder: Path) -> C
 
 def made_elsewhere(plan: Blueprint, file: Path, weights: int) -> None:
     """`weights` is in bytes: to compile for a GPU takes such a network once more there."""
+    environment = dict(os.environ)
     if plan.weights["device"] == "cuda":
         if (header := toolkit.missing_header()) is not None:
             raise RuntimeError(f"CUDA's header {header} is missing")
         if torch.cuda.mem_get_info()[0] < weights + ROOM:
             raise RuntimeError("the GPU has no room to compile in")
+        environment |= toolkit.environment()
     command = [sys.executable, "-m", "imagegen.engine.compiling", str(file.absolute())]
     with subprocess.Popen(  # noqa: S603 Both are ours.
         command,
         cwd=ROOT,
-        env=os.environ | toolkit.environment(),
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

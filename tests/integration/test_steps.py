@@ -46,7 +46,8 @@ def test_no_run_is_far_ahead_of_its_gpu(steps: Steps) -> None:
 def test_nobody_waits_for_the_step_that_was_asked_for_last(steps: Steps) -> None:
     steps.check(1, ON_GPU)
     assert Slow.waited == 0 and len(steps.unread) == 1
-    steps.unread[0][1].is_there = True  # type: ignore[misc]
+    first: Any = steps.unread[0][1]
+    first.is_there = True
     steps.check(2, ON_GPU)
     assert Slow.waited == 0 and len(steps.unread) == 1
 

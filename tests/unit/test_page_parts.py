@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imagegen.schema import Picture, Progress, Queued, Result
+from imagegen.info import ModelStatus
+from imagegen.schema import LoraUse, Picture, Progress, Queued, Result
 from tests.doubles import library, receipt, result
-from ui import stage
-from ui.forms import field_schema, typed_lines, typed_number
+from ui import cards, stage
+from ui.forms import facts, field_schema, typed_lines, typed_number
 from ui.tabs.generation import Shelf
 from ui.tabs.image_to_image import sides_like
 from ui.visitors import while_watched
@@ -93,6 +94,14 @@ def test_an_upload_keeps_its_proportions_within_what_the_model_can_do(
     Image.new("RGB", size).save(tmp_path / "upload.png")
     model = library(tmp_path).models.get("embedded").info
     assert sides_like(tmp_path / "upload.png", model) == sides
+
+
+def test_what_a_model_wears_by_itself_is_told_beside_what_may_be_chosen(tmp_path: Path) -> None:
+    model = library(tmp_path).models.get("embedded").info
+    assert facts(model, [], [])["loras"]["label"] == "LoRAs"
+    dressed = model.model_copy(update={"loras": (LoraUse(lora="<few>", weight=0.5),)})
+    assert facts(dressed, [], [])["loras"]["label"] == "LoRAs beside <few>"
+    assert "<dd>&lt;few&gt; 0.5</dd>" in cards.model(ModelStatus(model=dressed, state="on disk"))
 
 
 async def test_events_that_nobody_watches_any_more_are_closed() -> None:

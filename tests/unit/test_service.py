@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,12 @@ def worker() -> ScriptedWorker:
 
 @pytest.fixture
 async def service(tmp_path: Path, worker: ScriptedWorker) -> AsyncIterator[Service]:
-    service = new_service(tmp_path, worker, max_queued=3)
+    async with ready(new_service(tmp_path, worker, max_queued=3), worker) as service:
+        yield service
+
+
+@asynccontextmanager
+async def ready(service: Service, worker: ScriptedWorker) -> AsyncIterator[Service]:
     await service.start()
     worker.ready()
     await until(lambda: service.state == "ready")
@@ -375,12 +380,8 @@ async def dressing(worker: ScriptedWorker, tmp_path: Path) -> AsyncIterator[Serv
     wears = [{"lora": "mine.safetensors", "weight": 0.5}]
     entry = {"id": "dressed", "name": "Dressed", **place, "steps": 4, "loras": wears}
     (tmp_path / "models" / "catalogue.json").write_text(json.dumps([entry]))
-    service = new_service(tmp_path, worker, max_running=9)
-    await service.start()
-    worker.ready()
-    await until(lambda: service.state == "ready")
-    yield service
-    await service.stop()
+    async with ready(new_service(tmp_path, worker, max_running=9), worker) as service:
+        yield service
 
 
 async def worn(service: Service, worker: ScriptedWorker, **fields: Any) -> list[tuple[str, float]]:

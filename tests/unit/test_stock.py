@@ -289,5 +289,5 @@ async def test_what_a_request_puts_on_is_told_with_its_weight(stock: Stock, mode
     adapter(models, "lora", "neon")
     adapter(models, "embedding", "cat")
     asked = {"prompt": "a cat", "loras": [{"lora": "neon", "weight": -0.5}], "embeddings": ["cat"]}
-    worn = stock.adapters(GenerationRequest.model_validate(asked), stock.default())
+    worn = stock.adapters(GenerationRequest.model_validate(asked))
     assert [(each.kind, each.id, each.weight) for each in worn] == [("lora", "neon", -0.5), ("embedding", "cat", 1)]
