@@ -1,8 +1,9 @@
 """Few steps instead of twenty: a LoRA with which the model says at once where many steps would lead.
 
-This is latent consistency distillation (Luo et al., LCM-LoRA: A Universal Stable-Diffusion Acceleration Module, 2023)
-with one guidance for all: the model with the LoRA must say the same of a noisy picture as of the one that the model
-without it makes of that in one step of DDIM. Guidance is part of what is learned, so it is asked with a guidance of 1.
+This is distillation of whole paths (Luhman and Luhman, Knowledge Distillation in Iterative Generative Models, 2021),
+from any time on: of a noisy picture, the model with the LoRA must say at once where some steps of DDIM lead by the
+model without it. Guidance is part of what is learned, so it is asked with a guidance of 1, by the sampler LCM, which
+takes such answers and makes them noisy again for the next.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from training.text_encoder import tokens
 RANK = 32
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "time_emb_proj", "conv1", "conv2"]
 GUIDANCE = 4.0
-# The steps of DDIM that the teacher takes; diffusers' LCMScheduler chooses its own among the same.
-TEACHER_STEPS = 50
-# Of a boundary that consistency models need, https://arxiv.org/abs/2310.04378, as diffusers' LCMScheduler has it.
-SIGMA, TIME_SCALE = 0.5, 10.0
+# How many steps the teacher takes from any time to the end.
+TEACHER_STEPS = 6
+# diffusers' LCMScheduler chooses its times among so many.
+TIMES = 50
 SOFTNESS = 0.001
 METADATA = {
     "format": "pt",
@@ -58,12 +59,10 @@ class Moment:
         signal, spread = self._shares()
         return signal * velocity + spread * self.noisy
 
-    def consistent(self, velocity: Tensor) -> Tensor:
-        """What a consistency model says of it: the clean latents, and at time 0 just what is there."""
-        scaled = self.times.float()[:, None, None, None] * TIME_SCALE
-        kept = SIGMA**2 / (scaled**2 + SIGMA**2)
-        said = scaled / (scaled**2 + SIGMA**2).sqrt()
-        return kept * self.noisy + said * self.clean(velocity)
+    def at(self, times: Tensor, clean: Tensor, noise: Tensor) -> Moment:
+        """These latents with this noise at other times; from one to the next is a step of DDIM (Song et al., 2020)."""
+        share = self.alphas[times][:, None, None, None]
+        return Moment(share.sqrt() * clean + (1 - share).sqrt() * noise, times, self.alphas)
 
     def _shares(self) -> tuple[Tensor, Tensor]:
         share = self.alphas[self.times][:, None, None, None]
@@ -79,7 +78,7 @@ def train_fast(recipe: Recipe, model: Path, file: Path, machine: Machine) -> Non
     unet = pipeline.unet.to(machine.device, memory_format=torch.channels_last)
     matrices = with_adapter(unet, RANK, LAYERS)
     text = pipeline.text_encoder.to(machine.device).requires_grad_(False)
-    stride = len(alphas) // TEACHER_STEPS
+    stride = len(alphas) // TIMES
     with torch.no_grad():
         nothing: Tensor = text(tokens(pipeline.tokenizer, [""]).to(machine.device)).last_hidden_state
 
@@ -88,33 +87,29 @@ def train_fast(recipe: Recipe, model: Path, file: Path, machine: Machine) -> Non
             velocity: Tensor = unet(moment.noisy, moment.times, words).sample
         return velocity.float()
 
+    def taught(moment: Moment, words: Tensor) -> Tensor:
+        """Where the steps of the teacher lead from there: clean latents."""
+        for left in reversed(range(TEACHER_STEPS)):
+            plain = said(moment, nothing.expand_as(words))
+            velocity = plain + GUIDANCE * (said(moment, words) - plain)
+            clean = moment.clean(velocity)
+            moment = moment.at(moment.times * left // (left + 1), clean, moment.noise(velocity))
+        return clean
+
     def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clean, ids = (part.to(machine.device) for part in lessons.batch(step))
-        times = stride * torch.randint(1, TEACHER_STEPS + 1, (len(clean),), device=machine.device) - 1
-        share = alphas[times][:, None, None, None]
-        later = Moment(share.sqrt() * clean + (1 - share).sqrt() * torch.randn_like(clean), times, alphas)
+        times = stride * torch.randint(1, TIMES + 1, (len(clean),), device=machine.device) - 1
+        moment = Moment(clean, times, alphas).at(times, clean, torch.randn_like(clean))
         with torch.no_grad():
             words: Tensor = text(ids).last_hidden_state
             with without_adapter(unet):
-                plain = said(later, nothing.expand_as(words))
-                velocity = plain + GUIDANCE * (said(later, words) - plain)
-            earlier = step_back(later, velocity, stride)
-            target = earlier.consistent(said(earlier, words))
-        output = later.consistent(said(later, words))
+                target = taught(moment, words)
+        output = moment.clean(said(moment, words))
         return ((output - target).square() + SOFTNESS**2).sqrt().mean() - SOFTNESS, {}
 
     course = Course("fast", recipe.fast_steps, 1e-3, warmup=max(1, recipe.fast_steps // 20), average=0.95)
     learn(course, [matrices], lesson, recipe.work / f"fast-{recipe.denoiser_steps}.pt", machine, lessons.seed)
     save_lora(unet, file, METADATA)
-
-
-def step_back(moment: Moment, velocity: Tensor, stride: int) -> Moment:
-    """One step of DDIM (Song et al., 2020), to the time `stride` before, or to 0."""
-    times = (moment.times - stride).clamp(min=0)
-    share = moment.alphas[times][:, None, None, None]
-    return Moment(
-        share.sqrt() * moment.clean(velocity) + (1 - share).sqrt() * moment.noise(velocity), times, moment.alphas
-    )
 
 
 @contextmanager

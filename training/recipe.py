@@ -39,7 +39,7 @@ class Recipe:
     encoder_steps: int = 400
     lora_steps: int = 900
     lora_batch: int = 32
-    fast_steps: int = 600
+    fast_steps: int = 240
     fast_batch: int = 32
 
     @property
