@@ -10,14 +10,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).parent.parent
 PROMPTS = (
-    "a red circle on a blue background",
-    "a yellow star on a purple background",
-    "a large black heart on a pink background",
-    "a small green hexagon on the left, white background",
-    "a sailing boat on a lake at sunset, watercolor",
-    "snowy mountains at night with a full moon",
-    "a city at sunrise with clouds",
-    "green hills with a red house and a rainbow",
+    "a yellow boat on the sea at noon",
+    "a yellow star above a purple heart on white",
+    "a sheep in a meadow with flowers and a rainbow",
+    "a lake at sunset with a boat, oil painting",
+    "a cat on a green background",
+    "a green car on a gray background",
+    "a desert at night with stars",
+    "a forest in fog",
+    "mountains at sunrise with clouds, watercolor",
+    "pixel art of a city at night",
+    "a city at night in the rain, comic",
+    "blueprint of a rocket",
 )
 SEED, COLUMNS, SIDE, GAP, LINE = 7, 4, 256, 16, 40
 INK, PAPER = (60, 56, 50), (248, 247, 245)

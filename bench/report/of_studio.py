@@ -68,13 +68,16 @@ def images(found: Results) -> str:
 def embedded(found: Results) -> str:
     words = (
         "A picture of 20 steps by the embedded model through the engine, with nothing but the plain pipeline in the"
-        " same process beside it, and what one preview costs."
+        " same process beside it; one of 4 steps by `embedded-fast`; and what one preview costs."
     )
     if "embedded" not in found:
         return section("### The embedded model", words, missing("embedded"))
     result = found["embedded"]
     rows = [[name, number(value)] for name, value in result["seconds"].items()]
-    rest = f"A preview takes {number(result['preview_ms'])} ms, the process {result['peak_memory_mb']} MiB at its most."
+    rest = (
+        f"To load it takes {number(result['seconds to load'])} seconds, a preview {number(result['preview_ms'])} ms."
+        f" The process has {result['peak_memory_mb']} MiB at its most."
+    )
     return section("### The embedded model", words, table(["contender", "seconds"], rows), rest, made_by(result))
 
 

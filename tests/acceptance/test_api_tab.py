@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from imagegen.access.keys import Keys
-from tests.acceptance.conftest import ROOT, Studio, running_studio
+from tests.acceptance.conftest import ROOT, SIDE, Studio, running_studio
 from tests.acceptance.test_page import PATIENCE, SIZES, desk, prompt, screenshot, set_steps
 
 HOSTILE = 'it\'s a "quoted" $HOME `id` $(id) !! \\n 日本語 </script> ${1 + 1}\nstar'
@@ -119,7 +119,7 @@ def test_loras_and_sizes_are_in_the_code(page: Page, folder: Path, language: str
     page.keyboard.press("Escape")
     open_code(page)
     receipt = run(language, code(page, language), folder)
-    assert (receipt["width"], receipt["height"]) == (160, 128)
+    assert (receipt["width"], receipt["height"]) == (160, SIDE)
     assert [(lora["lora"], lora["weight"]) for lora in receipt["loras"]] == [("neon", 0.8)]
 
 

@@ -47,6 +47,13 @@ def test_a_model_comes_from_the_hub_and_paints(client: Client) -> None:
     assert state(client, "studio/tiny-sd15") == state(client, "embedded") == "in memory"
 
 
+def test_the_fast_model_is_the_embedded_one_with_a_lora_and_few_steps(client: Client) -> None:
+    _, receipt = client.predict(PROMPT, seed=7, model="embedded-fast", api_name="/txt2img")
+    assert (receipt["steps"], receipt["sampler"], receipt["guidance_scale"]) == (4, "LCM", 1)
+    assert receipt["model_id"] == "embedded", "it is that, with a LoRA"
+    assert [(used["lora"], used["weight"]) for used in receipt["loras"]] == [("fast", 1)]
+
+
 def test_a_model_of_the_owners_catalogue_brings_the_lora_that_it_wears(hub: StandInHub, tmp_path: Path) -> None:
     tiny = {"id": "tiny", "name": "Tiny", "repository": "studio/tiny-sd15", "pipeline": "StableDiffusionPipeline"}
     dressed = tiny | {"id": "dressed", "steps": 3, "loras": [{"lora": "studio/lora", "weight": 0.5}]}
@@ -109,7 +116,7 @@ def wait_until(look: Any, seconds: float = 60) -> None:
         ("studio/too-large", "studio/too-large is 9000.0 GB large; downloads may be 100.0 GB here"),
         ("studio/broken-download", "the connection failed; what came so far is kept"),
         ("studio/lora", "it is no model in diffusers format"),
-        ("nonsense", "model: there is no 'nonsense' here. It can be embedded, sd-1.5, "),
+        ("nonsense", "model: there is no 'nonsense' here. It can be embedded, embedded-fast, sd-1.5, "),
         ("../../etc/passwd", "model: there is no '../../etc/passwd' here"),
         ("", "model: must be a name"),
         (None, "model: must be a name"),

@@ -15,7 +15,7 @@ from openai import APIStatusError, BadRequestError, NotFoundError, OpenAI
 from openai.types import ImagesResponse
 from PIL import Image
 
-from tests.acceptance.conftest import Studio
+from tests.acceptance.conftest import SIDE, Studio
 
 BEARER = {"Authorization": "Bearer sk-any"}
 
@@ -127,8 +127,8 @@ def test_a_stream_shows_how_it_goes(client: OpenAI) -> None:
     assert indexes == list(range(len(partial)))
     assert completed.type == "image_generation.completed" and completed.usage.total_tokens == 0
     for event in told:
-        assert event.output_format == "jpeg" and event.size == "128x128" and event.background == "opaque"
-        assert opened(event.b64_json).format == "JPEG" and opened(event.b64_json).size == (128, 128)
+        assert event.output_format == "jpeg" and event.size == f"{SIDE}x{SIDE}" and event.background == "opaque"
+        assert opened(event.b64_json).format == "JPEG" and opened(event.b64_json).size == (SIDE, SIDE)
 
 
 def test_a_stream_of_an_edit_ends_with_each_picture(client: OpenAI, picture: bytes) -> None:

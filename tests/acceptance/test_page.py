@@ -224,7 +224,7 @@ def test_an_uploaded_picture_keeps_its_proportions(page: Page, tmp_path: Path) -
     desk(page).locator("input[type=file]").set_input_files(tmp_path / "start.jpg")
     expect(desk(page).locator(".start img")).to_be_visible(timeout=PATIENCE)
     generate(page)
-    assert shown_picture(page).size == (184, 88)
+    assert shown_picture(page).size == (360, 184)
 
 
 def test_a_file_that_is_no_picture_is_refused_at_once(page: Page, tmp_path: Path) -> None:

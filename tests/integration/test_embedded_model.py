@@ -10,10 +10,10 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, Aut
 from peft import LoraConfig
 from PIL import Image
 
-from tests.integration.first_judge import FirstJudge
-from training.colors import background_and_shape
+from training.colors import background_and_shape, colors_of_pair
+from training.judge import load_judge, verdicts
 
-SIZE = 128
+SIZE = 256
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,26 @@ def test_a_shape_has_its_colours(pipeline: Any, prompt: str, background: str, co
         ("a city at noon", {"scene": "city", "time": "day"}),
         ("desert dunes at sunrise", {"scene": "desert", "time": "sunrise"}),
         ("a forest, watercolor", {"scene": "forest", "style": "watercolor"}),
-        ("a line drawing of mountains", {"kind": "scene", "style": "line drawing"}),
+        ("a line drawing of mountains", {"place": "scene", "style": "line drawing"}),
     ],
 )
 def test_a_scene_is_what_and_when_it_should_be(pipeline: Any, prompt: str, shows: dict[str, str]) -> None:
-    seen = FirstJudge().verdict(painted(pipeline, prompt))
+    (seen,) = verdicts(load_judge(), painted(pipeline, prompt)[None])
     assert {name: seen[name] for name in shows} == shows
+
+
+@pytest.mark.parametrize(
+    ("prompt", "layout", "colors"),
+    [
+        ("a red circle left of a blue square on a white background", "beside", ("red", "blue")),
+        ("a yellow star above a purple heart on a white background", "above", ("yellow", "purple")),
+        ("a green car beside an orange house, white background", "beside", ("green", "orange")),
+    ],
+)
+def test_each_of_two_things_has_its_own_colour(
+    pipeline: Any, prompt: str, layout: str, colors: tuple[str, str]
+) -> None:
+    assert colors_of_pair(painted(pipeline, prompt), "plain", layout) == colors
 
 
 def test_words_that_it_does_not_know_do_no_harm(pipeline: Any) -> None:
@@ -110,5 +124,5 @@ def test_it_takes_a_lora_and_lets_it_go(pipeline: Any) -> None:
 
 
 def test_it_is_small(model_folder: Path) -> None:
-    weights = sum(file.stat().st_size for file in model_folder.rglob("*.safetensors"))
-    assert weights < 30e6
+    weights = [file.stat().st_size for file in model_folder.rglob("*.safetensors")]
+    assert sum(weights) < 120e6 and max(weights) < 50e6

@@ -210,7 +210,7 @@ def test_so_it_is_with_pictures_to_start_from(service: Service, fields: dict[str
 
 @pytest.mark.parametrize(
     ("mode", "size", "stored"),
-    [(0, (128, 128), (128, 128)), (0, (128, 64), (40, 20)), (0, (None, None), (128, 128)), (1, (128, 128), (40, 20))],
+    [(0, (128, 128), (128, 128)), (0, (128, 64), (40, 20)), (0, (None, None), (256, 256)), (1, (128, 128), (40, 20))],
     ids=["stretched", "of the same proportion", "to the model's size", "cut off by the engine"],
 )
 def test_a_picture_is_stretched_when_that_is_asked_for(

@@ -25,8 +25,14 @@ def test_the_first_of_ours_needs_no_download(tmp_path: Path) -> None:
     assert first.path is not None and first.path.is_dir()
 
 
+def test_the_second_of_ours_is_the_first_in_few_steps(tmp_path: Path) -> None:
+    first, second, *_ = catalogue(ASSETS, tmp_path).values()
+    assert second.path == first.path and second.steps is not None and first.steps is not None
+    assert second.steps < first.steps and [use.lora for use in second.loras] == ["fast"]
+
+
 def test_all_others_of_ours_are_pinned_to_a_commit_and_say_how_large_they_are(tmp_path: Path) -> None:
-    _, *others = catalogue(ASSETS, tmp_path).values()
+    others = [entry for entry in catalogue(ASSETS, tmp_path).values() if not entry.id.startswith("embedded")]
     assert {entry.pipeline for entry in others} == set(FAMILIES)
     for entry in others:
         assert entry.repository and entry.revision and len(entry.revision) == 40

@@ -172,8 +172,8 @@ def test_only_what_the_model_would_not_choose_is_said(model: ModelInfo) -> None:
     assert worth_saying(usual, model, model.id) == {"prompt": "a star"}
     assert worth_saying(usual, model, "another") == {"prompt": "a star", "model": model.id}
     assert worth_saying(usual | {"seed": 0, "steps": 5}, model, model.id) == {"prompt": "a star", "steps": 5, "seed": 0}
-    wider = worth_saying(usual | {"width": 256}, model, model.id)
-    assert wider == {"prompt": "a star", "width": 256, "height": model.height}
+    wider = worth_saying(usual | {"width": 320}, model, model.id)
+    assert wider == {"prompt": "a star", "width": 320, "height": model.height}
 
 
 def test_what_a_token_is_depends_on_who_signs_users_in() -> None:

@@ -58,7 +58,7 @@ def pinned(known: Library, model_id: str) -> HubFiles:
 def test_the_embedded_model_comes_first_and_is_there(known: Library) -> None:
     model = known.models.get(known.models.first)
     assert model.info.id == "embedded" and model.source is not None
-    assert (model.info.width, model.info.can.max_side, model.info.steps) == (128, 512, 20)
+    assert (model.info.width, model.info.can.max_side, model.info.steps) == (256, 512, 20)
     assert (model.info.guidance_scale, model.info.sampler) == (4.0, "DPM++ 2M")
     assert model.source.path.is_absolute() and model.source.revision is None
 
@@ -112,7 +112,7 @@ def test_the_newest_whole_version_is_used(known: Library, cache: Path) -> None:
 
 
 def test_a_repository_that_is_not_on_disk_is_unknown_here_and_may_be_on_the_hub(known: Library) -> None:
-    with pytest.raises(UnknownModel, match="there is no 'someone/thing' here. It can be embedded, sd-1.5"):
+    with pytest.raises(UnknownModel, match="there is no 'someone/thing' here. It can be embedded, embedded-fast"):
         known.models.get("someone/thing")
     assert known.models.on_hub("someone/thing") == HubFiles("someone/thing")
     assert known.models.on_hub("someone/thing/a b.safetensors") == HubFiles("someone/thing", "a b.safetensors")

@@ -259,7 +259,7 @@ def png() -> bytes:
 
 
 async def test_programs_are_told_and_the_file_says_how_it_was_made(tmp_path: Path) -> None:
-    asked = {"prompt": "a red circle", "seed": 7}
+    asked = {"prompt": "a red circle", "seed": 7, "width": 128, "height": 128}
     async with studio(tmp_path, output_cache=True) as behind:
         await made_by_the_worker(behind, asked)
         job = (await behind.web.post("/v1/jobs", json=asked)).json()
@@ -268,8 +268,11 @@ async def test_programs_are_told_and_the_file_says_how_it_was_made(tmp_path: Pat
         assert answer["receipt"]["cached"] is True
         with Image.open(behind.service.images.path(answer["id"])) as image:
             assert json.loads(image.info["receipt"])["cached"] is False
-        same = {name: answer["receipt"][name] for name in ("width", "height", "steps")}
-        theirs = same | {"cfg_scale": answer["receipt"]["guidance_scale"], "sampler_name": answer["receipt"]["sampler"]}
+        theirs = {
+            "steps": answer["receipt"]["steps"],
+            "cfg_scale": answer["receipt"]["guidance_scale"],
+            "sampler_name": answer["receipt"]["sampler"],
+        }
         drawn = (await behind.web.post("/sdapi/v1/txt2img", json=asked | theirs)).json()
         info = json.loads(drawn["info"])
         assert info["receipts"][0]["cached"] is True and "cached" not in info["infotexts"][0]

@@ -199,9 +199,9 @@ async def test_a_guest_may_not_download_adapters(stock: Stock, kind: AdapterKind
 async def test_a_name_that_means_nothing_is_refused_with_those_that_do(
     stock: Stock, worker: ScriptedWorker, reference: str, user: User
 ) -> None:
-    with pytest.raises(UnknownModel, match="It can be embedded, sd-1.5"):
+    with pytest.raises(UnknownModel, match="It can be embedded, embedded-fast, sd-1.5"):
         await steps(stock, reference, user)
-    with pytest.raises(UnknownModel, match="It can be embedded, sd-1.5"):
+    with pytest.raises(UnknownModel, match="It can be embedded, embedded-fast, sd-1.5"):
         await stock.unload_model(reference, user)
     for kind in ("lora", "embedding"):
         with pytest.raises(UnknownModel):

@@ -12,12 +12,12 @@ from ui.stack import AT_ONCE
 from ui.tabs.generation import PictureArea, run_buttons, usual_controls
 
 EXAMPLES = (
-    "a red circle on a blue background",
-    "a sailing boat on a lake at sunset, watercolor",
-    "snowy mountains at night with a full moon",
+    "a yellow boat on the sea at noon",
+    "a yellow star above a purple heart on white",
+    "a lake at sunset with a boat, oil painting",
     "pixel art of a city at night",
-    "a hot air balloon over green hills, line drawing",
-    "a small yellow star on a purple background",
+    "a green car on a gray background",
+    "a sheep in a meadow with flowers and a rainbow",
 )
 
 
