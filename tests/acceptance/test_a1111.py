@@ -112,7 +112,7 @@ def test_a_picture_is_made_anew(api: WebUIApi) -> None:
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
-        ("util_get_model_names", ["embedded"]),
+        ("util_get_model_names", ["embedded", "embedded-fast"]),
         ("util_get_current_model", "embedded"),
         ("util_get_scheduler_names", ["automatic", "karras"]),
         ("get_scripts", {"txt2img": [], "img2img": []}),

@@ -140,7 +140,7 @@ def test_code_says_only_what_was_chosen(page: Page, studio: Studio) -> None:
 
 def test_code_follows_the_form_and_the_tab_that_was_open_last(page: Page) -> None:
     open_code(page)
-    expect(desk(page).locator(".code .cm-content")).to_contain_text("a red circle on a blue background")
+    expect(desk(page).locator(".code .cm-content")).to_contain_text("a yellow boat on the sea at noon")
     page.get_by_role("tab", name="Image to image").click()
     prompt(page).fill("a yellow star")
     page.get_by_role("tab", name="Models").click()
@@ -148,7 +148,7 @@ def test_code_follows_the_form_and_the_tab_that_was_open_last(page: Page) -> Non
     expect(desk(page).get_by_label("Image to image")).to_be_checked()
     expect(desk(page).locator(".code .cm-content")).to_contain_text("a yellow star")
     desk(page).get_by_label("Text to image").check()
-    expect(desk(page).locator(".code .cm-content")).to_contain_text("a red circle on a blue background")
+    expect(desk(page).locator(".code .cm-content")).to_contain_text("a yellow boat on the sea at noon")
 
 
 def test_a_request_that_would_be_refused_is_shown_all_the_same(page: Page) -> None:

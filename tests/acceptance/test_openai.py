@@ -52,11 +52,11 @@ def receipts(answer: ImagesResponse) -> list[dict[str, Any]]:
 
 def test_the_same_seed_gives_the_same_picture_as_through_gradio(client: OpenAI, studio: Studio) -> None:
     answer = client.images.generate(
-        prompt="a red circle", model="embedded", size="128x128", extra_body={"seed": 7, "steps": 4}
+        prompt="a red circle", model="embedded", size=f"{SIDE}x{SIDE}", extra_body={"seed": 7, "steps": 4}
     )
     file, receipt = Client(studio.url, verbose=False).predict("a red circle", seed=7, steps=4, api_name="/txt2img")
     assert receipts(answer) == [receipt]
-    assert abs(answer.created - time.time()) < 60 and answer.size == "128x128"
+    assert abs(answer.created - time.time()) < 60 and answer.size == f"{SIDE}x{SIDE}"
     (image,) = pictures(answer)
     with Image.open(Path(file)) as same:
         assert image.tobytes() == same.tobytes() and image.info == same.info
@@ -93,7 +93,7 @@ def test_a_picture_is_edited(client: OpenAI, picture: bytes, tmp_path: Path) -> 
     file = tmp_path / "start.png"
     file.write_bytes(picture)
     settings = {"seed": 7, "steps": 4, "strength": 0.5, "loras": [{"lora": "neon", "weight": 0.5}]}
-    alone = client.images.edit(image=file, prompt="a red circle", size="128x128", extra_body=settings)
+    alone = client.images.edit(image=file, prompt="a red circle", size=f"{SIDE}x{SIDE}", extra_body=settings)
     listed = client.images.edit(image=[("start.png", picture)], prompt="a red circle", extra_body=settings)
     (receipt,) = receipts(alone)
     assert (receipt["strength"], receipt["seed"], receipt["loras"][0]["weight"]) == (0.5, 7, 0.5)
@@ -127,8 +127,10 @@ def test_a_stream_shows_how_it_goes(client: OpenAI) -> None:
     assert indexes == list(range(len(partial)))
     assert completed.type == "image_generation.completed" and completed.usage.total_tokens == 0
     for event in told:
-        assert event.output_format == "jpeg" and event.size == f"{SIDE}x{SIDE}" and event.background == "opaque"
-        assert opened(event.b64_json).format == "JPEG" and opened(event.b64_json).size == (SIDE, SIDE)
+        assert event.output_format == "jpeg" and event.background == "opaque"
+        picture = opened(event.b64_json)
+        assert picture.format == "JPEG" and event.size == f"{picture.width}x{picture.height}"
+    assert completed.size == f"{SIDE}x{SIDE}"
 
 
 def test_a_stream_of_an_edit_ends_with_each_picture(client: OpenAI, picture: bytes) -> None:
@@ -146,8 +148,8 @@ def test_whoever_leaves_a_stream_cancels_it(client: OpenAI) -> None:
 
 
 def test_models_are_listed_and_shown(client: OpenAI) -> None:
-    (model,) = client.models.list().data
-    assert (model.id, model.object, model.owned_by) == ("embedded", "model", "studio")
+    model, fast = client.models.list().data
+    assert fast.id == "embedded-fast" and (model.id, model.object, model.owned_by) == ("embedded", "model", "studio")
     assert client.models.retrieve("embedded") == model
 
 

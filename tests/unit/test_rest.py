@@ -254,7 +254,7 @@ async def test_what_is_somebody_elses_is_not_there(tmp_path: Path) -> None:
 async def test_what_there_is_to_generate_with_is_listed(behind: Behind) -> None:
     models = (await behind.web.get("/v1/models/list")).json()
     assert models[0]["model"]["id"] == "embedded" and models[0]["model"]["can"]["image_to_image"]
-    assert [lora["id"] for lora in (await behind.web.get("/v1/loras/list")).json()] == ["neon"]
+    assert [lora["id"] for lora in (await behind.web.get("/v1/loras/list")).json()] == ["fast", "neon"]
     assert (await behind.web.get("/v1/embeddings/list")).json() == []
 
 
