@@ -14,7 +14,6 @@ from collections.abc import Callable
 import torch
 from diffusers import AutoPipelineForText2Image
 
-from bench.networks import embedded
 from bench.timing import interleaved, keep, processors
 from imagegen.engine.engine import Control, Engine, Finished, Work
 from imagegen.engine.previews import preview, projection_for
@@ -27,9 +26,10 @@ PROMPT = "a sailing boat on a lake at sunset, watercolor"
 
 
 def main() -> None:
-    model = embedded()
+    engine, library = Engine("cpu"), Library(Settings())
+    model = library.models.get("embedded")
     assert model.source is not None
-    engine, source = Engine("cpu"), model.source
+    source = model.source
     plain = AutoPipelineForText2Image.from_pretrained(source.path, dtype=torch.float32)
     plain.set_progress_bar_config(disable=True)
 
@@ -39,8 +39,13 @@ def main() -> None:
     began = time.perf_counter()
     engine.warm(source)
     loading = time.perf_counter() - began
-    contenders = {"ours": painter(engine, "embedded"), "plain diffusers": theirs}
-    seconds = interleaved(contenders | {"ours, embedded-fast, 4 steps": painter(engine, "embedded-fast")})
+    seconds = interleaved(
+        {
+            "ours": painter(engine, library, "embedded"),
+            "plain diffusers": theirs,
+            "ours, embedded-fast, 4 steps": painter(engine, library, "embedded-fast"),
+        }
+    )
     projection = projection_for(source.path, source.pipeline, 4)
     assert projection is not None
     latents = torch.randn(1, 4, model.info.height // 8, model.info.width // 8)
@@ -56,9 +61,8 @@ def main() -> None:
     keep("embedded", processors(), report)
 
 
-def painter(engine: Engine, name: str) -> Callable[[], None]:
+def painter(engine: Engine, library: Library, name: str) -> Callable[[], None]:
     """Paints one picture by a model of the catalogue, as it does by itself."""
-    library = Library(Settings())
     model = library.models.get(name)
     assert model.source is not None
     request = resolved(GenerationRequest(prompt=PROMPT), model.info, seed=1)
