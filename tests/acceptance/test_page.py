@@ -296,7 +296,7 @@ def test_it_says_when_it_is_still_warming_up(browser: Browser, tmp_path: Path) -
         expect(page.locator(".badge p")).to_contain_text("warming up", timeout=PATIENCE)
         prompt(page).fill(PROMPT)
         page.keyboard.press("Control+Enter")
-        expect(desk(page).locator(".block.status")).to_have_text("Warming up")
+        expect(desk(page).locator(".block.status")).to_have_text("Warming up", timeout=PATIENCE)
         os.kill(studio.engine_pid, signal.SIGCONT)
         expect(page.locator(".badge p")).to_contain_text("ready", timeout=PATIENCE)
         expect(desk(page).locator(".stage.finished img")).to_be_visible(timeout=PATIENCE)
