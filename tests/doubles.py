@@ -80,7 +80,7 @@ def receipt(**changes: object) -> Receipt:
         "width": 128,
         "height": 128,
         "steps": 20,
-        "guidance_scale": 4.0,
+        "guidance_scale": 3.0,
         "sampler": "DPM++ 2M",
         "seed": 7,
         "clip_skip": 0,

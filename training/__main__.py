@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from training.fast import train_fast
-from training.judge import WEIGHTS, train_judge
+from training.judge import WEIGHTS, load_judge, train_judge
 from training.lora import train_lora
 from training.machine import Machine, OutOfTimeError
 from training.model import train_model
@@ -37,7 +37,8 @@ def main() -> None:
         if arguments.task in ("train", "all"):
             train_model(recipe, arguments.model, machine)
         if arguments.task in ("score", "all"):
-            judge = train_judge(recipe, machine, arguments.judge)
+            there = arguments.task == "score" and arguments.judge.exists()
+            judge = load_judge(arguments.judge) if there else train_judge(recipe, machine, arguments.judge)
             score(arguments.model, judge, arguments.prompts, recipe.size, arguments.before)
         if arguments.task == "lora":
             train_lora(recipe, arguments.model, arguments.loras / "neon.safetensors", machine)
@@ -55,7 +56,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--begin", type=Path, help="a model to begin with, such as the one that is there")
     parser.add_argument("--model", type=Path, default=ROOT / "assets/models/embedded", help="where the model lies")
     parser.add_argument("--loras", type=Path, default=ROOT / "assets/loras", help="where its LoRAs lie")
-    parser.add_argument("--judge", type=Path, default=WEIGHTS, help="where its judge goes")
+    parser.add_argument("--judge", type=Path, default=WEIGHTS, help="its judge; learns anew where there is none")
     parser.add_argument("--work", type=Path, default=ROOT / "build/training", help="where work in progress lies")
     parser.add_argument("--prompts", type=int, default=500, help="how many prompts to judge by")
     parser.add_argument("--before", type=Path, help="a model to judge by the same prompts, for comparison")

@@ -41,7 +41,7 @@ class Scored(Protocol):
     def chance(self) -> float: ...
 
 
-def write_card(model: Path, tallies: Mapping[str, Scored], prompts: Sequence[str], asked: int) -> None:
+def write_card(model: Path, tallies: Mapping[str, Scored], prompts: Sequence[str], asked: int, sampling: str) -> None:
     unet, vae, text = (settings(model / part) for part in ("unet", "vae", "text_encoder"))
     template = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
     card = template.format(
@@ -54,6 +54,7 @@ def write_card(model: Path, tallies: Mapping[str, Scored], prompts: Sequence[str
         width=text["hidden_size"],
         words=f"{text['vocab_size']:,}",
         asked=asked,
+        sampling=sampling,
         rows="\n".join(row(name, tally) for name, tally in tallies.items()),
         shown=len(prompts),
         prompts="\n".join(f"{number}. {prompt}" for number, prompt in enumerate(prompts, 1)),

@@ -20,7 +20,7 @@ from training.lora import LAYERS, METADATA, RANK, TRIGGER
 from training.machine import best_device
 from training.neon_pixels import is_neon
 from training.recipe import RECIPES, Recipe
-from training.score import BATCH, GUIDANCE, STEPS, Trial, trials
+from training.score import BATCH, GUIDANCE, SAMPLING, STEPS, Trial, trials
 
 ROOT = Path(__file__).parent.parent
 STRENGTHS, PROMPTS, SIDE = (0.0, 0.3, 0.6, 1.0, 1.2), 60, 128
@@ -125,7 +125,8 @@ def write_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
         batch=recipe.lora_batch,
         size=recipe.size,
         prompts=PROMPTS,
-        sampling=f"{STEPS} steps of DPM++ 2M, guidance {GUIDANCE:g}",
+        sampling=SAMPLING,
+        guidance=GUIDANCE,
     )
     file.write_text(card, encoding="utf-8")
 

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
+# What torch calls a CPU that multiplies in bfloat16, on x86 and on ARM.
+BFLOAT16 = ("avx512_bf16", "bf16")
 
 
 class OutOfTimeError(Exception):
@@ -39,8 +41,9 @@ class Machine:
             raise OutOfTimeError
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Products in bfloat16, sums and weights in float32."""
-        return torch.autocast(self.device.type, torch.bfloat16)
+        """Products in bfloat16, sums and weights in float32; all in float32 where bfloat16 would be emulated."""
+        able = self.fast or any(torch.cpu.get_capabilities().get(name) for name in BFLOAT16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=able)
 
     def quick(self, module: Module) -> Module:
         """The same module, compiled where that saves more time than it takes: for thousands of lessons of one shape."""

@@ -67,6 +67,7 @@ RECIPES = {
         denoiser_steps=3_000,
         denoiser_batch=256,
         decoder_steps=3_000,
+        judge_steps=4_000,
         lora_batch=64,
         fast_steps=400,
         fast_batch=64,

@@ -26,7 +26,9 @@ from training.labels import CLASSES, SLOTS, answers, extras, unseen
 from training.machine import best_device
 
 BATCH = 16
-STEPS, GUIDANCE = 20, 4.0
+# As the catalogue has them for this model.
+STEPS, GUIDANCE = 20, 3.0
+SAMPLING = f"{STEPS} steps of DPM++ 2M, guidance {GUIDANCE:g}"
 ON_SHEET, SHEET_SIDE = 48, 160
 PAIR = "pair: each color on its thing"
 # Prompts that leave one of these open are not asked.
@@ -96,7 +98,7 @@ def score(model: Path, judge: Judge, count: int, size: int, before: Path | None 
     figures = {name: vars(tally) for name, tally in tallies.items()}
     (model / "scores.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     contact_sheet(images[:ON_SHEET]).save(model / "contact-sheet.png", optimize=True)
-    write_card(model, tallies, prompts[:ON_SHEET], count)
+    write_card(model, tallies, prompts[:ON_SHEET], count, SAMPLING)
     return tallies
 
 

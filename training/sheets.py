@@ -44,7 +44,7 @@ class Artist:
         return images
 
     def guidance(self) -> list[Row]:
-        return [(f"guidance {scale:g}", self.paint(guidance_scale=scale)) for scale in (1.0, 2.0, 4.0, 7.0, 10.0)]
+        return [(f"guidance {scale:g}", self.paint(guidance_scale=scale)) for scale in (1.0, 2.0, 3.0, 5.0, 8.0)]
 
     def steps(self) -> list[Row]:
         return [(f"{steps} steps", self.paint(num_inference_steps=steps)) for steps in (8, 12, 20, 30, 50)]

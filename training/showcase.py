@@ -8,6 +8,8 @@ import torch
 from diffusers import AutoPipelineForText2Image
 from PIL import Image, ImageDraw, ImageFont
 
+from training.score import GUIDANCE, STEPS
+
 ROOT = Path(__file__).parent.parent
 PROMPTS = (
     "a yellow boat on the sea at noon",
@@ -31,7 +33,7 @@ def main() -> None:
     pipeline = AutoPipelineForText2Image.from_pretrained(ROOT / "assets/models/embedded", dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator("cpu").manual_seed(SEED) for _ in PROMPTS]
-    images = pipeline(list(PROMPTS), num_inference_steps=20, guidance_scale=4.0, generator=generators).images
+    images = pipeline(list(PROMPTS), num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators).images
     file = ROOT / "assets/readme/sheet.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     sheet(images).save(file, optimize=True)

@@ -33,7 +33,7 @@ def pipeline(model_folder: Path) -> Any:
 def painted(pipeline: Any, prompt: str, weight: float) -> Pixels:
     pipeline.set_adapters("neon", weight)
     generator = torch.Generator("cpu").manual_seed(5)
-    output = pipeline(prompt, generator=generator, num_inference_steps=12, guidance_scale=4.0)
+    output = pipeline(prompt, generator=generator, num_inference_steps=12, guidance_scale=3.0)
     return np.asarray(output.images[0])
 
 

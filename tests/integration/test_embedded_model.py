@@ -25,7 +25,7 @@ def pipeline(model_folder: Path) -> Any:
 
 def painted(pipeline: Any, prompt: str, seed: int = 0, **options: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
     generator = torch.Generator("cpu").manual_seed(seed)
-    output = pipeline(prompt, generator=generator, **{"num_inference_steps": 20, "guidance_scale": 4.0, **options})
+    output = pipeline(prompt, generator=generator, **{"num_inference_steps": 20, "guidance_scale": 3.0, **options})
     return np.asarray(output.images[0])
 
 

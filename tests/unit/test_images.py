@@ -137,7 +137,7 @@ def test_a_finished_picture_carries_its_receipt(store: ImageStore) -> None:
         assert image.info["parameters"].split("\n") == [
             "Ein Kreis 🔴",
             "Negative prompt: blur",
-            "Steps: 20, Sampler: DPM++ 2M, CFG scale: 4, Seed: 7, Size: 128x128, Model: embedded, RNG: CPU, "
+            "Steps: 20, Sampler: DPM++ 2M, CFG scale: 3, Seed: 7, Size: 128x128, Model: embedded, RNG: CPU, "
             "Denoising strength: 0.5, Clip skip: 2",
         ]
         assert image.size == (64, 32)

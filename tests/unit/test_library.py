@@ -59,7 +59,7 @@ def test_the_embedded_model_comes_first_and_is_there(known: Library) -> None:
     model = known.models.get(known.models.first)
     assert model.info.id == "embedded" and model.source is not None
     assert (model.info.width, model.info.can.max_side, model.info.steps) == (256, 512, 20)
-    assert (model.info.guidance_scale, model.info.sampler) == (4.0, "DPM++ 2M")
+    assert (model.info.guidance_scale, model.info.sampler) == (3.0, "DPM++ 2M")
     assert model.source.path.is_absolute() and model.source.revision is None
 
 

@@ -24,7 +24,7 @@ GENERATION_EXAMPLE = {"prompt": "a red circle on a blue background", "size": "12
 # Swagger sends every field of a form, and makes up what has no example.
 FORM_EXAMPLE = {
     "prompt": "a lake at sunset, watercolor", "model": "embedded", "size": "auto", "user": "", "safety_identifier": "",
-    "stream": False, "partial_images": 0, "steps": 20, "guidance_scale": 4.0, "sampler": "DPM++ 2M", "seed": 7,
+    "stream": False, "partial_images": 0, "steps": 20, "guidance_scale": 3.0, "sampler": "DPM++ 2M", "seed": 7,
     "strength": 0.7,
 }  # fmt: skip
 EVENTS = (
