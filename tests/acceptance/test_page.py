@@ -156,6 +156,7 @@ def test_the_same_seed_gives_the_same_picture(page: Page) -> None:
 
 def test_all_settings_come_back_with_one_click(page: Page) -> None:
     generate(page, "a green star", steps=3)
+    assert fact(page, "Steps") == "3"
     seed = fact(page, "Seed")
     prompt(page).fill("something else")
     set_steps(page, 9)
@@ -163,6 +164,17 @@ def test_all_settings_come_back_with_one_click(page: Page) -> None:
     expect(prompt(page)).to_have_value("a green star")
     expect(desk(page).get_by_label("number input for Steps")).to_have_value("3")
     expect(desk(page).get_by_label("Seed")).to_have_value(seed)
+
+
+def test_settings_stay_when_the_models_are_looked_at_and_none_is_chosen(page: Page) -> None:
+    steps = desk(page).get_by_label("number input for Steps")
+    set_steps(page, 3)
+    desk(page).get_by_label("Model", exact=True).click()
+    prompt(page).fill(PROMPT)
+    desk(page).get_by_role("button", name="Generate").click()
+    expect(desk(page).locator(".stage.finished img")).to_be_visible(timeout=PATIENCE)
+    assert fact(page, "Steps") == "3"
+    expect(steps).to_have_value("3")
 
 
 def test_a_picture_is_downloaded_with_its_receipt(page: Page, tmp_path: Path) -> None:

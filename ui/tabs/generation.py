@@ -87,8 +87,8 @@ class PictureArea:
         self.reuse_seed.click(self.seed, [self.shelf], [seed], **AT_ONCE)
         self.reuse_settings.click(self.settings, [self.shelf], [self.status, *self.form.outputs], **AT_ONCE)
         model, loras = self.form.controls["model"], self.form.controls["loras"]
-        assert isinstance(model, gr.Dropdown)
-        model.input(self.choose, [model, loras], self.form.outputs, **AS_IT_IS)
+        assert isinstance(model, gr.Dropdown) and self.form.suits is not None
+        model.input(self.choose, [model, loras, self.form.suits], self.form.outputs, **AS_IT_IS)
 
     async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncGenerator[Updates]:
         yield {self.status: stage.told("preparing", "Getting ready")}
@@ -169,7 +169,10 @@ class PictureArea:
         except Exception as error:
             return {self.status: stage.told("failed", message_of(error))}
 
-    async def choose(self, model: str, loras: list[str]) -> Any:
+    async def choose(self, model: str, loras: list[str], before: str) -> Any:
+        """Gradio also tells of a choice when the list of models is left with nothing chosen."""
+        if model == before:
+            return {self.form.suits: gr.skip()}
         return await self.form.suited(model, worn=loras, defaults=True)
 
     async def refresh(self, model: str) -> Any:
