@@ -36,11 +36,12 @@ class Form:
         self.service, self.images = service, service.images
         self.controls: dict[str, Component] = {}
         self.stack: LoraStack | None = None
-        # The model whose own values were brought last, or that came with settings.
-        self.suits: gr.State | None = None
         self._numbers: set[str] = set()
         self._lists: set[str] = set()
         self._model = service.stock.default()
+        # The model that the controls are suited to. It comes with the list of models, within the tab: among the tabs
+        # themselves a state would break them.
+        self.suits: gr.State
         self._defaults = {name: field.default for name, field in GenerationRequest.model_fields.items()}
         self._defaults |= self._model.model_dump(include=set(OF_THE_MODEL)) | {"model": self._model.id}
 
@@ -89,7 +90,7 @@ class Form:
     @property
     def outputs(self) -> list[Any]:
         """All that changes when a model is chosen or settings come back."""
-        return [*self.inputs, *([self.stack.shown] if self.stack else []), *([self.suits] if self.suits else [])]
+        return [*self.inputs, self.suits, *([self.stack.shown] if self.stack else [])]
 
     def fields(self, values: Sequence[Any]) -> dict[str, Any]:
         """What the controls hold, good or bad, and also what is not shown; a picture as the page hands it over."""
@@ -118,7 +119,7 @@ class Form:
         for name, control in self.controls.items():
             if name != "loras":
                 updates[control] = with_value(updates.get(control), values[name])
-        return updates | self._suiting(receipt.model_id) | self._worn(updates, receipt)
+        return updates | self._worn(updates, receipt)
 
     async def suited(self, reference: str, worn: Sequence[str] | None = None, defaults: bool = False) -> Updates:
         """What the controls must show for a model. Raises InvalidRequest.
@@ -136,7 +137,7 @@ class Form:
             for name in OF_THE_MODEL:
                 updates[name] = updates.get(name, {}) | {"value": getattr(model, name)}
         shown = {self.controls[name]: gr.update(**facts) for name, facts in updates.items() if name in self.controls}
-        return shown | (self._suiting(reference) if defaults else {})
+        return shown | {self.suits: reference}
 
     async def with_adapter(
         self, kind: AdapterKind, reference: str, model: str, worn: Sequence[list[str] | None]
@@ -161,9 +162,6 @@ class Form:
 
     def _takes(self, model: ModelInfo) -> bool:
         return "init_image" not in self.controls or model.can.image_to_image
-
-    def _suiting(self, reference: str) -> Updates:
-        return {self.suits: reference} if self.suits else {}
 
     def _worn(self, updates: Updates, receipt: Receipt) -> Updates:
         if self.stack is None:

@@ -87,7 +87,7 @@ class PictureArea:
         self.reuse_seed.click(self.seed, [self.shelf], [seed], **AT_ONCE)
         self.reuse_settings.click(self.settings, [self.shelf], [self.status, *self.form.outputs], **AT_ONCE)
         model, loras = self.form.controls["model"], self.form.controls["loras"]
-        assert isinstance(model, gr.Dropdown) and self.form.suits is not None
+        assert isinstance(model, gr.Dropdown)
         model.input(self.choose, [model, loras, self.form.suits], self.form.outputs, **AS_IT_IS)
 
     async def generate(self, http: gr.Request, shelf: Shelf, *values: Any) -> AsyncGenerator[Updates]:
