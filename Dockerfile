@@ -1,16 +1,15 @@
 # syntax=docker/dockerfile:1
 # docker build --tag studio .                                 for NVIDIA GPUs
-# docker build --tag studio:cpu --build-arg DEVICE=cpu .      for machines without
+# docker build --tag studio:cpu --build-arg DEVICE=cpu .      for CPUs
 #
-# Outside of compose.yaml, say who may use it, or the studio does not start: --env STUDIO_ACCESS=keys, or hf; or, where
-# it is published to one machine alone, --env STUDIO_OPEN_TO_NETWORK=true.
+# `docker run` needs a setting for access, or the studio does not start: --env STUDIO_ACCESS=keys (or hf). If the port is
+# published to this machine only, --env STUDIO_OPEN_TO_NETWORK=true allows access without sign-in.
 
 ARG DEVICE=cuda
 
-# torch brings CUDA's libraries with it, so the smallest of NVIDIA's images is enough. It asks the container toolkit for
-# the GPU and its driver, and refuses to start on a driver that is too old.
-# Networks that work often are compiled, which takes a C++ compiler, Python's headers, and those of CUDA that torch does
-# not bring.
+# torch's packages contain the CUDA libraries, so NVIDIA's smallest image is enough. It makes the container toolkit pass
+# the GPU and its driver, and it does not start with a driver that is too old.
+# Compiling networks needs a C++ compiler, Python's headers, and the CUDA headers that torch's packages do not contain.
 FROM nvidia/cuda:13.0.2-base-ubuntu24.04 AS base-cuda
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates g++ python3-dev python3-venv \
@@ -20,11 +19,11 @@ ENV UV_TORCH_BACKEND=cu130
 FROM python:3.12-slim-bookworm AS base-cpu
 ENV UV_TORCH_BACKEND=cpu
 
-# The environment is built on the base that it runs on: it refers to that base's Python.
+# The virtual environment is built on the base image that it runs on, because it refers to that image's Python.
 FROM base-${DEVICE} AS build
 ARG DEVICE
 COPY requirements.txt constraints.txt /tmp/
-# uv alone chooses the build of torch that fits the device.
+# uv selects the build of torch that fits the device; pip cannot.
 RUN --mount=type=cache,target=/root/.cache \
     python3 -m venv /opt/venv /tmp/tools \
     && /tmp/tools/bin/pip install uv==0.13.9 \
@@ -33,14 +32,14 @@ RUN --mount=type=cache,target=/root/.cache \
         $([ "${DEVICE}" = cpu ] || echo nvidia-cuda-crt==13.0.88 nvidia-cuda-cccl==13.0.85)
 
 FROM base-${DEVICE}
-# uid 1000 is what Hugging Face Spaces and most single-user machines have. Ubuntu's image already names it.
+# Hugging Face Spaces and most single-user machines use uid 1000. Ubuntu's image already has a user with this uid.
 RUN (getent passwd 1000 || useradd --uid 1000 studio) \
     && install --directory --owner 1000 --group 1000 /models /cache /cache/huggingface /logs /data
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY . .
 
-# Outside its volumes the studio writes to /tmp alone, so that the rest can be read-only.
+# The studio writes only to its volumes and /tmp, so the rest of the file system can be read-only.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \

@@ -1,10 +1,10 @@
-"""`python -m bench.contenders NAME MODEL FOLDER`: one contender, in a process of its own, that does as it is told.
+"""`python -m bench.contenders NAME MODEL FOLDER`: a process that generates pictures in one way, on command.
 
-It reads orders on standard input and answers on standard output, one JSON object a line. Contenders:
+Reads commands from standard input and writes replies to standard output, one JSON object per line. Contenders:
 ours: the engine, as the studio runs it.
-plain: the stock pipeline, called once for each picture, as its documentation shows.
-by hand: the same with all that the documentation of diffusers advises: fused projections, channels_last, and on a GPU
-compiled networks and decoding in half precision; no previews, no progress.
+plain: the stock pipeline, called once per picture, as its documentation shows.
+by hand: the stock pipeline with all optimizations that the documentation of diffusers recommends: fused projections,
+channels_last, and on a GPU compiled networks and decoding in half precision; no previews and no progress.
 """
 
 from __future__ import annotations
@@ -25,96 +25,101 @@ import torch
 from diffusers import AutoencoderKL, AutoPipelineForText2Image
 from PIL import Image
 
-from bench.floors import operations, peak, synchronise
-from bench.loads import Contender, Load, Told
-from bench.networks import source_of
-from bench.processes import looks_at_memory, resident_mb
-from imagegen.engine.devices import chosen_device, dtype_for
-from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
-from imagegen.engine.samplers import scheduler_for
-from imagegen.info import ModelSource
-from imagegen.schema import Cancelled, GenerationRequest, Progress
+from bench.create_models import get_source
+from bench.load_generator import Contender, EventCallback, LoadGenerator
+from bench.processes import resident_mb, sample_memory
+from bench.roofline import count_flops, measure_peak_flops, synchronise
+from imagegen.engine.devices import choose_device, choose_dtype
+from imagegen.engine.engine import Engine, EngineEvent, EngineResult, JobControl, JobInputs
+from imagegen.engine.samplers import create_scheduler
+from imagegen.schema.events import Cancelled, Progress
+from imagegen.schema.models import ModelSource
+from imagegen.schema.request import GenerationRequest
 
-FEW = 4
+MIN_SETTLE_PICTURES = 4
 
 
-class Ours:
-    """`compiled` is where networks are kept that were compiled; None compiles none."""
+class EngineContender:
+    """The engine. `compiled` is its cache of compiled networks; None compiles nothing."""
 
     def __init__(self, source: ModelSource, device: str, compiled: Path | None) -> None:
-        self.source, self.engine = source, Engine(device, compiled=compiled)
+        self.source, self.engine = source, Engine(device, compile_folder=compiled)
         self.engine.warm(source)
-        self._over = threading.Event()
+        self._stopped = threading.Event()
 
     def is_settled(self) -> bool:
-        """Whether it will not get any quicker."""
-        shared = self.engine.store.held[self.source.id].shared
+        """Returns whether no network is being compiled any more."""
+        shared = self.engine.store.models[self.source.id].shared_networks
         assert shared is not None
-        ways = [way for network in shared.networks.values() for way in network.quick.ways.values()]
-        return all(way.compiling is None for way in ways)
+        variants = [
+            variant for network in shared.networks.values() for variant in network.accelerator.variants.values()
+        ]
+        return all(variant.pending_compile is None for variant in variants)
 
-    def work(self) -> None:
-        """The engine has a thread of its own."""
-        self._over.wait()
+    def run(self) -> None:
+        """Waits for `stop`: the engine has its own thread."""
+        self._stopped.wait()
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopped.set()
 
     @property
     def passes(self) -> int:
-        return self.engine.stopwatch.passes
+        return self.engine.pass_timer.passes
 
     def peak_mb(self) -> float | None:
-        return self.engine.stopwatch.peak_mb()
+        return self.engine.pass_timer.get_peak_mb()
 
-    def begin(self, request: GenerationRequest, control: Control, tell: Told) -> Future[Image.Image | None]:
+    def start_picture(
+        self, request: GenerationRequest, control: JobControl, on_event: EventCallback
+    ) -> Future[Image.Image | None]:
         result: Future[Image.Image | None] = Future()
 
-        def say(event: Happening) -> None:
+        def forward_event(event: EngineEvent) -> None:
             match event:
                 case Progress():
-                    tell("step")
+                    on_event("step")
                     if event.preview is not None:
-                        tell("preview")
-                case Finished():
-                    tell("done")
+                        on_event("preview")
+                case EngineResult():
+                    on_event("done")
                     result.set_result(event.images[0])
                 case Cancelled():
-                    tell("cancelled")
+                    on_event("cancelled")
                     result.set_result(None)
 
-        ended = self.engine.submit(Work(request, self.source), control, say)
+        ended = self.engine.submit(JobInputs(request, self.source), control, forward_event)
 
-        def over(_: Future[None]) -> None:
+        def propagate_error(_: Future[None]) -> None:
             if (error := ended.exception()) is not None:
                 result.set_exception(error)
 
-        ended.add_done_callback(over)
+        ended.add_done_callback(propagate_error)
         return result
 
 
-class Stock:
-    """One pipeline, called for one picture after another."""
+class PipelineContender:
+    """A stock pipeline that generates one picture after another."""
 
     def __init__(self, source: ModelSource, device: str, compiled: Path | None) -> None:
-        self.device = chosen_device(device)
-        dtype = dtype_for(self.device)
+        self.device = choose_device(device)
+        dtype = choose_dtype(self.device)
         self.pipeline: Any = AutoPipelineForText2Image.from_pretrained(source.path, dtype=dtype).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.config = self.pipeline.scheduler.config
         self.passes = 0
-        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def is_settled(self) -> bool:
-        """What it compiles it compiles at once."""
+        """Returns True: networks are compiled by their first pass."""
         return True
 
-    def work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
+    def run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
 
     def stop(self) -> None:
-        self._orders.put(None)
+        self._tasks.put(None)
 
     def peak_mb(self) -> float | None:
         if self.device.type != "cuda":
@@ -123,29 +128,33 @@ class Stock:
         torch.cuda.reset_peak_memory_stats()
         return peak
 
-    def begin(self, request: GenerationRequest, control: Control, tell: Told) -> Future[Image.Image | None]:
+    def start_picture(
+        self, request: GenerationRequest, control: JobControl, on_event: EventCallback
+    ) -> Future[Image.Image | None]:
         result: Future[Image.Image | None] = Future()
 
-        def order() -> None:
+        def run_pipeline() -> None:
             try:
-                result.set_result(self.picture(request, control, tell))
+                result.set_result(self.generate_picture(request, control, on_event))
             except Exception as error:
                 result.set_exception(error)
 
-        self._orders.put(order)
+        self._tasks.put(run_pipeline)
         return result
 
-    def picture(self, request: GenerationRequest, control: Control, tell: Told) -> Image.Image | None:
+    def generate_picture(
+        self, request: GenerationRequest, control: JobControl, on_event: EventCallback
+    ) -> Image.Image | None:
         if control.cancelled.is_set():
-            tell("cancelled")
+            on_event("cancelled")
             return None
         assert request.sampler is not None
-        self.pipeline.scheduler = scheduler_for(request.sampler, self.config)
+        self.pipeline.scheduler = create_scheduler(request.sampler, self.config)
 
-        def step(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        def on_step_end(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             self.passes += 1
-            tell("step")
-            pipeline._interrupt = control.cancelled.is_set()  # noqa: SLF001 Its own documentation says so.
+            on_event("step")
+            pipeline._interrupt = control.cancelled.is_set()  # noqa: SLF001 As the documentation recommends.
             return {}
 
         output = self.pipeline(
@@ -155,16 +164,16 @@ class Stock:
             num_inference_steps=request.steps,
             guidance_scale=request.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(request.seed or 0),
-            callback_on_step_end=step,
+            callback_on_step_end=on_step_end,
         )
         self.passes += 1
-        tell("cancelled" if control.cancelled.is_set() else "done")
+        on_event("cancelled" if control.cancelled.is_set() else "done")
         picture: Image.Image = output.images[0]
         return None if control.cancelled.is_set() else picture
 
 
-class ByHand(Stock):
-    """https://huggingface.co/docs/diffusers/optimization/fp16, from top to bottom."""
+class OptimizedPipelineContender(PipelineContender):
+    """The optimizations of https://huggingface.co/docs/diffusers/optimization/fp16."""
 
     def __init__(self, source: ModelSource, device: str, compiled: Path | None) -> None:
         super().__init__(source, device, compiled)
@@ -178,38 +187,50 @@ class ByHand(Stock):
             self.pipeline.vae.decode = torch.compile(self.pipeline.vae.decode, **options)
 
 
-Made = Callable[[ModelSource, str, Path | None], Contender]
-CONTENDERS: dict[str, Made] = {"ours": Ours, "plain": Stock, "by hand": ByHand}
+ContenderFactory = Callable[[ModelSource, str, Path | None], Contender]
+CONTENDERS: dict[str, ContenderFactory] = {
+    "ours": EngineContender,
+    "plain": PipelineContender,
+    "by hand": OptimizedPipelineContender,
+}
 
 
 class Session:
-    """What a contender can be told to do."""
+    """The commands of a contender: each method is one."""
 
     def __init__(self, contender: Contender, device: torch.device) -> None:
         self.contender, self.device = contender, device
 
-    def serve(self, answers: TextIO) -> None:
-        """Does as standard input says, until that ends. What goes wrong ends the contender too."""
+    def serve(self, replies: TextIO) -> None:
+        """Executes commands from standard input until it ends. An error ends the contender as well."""
         try:
             for text in sys.stdin:
-                order = json.loads(text)
-                answer = getattr(self, order.pop("do"))(**order)
-                print(json.dumps(answer), file=answers, flush=True)
+                command = json.loads(text)
+                reply = getattr(self, command.pop("do"))(**command)
+                print(json.dumps(reply), file=replies, flush=True)
         finally:
-            answers.close()
+            replies.close()
             self.contender.stop()
 
     def facts(self, side: int, steps: int) -> dict[str, Any]:
+        """Returns the operations of a picture, the device's peak operations per second, and the dtype."""
         pipeline = getattr(self.contender, "pipeline", None)
         assert pipeline is not None, "only a stock pipeline is counted"
-        dtype = dtype_for(self.device)
-        counted = operations(pipeline, side, steps)
-        return {"operations": counted, "peak": peak(self.device, dtype), "dtype": str(dtype).removeprefix("torch.")}
+        dtype = choose_dtype(self.device)
+        flops = count_flops(pipeline, side, steps)
+        return {
+            "operations": flops,
+            "peak": measure_peak_flops(self.device, dtype),
+            "dtype": str(dtype).removeprefix("torch."),
+        }
 
     def single(self, request: dict[str, Any], save: str | None = None) -> dict[str, Any]:
+        """Generates one picture and returns the seconds; `save` is a .npy file for its pixels."""
         began = time.perf_counter()
-        control = Control(threading.Event(), threading.Event())
-        picture = self.contender.begin(GenerationRequest.model_validate(request), control, lambda _: None).result()
+        control = JobControl(threading.Event(), threading.Event())
+        picture = self.contender.start_picture(
+            GenerationRequest.model_validate(request), control, lambda _: None
+        ).result()
         synchronise(self.device)
         seconds = time.perf_counter() - began
         if save is not None:
@@ -217,9 +238,14 @@ class Session:
         return {"seconds": seconds}
 
     def settle(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Makes pictures until it will not get any quicker; at least four, so that it has noticed that it could."""
+        """Generates pictures until the contender is settled, or `seconds` have passed.
+
+        At least MIN_SETTLE_PICTURES, because compiling begins only after some passes.
+        """
         began, pictures = time.perf_counter(), 0
-        while pictures < FEW or (time.perf_counter() - began < seconds and not self.contender.is_settled()):
+        while pictures < MIN_SETTLE_PICTURES or (
+            time.perf_counter() - began < seconds and not self.contender.is_settled()
+        ):
             self.single(request)
             pictures += 1
         return {"settled": self.contender.is_settled()}
@@ -228,30 +254,31 @@ class Session:
         self,
         arrivals: list[tuple[float, dict[str, Any]]],
         users: int = 0,
-        impatience: int = 0,
+        cancel_every: int = 0,
         save: str | None = None,
     ) -> dict[str, Any]:
-        """See bench.loads: with users they ask in turn, without they come by the clock."""
-        load = Load(self.contender, arrivals, impatience)
-        return self._watched(load, lambda: load.closed(users) if users else load.open(), save)
+        """Runs a closed loop with `users`, or an open loop at the arrival times without. See bench.load_generator."""
+        load = LoadGenerator(self.contender, arrivals, cancel_every)
+        return self._measure(load, lambda: load.run_closed_loop(users) if users else load.run_open_loop(), save)
 
     def join(self, arrivals: list[tuple[float, dict[str, Any]]], steps: int) -> dict[str, Any]:
-        load = Load(self.contender, arrivals, impatience=0)
-        return self._watched(load, lambda: load.joined(steps))
+        """Measures how long a job waits that arrives when the others have made `steps` steps in all."""
+        load = LoadGenerator(self.contender, arrivals, cancel_every=0)
+        return self._measure(load, lambda: load.run_newcomer(steps))
 
-    def _watched(self, load: Load, run: Callable[[], Any], save: str | None = None) -> dict[str, Any]:
-        """Memory is in MiB: the process's own, at its most and afterwards, and the GPU's at its most."""
+    def _measure(self, load: LoadGenerator, run: Callable[[], Any], save: str | None = None) -> dict[str, Any]:
+        """Returns the timelines and the passes; and in MiB peak and final memory of the process, and the GPU's peak."""
         before = self.contender.passes
-        with looks_at_memory() as seen:
-            happenings = run()
+        with sample_memory() as samples:
+            timelines = run()
         if save is not None:
             np.save(save, np.asarray(load.first))
         return {
-            "happenings": happenings,
+            "timelines": timelines,
             "passes": self.contender.passes - before,
-            "most resident": max(seen),
+            "peak resident": max(samples),
             "resident": resident_mb(),
-            "peak of the GPU": self.contender.peak_mb(),
+            "GPU peak": self.contender.peak_mb(),
         }
 
 
@@ -262,20 +289,20 @@ def main() -> None:
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--compile", type=Path, help="compile networks, and keep them in this folder")
+    parser.add_argument("--compile", type=Path, help="compile networks, and cache them in this folder")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    answers, sys.stdout = sys.stdout, sys.stderr
+    replies, sys.stdout = sys.stdout, sys.stderr
     began, empty = time.perf_counter(), resident_mb()
     contender = CONTENDERS[arguments.name](
-        source_of(arguments.model, arguments.scratch), arguments.device, arguments.compile
+        get_source(arguments.model, arguments.scratch), arguments.device, arguments.compile
     )
-    session = Session(contender, chosen_device(arguments.device))
+    session = Session(contender, choose_device(arguments.device))
     started = {"loaded": time.perf_counter() - began, "resident empty": empty, "resident": resident_mb()}
-    print(json.dumps(started), file=answers, flush=True)
-    threading.Thread(target=session.serve, args=(answers,)).start()
-    contender.work()
+    print(json.dumps(started), file=replies, flush=True)
+    threading.Thread(target=session.serve, args=(replies,)).start()
+    contender.run()
 
 
 if __name__ == "__main__":

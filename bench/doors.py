@@ -1,9 +1,9 @@
-"""`python -m bench.doors`: what one call costs at each door, when the engine costs nothing.
+"""`python -m bench.doors`: the cost of one call through each API, with an engine that costs nothing.
 
-A call begins with the request and ends when the picture is there, as its door's client gets it: with HTTP on a
-connection that stays open, so that little is the client's own. Milliseconds of the median call, the doors taking turns;
-milliseconds of the processor that the server needs for one; and calls in a second for 16 clients at once. Beside them
-stands the route that says the server lives, which is what the gate and FastAPI cost alone.
+A call lasts from the request until the client has the picture. HTTP clients reuse one connection, so that the client's
+own share is small. Measured are the median call in ms, with the APIs taking turns; the server's processor time per
+call in ms; and calls per second with 16 concurrent clients. The health route is measured for comparison: it costs
+only the middleware and FastAPI.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
@@ -30,23 +31,28 @@ from bench.clients import (
     rest,
     websocket,
 )
-from bench.http import Web
+from bench.http_client import HttpClient
 from bench.processes import ROOT, free_port, spent_seconds
-from bench.timing import keep, processors
+from bench.timing import describe_processors, save_result
 
 ROUNDS = 6
 CALLS = 5
 CLIENTS = 16
 CALLS_EACH = 12
-LONGEST = 60
+START_TIMEOUT_SECONDS = 60
 UNLIMITED = ("--requests-per-minute", "1000000", "--queued-per-user", "1000", "--max-queued", "1000")
 
 
 @contextmanager
-def idle_studio() -> Iterator[tuple[int, int]]:
-    """The port and the process of a studio whose engine costs nothing."""
+def run_idle_studio(prepare: Callable[[Path], None] | None = None) -> Iterator[tuple[int, int]]:
+    """Yields port and process id of a studio whose engine costs nothing.
+
+    `prepare` is called before the start, with the path of the data folder, which is not there yet.
+    """
     port = free_port()
     with TemporaryDirectory() as folder:
+        if prepare is not None:
+            prepare(Path(folder) / "data")
         folders = ["--data-dir", f"{folder}/data", "--models-dir", f"{folder}/models"]
         command = [sys.executable, "-m", "bench.idle_studio", "--port", str(port), *folders, *UNLIMITED]
         with subprocess.Popen(command, cwd=ROOT, stdout=DEVNULL, stderr=DEVNULL) as studio:
@@ -58,17 +64,17 @@ def idle_studio() -> Iterator[tuple[int, int]]:
 
 
 def wait_until_ready(port: int) -> None:
-    end = time.monotonic() + LONGEST
+    end = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < end:
         with suppress(ConnectionError, AssertionError):
-            Web(port).get("/readyz")
+            HttpClient(port).get("/readyz")
             return
         time.sleep(0.1)
     raise TimeoutError
 
 
-def measured(doors: Mapping[str, Callable[[], object]], pid: int) -> dict[str, dict[str, float]]:
-    """The first round is not counted."""
+def measure_doors(doors: Mapping[str, Callable[[], object]], pid: int) -> dict[str, dict[str, float]]:
+    """Measures each call in turns. The first round is a warm-up and not counted."""
     wall: dict[str, list[float]] = {name: [] for name in doors}
     spent = dict.fromkeys(doors, 0.0)
     for number in range(ROUNDS + 1):
@@ -78,7 +84,7 @@ def measured(doors: Mapping[str, Callable[[], object]], pid: int) -> dict[str, d
                 began = time.perf_counter()
                 call()
                 seconds.append(time.perf_counter() - began)
-            time.sleep(0.05)  # What the server does after its answer belongs to the call.
+            time.sleep(0.05)  # Work that the server does after its response belongs to the call.
             if number:
                 wall[name] += seconds
                 spent[name] += spent_seconds(pid) - before
@@ -91,16 +97,16 @@ def measured(doors: Mapping[str, Callable[[], object]], pid: int) -> dict[str, d
     }
 
 
-def at_once(port: int, door: Callable[[Web], object]) -> dict[str, float]:
-    """Calls in a second, by clients that each begin the next call when the last is done."""
+def measure_concurrent_calls(port: int, door: Callable[[HttpClient], object]) -> dict[str, float]:
+    """Returns calls per second of CLIENTS clients, each of which sends its next call when the last has returned."""
 
     def client(_: int) -> None:
-        web = Web(port)
+        web = HttpClient(port)
         for _ in range(CALLS_EACH):
             door(web)
 
     with ThreadPoolExecutor(CLIENTS) as threads:
-        list(threads.map(lambda _: door(Web(port)), range(CLIENTS)))
+        list(threads.map(lambda _: door(HttpClient(port)), range(CLIENTS)))
         began = time.perf_counter()
         list(threads.map(client, range(CLIENTS)))
         seconds = time.perf_counter() - began
@@ -108,8 +114,8 @@ def at_once(port: int, door: Callable[[Web], object]) -> dict[str, float]:
 
 
 def main() -> None:
-    with idle_studio() as (port, pid), ExitStack() as stack:
-        web = Web(port)
+    with run_idle_studio() as (port, pid), ExitStack() as stack:
+        web = HttpClient(port)
         doors: dict[str, Callable[[], object]] = {
             "health, no job": lambda: health(web),
             "REST": lambda: rest(web),
@@ -121,9 +127,9 @@ def main() -> None:
             "gradio_client": gradio_client(port),
             "MCP tool": stack.enter_context(mcp_tool(port)),
         }
-        one_by_one = measured(doors, pid)
+        one_by_one = measure_doors(doors, pid)
         many = {
-            name: at_once(port, door)
+            name: measure_concurrent_calls(port, door)
             for name, door in (("health, no job", health), ("REST", rest), ("Gradio over HTTP", gradio_raw))
         }
     report = {
@@ -132,7 +138,7 @@ def main() -> None:
         "one call": one_by_one,
         f"{CLIENTS} clients at once": many,
     }
-    keep("doors", processors(), report)
+    save_result("doors", describe_processors(), report)
 
 
 if __name__ == "__main__":

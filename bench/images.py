@@ -1,7 +1,7 @@
-"""`python -m bench.images`: ways to write a picture into a file, beside Pillow's default.
+"""`python -m bench.images`: encoders for picture files, compared with Pillow's default.
 
-Milliseconds of the median round, also of processor time alone, and the size, on pictures made up to be like photographs
-and on some that the embedded model drew. First, each way that promises to lose nothing is seen to keep every pixel.
+Measures milliseconds of the median round, processor time alone, and file size, on synthetic pictures with the
+statistics of photographs and on pictures of the embedded model. Lossless encoders are first checked to keep all pixels.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, features
 
-from bench.timing import command, interleaved, processors, write
-from imagegen.png import PAETH, SIGNATURE, Bytes, chunk, encoded, paeth
-from imagegen.settings import ASSETS
+from bench.timing import describe_processors, get_command_line, time_interleaved, write_result
+from imagegen.media.png import PAETH_FILTER, PNG_SIGNATURE, ByteArray, build_chunk, encode_png, predict_paeth
+from imagegen.settings import ASSETS_DIR
 
-Way = Callable[[Image.Image], bytes]
+Encoder = Callable[[Image.Image], bytes]
 DEFAULT = "Pillow, level 6, its default"
-OURS = "imagegen.png"
+OURS = "imagegen.media.png"
 STRATEGIES = {
     "default": zlib.Z_DEFAULT_STRATEGY,
     "filtered": zlib.Z_FILTERED,
@@ -34,76 +34,82 @@ STRATEGIES = {
     "fixed": zlib.Z_FIXED,
 }
 SUB, UP = 1, 2
-FILTERS = {"Sub": SUB, "Up": UP, "Paeth": PAETH}
+FILTERS = {"Sub": SUB, "Up": UP, "Paeth": PAETH_FILTER}
 ROUNDS = 5
 
 
 def main() -> None:
-    ways = lossless()
-    lossy: dict[str, Way] = {f"{kind}, quality 90": partial(saved, kind=kind, quality=90) for kind in ("WEBP", "JPEG")}
+    encoders = lossless()
+    lossy: dict[str, Encoder] = {
+        f"{kind}, quality 90": partial(save_with_pillow, kind=kind, quality=90) for kind in ("WEBP", "JPEG")
+    }
     report = {
-        "command": command(),
-        "machine": f"{processors()}, 1 thread used",
+        "command": get_command_line(),
+        "machine": f"{describe_processors()}, 1 thread used",
         "pillow": f"{features.version('pil')}, zlib-ng {features.version('zlib_ng')}",
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
-        "pictures": {name: measured(image, ways, lossy) for name, image in pictures().items()},
+        "pictures": {name: measure_encoders(image, encoders, lossy) for name, image in pictures().items()},
     }
-    # A way a line.
+    # One encoder per line.
     text = re.sub(r"(?<=,)\n {4}", " ", json.dumps(report, indent=1))
     text = re.sub(r"\n {4}|\n {3}(?=})", "", text)
-    write("images", text)
+    write_result("images", text)
 
 
-def lossless() -> dict[str, Way]:
-    ways: dict[str, Way] = {DEFAULT: partial(saved, kind="PNG")}
+def lossless() -> dict[str, Encoder]:
+    encoders: dict[str, Encoder] = {DEFAULT: partial(save_with_pillow, kind="PNG")}
     for level in (1, 2, 3, 4):
-        ways[f"Pillow, level {level}"] = partial(saved, kind="PNG", compress_level=level)
+        encoders[f"Pillow, level {level}"] = partial(save_with_pillow, kind="PNG", compress_level=level)
     for level in (1, 4):
         for name, strategy in STRATEGIES.items():
-            way = partial(saved, kind="PNG", compress_level=level, compress_type=strategy)
-            ways[f"Pillow, level {level}, {name}"] = way
+            encoder = partial(save_with_pillow, kind="PNG", compress_level=level, compress_type=strategy)
+            encoders[f"Pillow, level {level}, {name}"] = encoder
     for number, kind in FILTERS.items():
         for name, strategy in STRATEGIES.items():
-            ways[f"numpy, {number}, level 1, {name}"] = partial(by_hand, kind=kind, strategy=strategy)
-    return ways | {OURS: encoded, "WEBP, lossless": partial(saved, kind="WEBP", lossless=True)}
+            encoders[f"numpy, {number}, level 1, {name}"] = partial(encode_by_hand, kind=kind, strategy=strategy)
+    return encoders | {OURS: encode_png, "WEBP, lossless": partial(save_with_pillow, kind="WEBP", lossless=True)}
 
 
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+def save_with_pillow(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def by_hand(image: Image.Image, kind: int, strategy: int) -> bytes:
-    """One filter for the whole picture at once, then zlib."""
+def encode_by_hand(image: Image.Image, kind: int, strategy: int) -> bytes:
+    """Applies one filter to the whole picture at once, then zlib."""
     header = np.array([*image.size], ">u4").tobytes() + bytes([8, 2, 0, 0, 0])
     packer = zlib.compressobj(level=1, strategy=strategy)
-    packed = packer.compress(filtered(np.asarray(image), kind).data) + packer.flush()
-    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    packed = packer.compress(apply_filter(np.asarray(image), kind).data) + packer.flush()
+    return PNG_SIGNATURE + build_chunk(b"IHDR", header) + build_chunk(b"IDAT", packed) + build_chunk(b"IEND", b"")
 
 
-def filtered(pixels: Bytes, kind: int) -> Bytes:
+def apply_filter(pixels: ByteArray, kind: int) -> ByteArray:
     padded = np.pad(pixels, ((1, 0), (1, 0), (0, 0)))
     left, above, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
-    estimate = left if kind == SUB else above if kind == UP else paeth(left, above, corner)
+    estimate = left if kind == SUB else above if kind == UP else predict_paeth(left, above, corner)
     rows = (pixels - estimate).reshape(len(pixels), -1)
     return np.insert(rows, 0, kind, axis=1)
 
 
-def measured(image: Image.Image, ways: dict[str, Way], lossy: dict[str, Way]) -> dict[str, dict[str, float]]:
-    for name, way in ways.items():
-        with Image.open(BytesIO(way(image))) as again:
+def measure_encoders(
+    image: Image.Image, encoders: dict[str, Encoder], lossy: dict[str, Encoder]
+) -> dict[str, dict[str, float]]:
+    for name, encoder in encoders.items():
+        with Image.open(BytesIO(encoder(image))) as again:
             assert again.tobytes() == image.tobytes(), name
-    busy: dict[str, list[float]] = {name: [] for name in ways | lossy}
+    busy: dict[str, list[float]] = {name: [] for name in encoders | lossy}
 
-    def timed(name: str, way: Way) -> None:
+    def measure_once(name: str, encoder: Encoder) -> None:
         began = time.thread_time()
-        way(image)
+        encoder(image)
         busy[name].append(time.thread_time() - began)
 
-    everything = ways | lossy
-    seconds = interleaved({name: partial(timed, name, way) for name, way in everything.items()}, ROUNDS)
-    sizes = {name: len(way(image)) for name, way in everything.items()}
+    all_encoders = encoders | lossy
+    seconds = time_interleaved(
+        {name: partial(measure_once, name, encoder) for name, encoder in all_encoders.items()}, ROUNDS
+    )
+    sizes = {name: len(encoder(image)) for name, encoder in all_encoders.items()}
     return {
         name: {
             "ms": round(seconds[name] * 1000, 1),
@@ -112,18 +118,18 @@ def measured(image: Image.Image, ways: dict[str, Way], lossy: dict[str, Way]) ->
             "time": round(seconds[name] / seconds[DEFAULT], 3),
             "size": round(sizes[name] / sizes[DEFAULT], 3),
         }
-        for name in everything
+        for name in all_encoders
     }
 
 
 def pictures() -> dict[str, Image.Image]:
-    made_up = {f"made up, {side}x{side}": photograph(side) for side in (512, 1024, 2048)}
-    with Image.open(ASSETS / "models" / "embedded" / "contact-sheet.png") as sheet:
-        return made_up | {f"drawn, {sheet.width}x{sheet.height}": sheet.convert("RGB")}
+    synthetic = {f"made up, {side}x{side}": synthesize_photograph(side) for side in (512, 1024, 2048)}
+    with Image.open(ASSETS_DIR / "models" / "embedded" / "contact-sheet.png") as sheet:
+        return synthetic | {f"drawn, {sheet.width}x{sheet.height}": sheet.convert("RGB")}
 
 
-def photograph(side: int) -> Image.Image:
-    """Light that falls off, detail at all scales, the grain of a sensor, hard edges, and a part without any detail."""
+def synthesize_photograph(side: int) -> Image.Image:
+    """Returns a picture with gradients, detail at all scales, sensor noise, hard edges, and a flat area."""
     random = np.random.default_rng(side)
     y, x = np.mgrid[:side, :side] / side
     values = np.stack([110 + 90 * y, 100 + 60 * x, 150 - 70 * y], -1)

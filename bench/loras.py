@@ -1,8 +1,8 @@
-"""`python -m bench.loras [MODEL]`: putting a LoRA on, beside diffusers' own way, on the denoiser of SDXL.
+"""`python -m bench.loras [MODEL]`: merging a LoRA, compared with diffusers, on the denoiser of SDXL.
 
-It has all 722 layers that a LoRA for it adapts. Given no model it is thin-sdxl, with few channels: what is measured is
-the work per layer; for a GPU there is sdxl. Seconds of the median round; each round does both, one after the other. A
-swap ends with the first answer of the network. What it answers with either is compared first.
+The LoRA adapts all 722 layers. By default the model is thin-sdxl, with few channels, which shows the overhead per
+layer; sdxl is for a GPU. Measures seconds of the median round; each round runs both in turns. A swap ends with the
+first output of the network. The outputs of both are compared first.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.floors import synchronise
-from bench.networks import KINDS, Kind, unet_config
-from bench.rivals import machine
-from bench.timing import ROUNDS, interleaved, keep_model
-from imagegen.engine.devices import chosen_device, dtype_for
-from imagegen.engine.loras import Lora, read_lora
-from imagegen.engine.wearing import Tailor, Wardrobe, Worn
-from imagegen.info import AdapterSource
+from bench.contender_process import describe_machine
+from bench.create_models import NETWORKS, NetworkSpec, unet_config
+from bench.roofline import synchronise
+from bench.timing import ROUNDS, save_model_result, time_interleaved
+from imagegen.engine.adapters.lora_file import Lora, read_lora
+from imagegen.engine.adapters.merge import AdapterResolver, WeightedLora, WeightPatcher
+from imagegen.engine.devices import choose_device, choose_dtype
+from imagegen.engine.families.registry import MODEL_FAMILIES
+from imagegen.schema.models import AdapterSource
 
 LAYERS = 722
 RANK = 8
@@ -36,76 +37,76 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="thin-sdxl", choices=["thin-sdxl", "sdxl"])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
-    kind = KINDS[arguments.model]
-    if kind.thin:
-        torch.set_num_threads(1)  # With so few channels threads only wait for each other.
-    pipeline = structure(kind, chosen_device("auto"))
+    spec = NETWORKS[arguments.model]
+    if spec.thin:
+        torch.set_num_threads(1)  # With so few channels, threads only wait for each other.
+    pipeline = build_unet_pipeline(spec, choose_device("auto"))
     with TemporaryDirectory() as folder:
         file = Path(folder) / "lora.safetensors"
-        save_file(factors(pipeline.unet), file)
+        save_file(make_lora_weights(pipeline.unet), file)
         source = AdapterSource(kind="lora", id="it", name="it", path=file, sha256="", architecture="")
-        report = measured(pipeline, source, arguments.rounds)
-    keep_model("loras", machine("auto"), arguments.model, report)
+        report = measure_loras(pipeline, source, arguments.rounds)
+    save_model_result("loras", describe_machine("auto"), arguments.model, report)
 
 
-def measured(pipeline: Any, source: AdapterSource, rounds: int) -> dict[str, object]:
-    tailor, wardrobe, loras = Tailor(pipeline), Wardrobe(), dict[str, Lora]()
+def measure_loras(pipeline: Any, source: AdapterSource, rounds: int) -> dict[str, object]:
+    resolver, patcher, loras = AdapterResolver(pipeline), WeightPatcher(), dict[str, Lora]()
     device = pipeline.unet.device
 
-    def finished(way: Callable[[], object]) -> Callable[[], None]:
-        def whole() -> None:
-            way()
+    def synchronized(action: Callable[[], object]) -> Callable[[], None]:
+        def run_and_synchronize() -> None:
+            action()
             synchronise(device)
 
-        return whole
+        return run_and_synchronize
 
-    def wear() -> None:
-        wardrobe.wear(tailor.outfit([Worn("it", "", loras["it"], 0.8)], encoders=False))
+    def merge_lora() -> None:
+        patcher.merge(resolver.resolve([WeightedLora("it", "", loras["it"], 0.8)], for_encoders=False))
 
-    def first() -> None:
-        wardrobe.take_off()
-        loras["it"] = read_lora(source, pipeline)
-        wear()
+    def read_and_merge() -> None:
+        patcher.unmerge()
+        loras["it"] = read_lora(source, pipeline, MODEL_FAMILIES[type(pipeline).__name__])
+        merge_lora()
 
-    def cached() -> None:
-        wardrobe.take_off()
-        wear()
+    def merge_cached() -> None:
+        patcher.unmerge()
+        merge_lora()
 
     def swap() -> None:
-        cached()
-        answer(pipeline.unet)
+        merge_cached()
+        run_unet(pipeline.unet)
 
-    def theirs() -> None:
+    def load_with_diffusers() -> None:
         pipeline.load_lora_weights(str(source.path.parent), weight_name=source.path.name, adapter_name="it")
         pipeline.set_adapters(["it"], [0.8])
 
-    def without_theirs() -> None:
+    def unload_with_diffusers() -> None:
         pipeline.unload_lora_weights()
 
-    def swap_theirs() -> None:
-        without_theirs()
-        theirs()
-        answer(pipeline.unet)
+    def swap_with_diffusers() -> None:
+        unload_with_diffusers()
+        load_with_diffusers()
+        run_unet(pipeline.unet)
 
-    first()
-    ours_says = answer(pipeline.unet)
-    wardrobe.take_off()
-    plain_says = answer(pipeline.unet)
-    theirs()
-    difference = (ours_says - answer(pipeline.unet)).abs().max() / ours_says.abs().max()
-    without_theirs()
-    ways: dict[str, Callable[[], None]] = {
-        "ours, from the file": first,
-        "ours, in memory": cached,
-        "ours, off": wardrobe.take_off,
-        "diffusers, on": theirs,
-        "diffusers, off": without_theirs,
+    read_and_merge()
+    merged_output = run_unet(pipeline.unet)
+    patcher.unmerge()
+    base_output = run_unet(pipeline.unet)
+    load_with_diffusers()
+    difference = (merged_output - run_unet(pipeline.unet)).abs().max() / merged_output.abs().max()
+    unload_with_diffusers()
+    actions: dict[str, Callable[[], None]] = {
+        "ours, from the file": read_and_merge,
+        "ours, in memory": merge_cached,
+        "ours, off": patcher.unmerge,
+        "diffusers, on": load_with_diffusers,
+        "diffusers, off": unload_with_diffusers,
         "ours, swap and first step": swap,
-        "ours, off again": wardrobe.take_off,
-        "diffusers, swap and first step": swap_theirs,
-        "diffusers, off again": without_theirs,
+        "ours, off again": patcher.unmerge,
+        "diffusers, swap and first step": swap_with_diffusers,
+        "diffusers, off again": unload_with_diffusers,
     }
-    seconds = interleaved({name: finished(way) for name, way in ways.items()}, rounds)
+    seconds = time_interleaved({name: synchronized(action) for name, action in actions.items()}, rounds)
     return {
         "layers": LAYERS,
         "dtype": str(pipeline.unet.dtype).removeprefix("torch."),
@@ -114,22 +115,24 @@ def measured(pipeline: Any, source: AdapterSource, rounds: int) -> dict[str, obj
         "ratio from the file to diffusers": round(seconds["ours, from the file"] / seconds["diffusers, on"], 4),
         "largest difference of the networks' outputs, relative": float(f"{difference:.1e}"),
         "what the LoRA changes, relative": float(
-            f"{(ours_says - plain_says).abs().max() / plain_says.abs().max():.1e}"
+            f"{(merged_output - base_output).abs().max() / base_output.abs().max():.1e}"
         ),
     }
 
 
-def structure(kind: Kind, device: torch.device) -> Any:
-    """A pipeline with a denoiser alone."""
+def build_unet_pipeline(spec: NetworkSpec, device: torch.device) -> Any:
+    """Returns a pipeline that has only a denoiser."""
     torch.manual_seed(0)
     with device:
-        unet = UNet2DConditionModel.from_config(unet_config(kind)).to(torch.float32 if kind.thin else dtype_for(device))
+        unet = UNet2DConditionModel.from_config(unet_config(spec)).to(
+            torch.float32 if spec.thin else choose_dtype(device)
+        )
     absent = dict.fromkeys(("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"))
     return StableDiffusionXLPipeline(unet=unet.eval(), **absent)
 
 
-def factors(unet: Any) -> dict[str, torch.Tensor]:
-    """In diffusers' format, for every linear layer of the transformers."""
+def make_lora_weights(unet: Any) -> dict[str, torch.Tensor]:
+    """Returns a LoRA in diffusers' format for every linear layer of the transformers."""
     seeded = torch.Generator().manual_seed(0)
     layers = {
         name: layer for name, layer in unet.named_modules() if isinstance(layer, nn.Linear) and "attentions" in name
@@ -143,15 +146,17 @@ def factors(unet: Any) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def answer(unet: Any) -> torch.Tensor:
-    def numbers(*shape: int) -> torch.Tensor:
+def run_unet(unet: Any) -> torch.Tensor:
+    """Returns the output of one forward pass with fixed inputs, in float32 on the CPU."""
+
+    def random_tensor(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=torch.Generator().manual_seed(1)).to(unet.device, unet.dtype)
 
     config = unet.config
     pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-    extra = {"text_embeds": numbers(1, pooled), "time_ids": numbers(1, 6)}
-    text = numbers(1, 8, config.cross_attention_dim)
-    output: torch.Tensor = unet(numbers(1, 4, 16, 16), 500, text, added_cond_kwargs=extra).sample
+    extra = {"text_embeds": random_tensor(1, pooled), "time_ids": random_tensor(1, 6)}
+    text = random_tensor(1, 8, config.cross_attention_dim)
+    output: torch.Tensor = unet(random_tensor(1, 4, 16, 16), 500, text, added_cond_kwargs=extra).sample
     return output.float().cpu()
 
 

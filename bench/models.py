@@ -1,8 +1,8 @@
-"""`python -m bench.models [MODEL]`: going back to a model in memory, beside loading it again.
+"""`python -m bench.models [MODEL]`: switching to a model in memory, compared with loading it again.
 
-Two models take turns. MODEL is one of bench.networks; given none, it has the size of Stable Diffusion 1.5: 2.1 GB in
-half precision, and twice as much in memory on a CPU. On a GPU, where `--room` models fit at once, the rest waits in
-main memory. Seconds of the median round; each round does all, one after the other.
+Two models take turns. MODEL is one of bench.create_models; the default has the size of Stable Diffusion 1.5: 2.1 GB in
+half precision, and twice as much in memory on a CPU. On a GPU, `--room` models fit at once, and the rest waits in main
+memory. Measures seconds of the median round; each round runs both in turns.
 """
 
 from __future__ import annotations
@@ -14,42 +14,45 @@ from tempfile import TemporaryDirectory
 import psutil
 from diffusers import AutoPipelineForText2Image
 
-from bench.floors import synchronise
-from bench.networks import KINDS, source_of
-from bench.rivals import machine
-from bench.timing import interleaved, keep_model
-from imagegen.engine.devices import chosen_device, dtype_for
-from imagegen.engine.memory import memory_budget
-from imagegen.engine.store import Budget, ModelStore
-from imagegen.info import ModelSource
+from bench.contender_process import describe_machine
+from bench.create_models import NETWORKS, get_source
+from bench.roofline import synchronise
+from bench.timing import save_model_result, time_interleaved
+from imagegen.engine.controls.controlnet_cache import ControlNetCache
+from imagegen.engine.devices import choose_device, choose_dtype
+from imagegen.engine.models.budget import MemoryBudget, compute_memory_budget
+from imagegen.engine.models.store import ModelStore
+from imagegen.schema.models import ModelSource
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.models", description=__doc__)
-    parser.add_argument("model", nargs="?", default="sd15", choices=KINDS)
-    parser.add_argument("--room", type=float, default=1.5, help="how many of them fit on the GPU")
+    parser.add_argument("model", nargs="?", default="sd15", choices=NETWORKS)
+    parser.add_argument("--room", type=float, default=1.5, help="how many models fit on the GPU")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where models are kept from one run to the next")
+    parser.add_argument("--folder", type=Path, help="folder in which models are kept between runs")
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
-        source = source_of(arguments.model, arguments.folder or Path(scratch))
-        report = measured(source, arguments.room, arguments.rounds)
-    keep_model("models", machine("auto"), arguments.model, report)
+        source = get_source(arguments.model, arguments.folder or Path(scratch))
+        report = measure_model_switching(source, arguments.room, arguments.rounds)
+    save_model_result("models", describe_machine("auto"), arguments.model, report)
 
 
-def measured(source: ModelSource, room: float, rounds: int) -> dict[str, object]:
-    device = chosen_device("auto")
-    dtype = dtype_for(device)
+def measure_model_switching(source: ModelSource, room: float, rounds: int) -> dict[str, object]:
+    device = choose_device("auto")
+    dtype = choose_dtype(device)
     sources = [source.model_copy(update={"id": name, "name": name}) for name in "ab"]
     size = sum(file.stat().st_size for file in source.path.rglob("*.safetensors"))
     on_device = room * size if device.type == "cuda" else 1e12
-    budget = Budget(on_device, max(1e12, memory_budget(None)), "off", separate=device.type == "cuda")
-    store = ModelStore(device, dtype, budget)
+    budget = MemoryBudget(
+        on_device, max(1e12, compute_memory_budget(None)), "off", has_device_memory=device.type == "cuda"
+    )
+    store = ModelStore(device, dtype, budget, ControlNetCache(device, dtype))
 
     def switch() -> None:
-        """Each call goes back to the model that was used before the last."""
+        """Switches to the model that was used before the last."""
         sources.reverse()
-        with store.using(sources[0]):
+        with store.use(sources[0]):
             synchronise(device)
 
     def load() -> None:
@@ -58,7 +61,7 @@ def measured(source: ModelSource, room: float, rounds: int) -> dict[str, object]
 
     for _ in range(2):
         switch()
-    seconds = interleaved({"switch": switch, "from_pretrained": load}, rounds)
+    seconds = time_interleaved({"switch": switch, "from_pretrained": load}, rounds)
     return {
         "dtype": str(dtype).removeprefix("torch."),
         "gigabytes": round(size / 1e9, 2),

@@ -1,4 +1,4 @@
-"""What the benches ask of other processes. Linux tells it under /proc."""
+"""Processor time and memory of processes, read from /proc on Linux."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
-LOOK = 0.02
-TICK = 1 / os.sysconf("SC_CLK_TCK")
+SAMPLE_SECONDS = 0.02
+SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds(pid: int) -> float:
-    """What a process has used of processors so far in its own code."""
+    """Returns the processor seconds that a process has spent in its own code (user time)."""
     # The name in the second field may have spaces in it.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return int(fields[11]) * TICK
+    return int(fields[11]) * SECONDS_PER_TICK
 
 
 def peak_memory_mb(pid: int) -> float:
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
-    assert found is not None
-    return int(found[1]) / 1024
+    """Returns the peak resident memory of a process in MiB."""
+    match = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
+    assert match is not None
+    return int(match[1]) / 1024
 
 
-def resident_mb() -> float:
-    """Of this process, now."""
-    return float(psutil.Process().memory_info().rss / 2**20)
+def resident_mb(pid: int | None = None) -> float:
+    """Returns the resident memory of a process, by default of this one, in MiB."""
+    return float(psutil.Process(pid).memory_info().rss / 2**20)
 
 
 @contextmanager
-def looks_at_memory() -> Iterator[list[float]]:
-    """What this process took within the block, in MiB, at one look after another."""
-    seen, over = [resident_mb()], threading.Event()
+def sample_memory(pid: int | None = None) -> Iterator[list[float]]:
+    """Yields a list that grows by samples of a process's resident memory, in MiB, during the block."""
+    samples, stopped = [resident_mb(pid)], threading.Event()
 
-    def look() -> None:
-        while not over.wait(LOOK):
-            seen.append(resident_mb())
+    def take_samples() -> None:
+        while not stopped.wait(SAMPLE_SECONDS):
+            samples.append(resident_mb(pid))
 
-    watcher = threading.Thread(target=look, daemon=True)
+    watcher = threading.Thread(target=take_samples, daemon=True)
     watcher.start()
     try:
-        yield seen
+        yield samples
     finally:
-        over.set()
+        stopped.set()
         watcher.join()
 
 
@@ -62,5 +63,5 @@ def free_port() -> int:
 
 
 def spent_seconds(pid: int) -> float:
-    """What a process has used of processors so far, to the nanosecond, in its own code and in the system's."""
-    return time.clock_gettime((~pid << 3) | 2)  # How Linux names the clock of another process.
+    """Returns the processor seconds of a process, in its own code and in the kernel, to the nanosecond."""
+    return time.clock_gettime((~pid << 3) | 2)  # Linux's id of the CPU clock of another process.

@@ -1,8 +1,8 @@
-"""`python -m bench.single [MODEL ...]`: one picture, one user: ours, the plain diffusers call, and the best by hand.
+"""`python -m bench.single [MODEL ...]`: one picture for one user: ours, the stock pipeline, and the optimized pipeline.
 
-Each contender is a process of its own; they take turns. Before anything is timed, the pictures are compared. For each
-model: seconds of the median picture, the floor, which is the counted operations over what the device does in a second,
-and ratios to both.
+Each contender has its own process; they take turns. Their pictures are compared before anything is timed. Reports for
+each model: seconds of the median picture; the floor, which is the counted operations over the device's peak rate; and
+the ratios to both.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.networks import side_of, source_of
-from bench.rivals import Rival, machine, psnr, rivals
-from bench.timing import keep_model
+from bench.contender_process import ContenderProcess, describe_machine, psnr, start_contenders
+from bench.create_models import get_side, get_source
+from bench.timing import save_model_result
 
-NAMES = ["ours", "plain", "by hand"]
-AGREES = {"float32": 50.0, "float16": 30.0, "bfloat16": 30.0}
+CONTENDER_NAMES = ["ours", "plain", "by hand"]
+MIN_PSNR_BY_DTYPE = {"float32": 50.0, "float16": 30.0, "bfloat16": 30.0}
 
 
 def main() -> None:
@@ -28,38 +28,44 @@ def main() -> None:
     )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--side", type=int, help="of the pictures, in pixels; left out, the model's own")
+    parser.add_argument("--side", type=int, help="side of the pictures in pixels; by default the model's own")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--contenders", nargs="*", default=NAMES, choices=NAMES, help="ours and plain, at least")
-    parser.add_argument("--warm", type=int, default=2, help="pictures of each before any is timed")
-    parser.add_argument("--compile", type=Path, help="compile networks, and keep ours in this folder")
-    parser.add_argument("--settle", type=float, default=600, help="seconds that compiling may take")
-    parser.add_argument("--folder", type=Path, help="where models are kept from one run to the next")
+    parser.add_argument(
+        "--contenders", nargs="*", default=CONTENDER_NAMES, choices=CONTENDER_NAMES, help="at least ours and plain"
+    )
+    parser.add_argument("--warm", type=int, default=2, help="pictures per contender before timing begins")
+    parser.add_argument("--compile", type=Path, help="compile networks, and cache ours in this folder")
+    parser.add_argument("--settle", type=float, default=600, help="seconds to wait for compiling")
+    parser.add_argument("--folder", type=Path, help="folder in which models are kept between runs")
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
         for model in arguments.models:
-            row = measured(model, arguments, arguments.folder or Path(scratch))
-            kept = f"{model}, compiled" if arguments.compile else model
-            keep_model("single", machine(arguments.device), kept, row)
+            row = measure_single(model, arguments, arguments.folder or Path(scratch))
+            result_name = f"{model}, compiled" if arguments.compile else model
+            save_model_result("single", describe_machine(arguments.device), result_name, row)
 
 
-def measured(model: str, arguments: Any, scratch: Path) -> dict[str, Any]:
-    side = arguments.side or side_of(model)
-    source_of(model, scratch)
-    with rivals(arguments.contenders, model, scratch, arguments.device, arguments.compile) as found:
-        facts = next(rival for rival in found if rival.name == "plain").do("facts", side=side, steps=arguments.steps)
+def measure_single(model: str, arguments: Any, scratch: Path) -> dict[str, Any]:
+    side = arguments.side or get_side(model)
+    get_source(model, scratch)
+    with start_contenders(arguments.contenders, model, scratch, arguments.device, arguments.compile) as contenders:
+        facts = next(each for each in contenders if each.name == "plain").call(
+            "facts", side=side, steps=arguments.steps
+        )
         if arguments.compile:
-            for rival in found:
-                rival.do("settle", request=asked(side, arguments.steps, 2), seconds=arguments.settle)
-        agreement = compared(found, asked(side, arguments.steps, 1), scratch, AGREES[facts["dtype"]])
+            for contender in contenders:
+                contender.call("settle", request=make_request(side, arguments.steps, 2), seconds=arguments.settle)
+        agreement = compare_pictures(
+            contenders, make_request(side, arguments.steps, 1), scratch, MIN_PSNR_BY_DTYPE[facts["dtype"]]
+        )
         for _ in range(arguments.warm):
-            for rival in found:
-                rival.do("single", request=asked(side, arguments.steps, 2))
-        seconds: dict[str, list[float]] = {rival.name: [] for rival in found}
+            for contender in contenders:
+                contender.call("single", request=make_request(side, arguments.steps, 2))
+        seconds: dict[str, list[float]] = {each.name: [] for each in contenders}
         for number in range(arguments.rounds):
-            for rival in found:
-                answer = rival.do("single", request=asked(side, arguments.steps, number))
-                seconds[rival.name].append(answer["seconds"])
+            for contender in contenders:
+                answer = contender.call("single", request=make_request(side, arguments.steps, number))
+                seconds[contender.name].append(answer["seconds"])
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     floor = facts["operations"] / facts["peak"]
     return {
@@ -76,16 +82,20 @@ def measured(model: str, arguments: Any, scratch: Path) -> dict[str, Any]:
     }
 
 
-def compared(found: list[Rival], request: dict[str, Any], scratch: Path, least: float) -> dict[str, float]:
-    """Of each contender's picture with the plain one. Raises SystemExit where one paints another picture."""
-    files = {rival.name: picture_file(scratch, rival.name) for rival in found}
-    for rival in found:
-        rival.do("single", request=request, save=str(files[rival.name]))
-    return agreeing({name: psnr(file, files["plain"]) for name, file in files.items() if name != "plain"}, least)
+def compare_pictures(
+    contenders: list[ContenderProcess], request: dict[str, Any], scratch: Path, min_psnr: float
+) -> dict[str, float]:
+    """Returns the PSNR of each contender's picture to the plain one, in dB. Raises SystemExit below `min_psnr`."""
+    files = {each.name: picture_file(scratch, each.name) for each in contenders}
+    for contender in contenders:
+        contender.call("single", request=request, save=str(files[contender.name]))
+    return check_agreement(
+        {name: psnr(file, files["plain"]) for name, file in files.items() if name != "plain"}, min_psnr
+    )
 
 
-def agreeing(agreement: dict[str, float], least: float) -> dict[str, float]:
-    if min(agreement.values(), default=least) < least:
+def check_agreement(agreement: dict[str, float], min_psnr: float) -> dict[str, float]:
+    if min(agreement.values(), default=min_psnr) < min_psnr:
         raise SystemExit(f"The pictures do not agree, in dB: {agreement}")
     return agreement
 
@@ -94,7 +104,7 @@ def picture_file(scratch: Path, name: str) -> Path:
     return scratch / f"{name.replace(' ', '-')}.npy"
 
 
-def asked(side: int, steps: int, seed: int) -> dict[str, Any]:
+def make_request(side: int, steps: int, seed: int) -> dict[str, Any]:
     return {
         "prompt": "a sailing boat on a lake at sunset, watercolor",
         "width": side,

@@ -1,8 +1,8 @@
-"""`python -m bench.start`: how long the studio takes from its start to a page, an answer of its API, and a picture.
+"""`python -m bench.start`: seconds from the start of the studio to a page, a response of its API, and a picture.
 
-Beside it, in every round, `import gradio` alone: that much any page made with Gradio takes. The first picture waits for
-the worker, which imports torch and loads the embedded model meanwhile. Seconds of the processor are those of the web
-process until then, so that they say the same on a busy machine.
+Compared in every round with `import gradio` alone, which every Gradio page needs. The first picture waits for the
+worker, which imports torch and loads the embedded model. Processor seconds are those of the web process until then;
+they hardly depend on other load on the machine.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
 from bench.processes import ROOT, free_port, peak_memory_mb, processor_seconds
-from bench.timing import keep, processors
+from bench.timing import describe_processors, save_result
 
 ROUNDS = 5
-PATIENCE = 0.005
-LONGEST = 120
+POLL_SECONDS = 0.005
+TIMEOUT_SECONDS = 120
 PICTURE = {"prompt": "a red circle on a blue background", "steps": 2, "seed": 7}
-# In the order in which they are looked for. The page is asked for first, so that nothing has warmed it up.
+# In the order of the requests. The page comes first, so that no other request has warmed it up.
 ROUTES = {"page": "/", "health": "/healthz"}
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Seconds since the start: by the clock, and of the processor."""
+    """Seconds since the start: of wall time, and of the processor."""
 
     wall: float
     processor: float
@@ -44,7 +44,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Start:
-    """`has_torch` is whether the web process has torch's libraries in its memory."""
+    """The times of one start. `has_torch` is whether the web process has loaded torch's libraries."""
 
     moments: dict[str, Moment]
     peak_memory_mb: float
@@ -71,8 +71,8 @@ def start_studio() -> Start:
                 return Moment(time.perf_counter() - began, processor_seconds(studio.pid))
 
             try:
-                moments = first_answers(port, now)
-                answer(port, "POST", "/v1/txt2img", json.dumps(PICTURE))
+                moments = wait_for_routes(port, now)
+                send_request(port, "POST", "/v1/txt2img", json.dumps(PICTURE))
                 moments["picture"] = now()
                 maps = Path(f"/proc/{studio.pid}/maps").read_text(encoding="utf-8")
                 return Start(moments, peak_memory_mb(studio.pid), "libtorch" in maps)
@@ -80,23 +80,23 @@ def start_studio() -> Start:
                 studio.terminate()
 
 
-def first_answers(port: int, now: Callable[[], Moment]) -> dict[str, Moment]:
+def wait_for_routes(port: int, now: Callable[[], Moment]) -> dict[str, Moment]:
     moments: dict[str, Moment] = {}
     while len(moments) < len(ROUTES):
         for name, route in ROUTES.items():
             if name not in moments:
                 with suppress(ConnectionError):
-                    answer(port, "GET", route)
+                    send_request(port, "GET", route)
                     moments[name] = now()
-        time.sleep(PATIENCE)
-        if now().wall > LONGEST:
+        time.sleep(POLL_SECONDS)
+        if now().wall > TIMEOUT_SECONDS:
             raise TimeoutError
     return moments
 
 
-def answer(port: int, method: str, route: str, body: str | None = None) -> None:
-    """Raises ConnectionError while nobody listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST)
+def send_request(port: int, method: str, route: str, body: str | None = None) -> None:
+    """Sends a request. Raises ConnectionError while the server does not listen."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     connection.request(method, route, body, {"Content-Type": "application/json"} if body else {})
     response = connection.getresponse()
     content = response.read()
@@ -123,7 +123,7 @@ def table(moments: Mapping[str, Moment], alone: Moment) -> dict[str, dict[str, f
 def main() -> None:
     alone: list[Moment] = []
     starts: list[Start] = []
-    for number in range(ROUNDS + 1):  # The first is not counted.
+    for number in range(ROUNDS + 1):  # The first round is not counted.
         imported, start = import_gradio(), start_studio()
         if number:
             alone.append(imported)
@@ -140,7 +140,7 @@ def main() -> None:
         "peak_memory_mb of the web process": round(statistics.median(start.peak_memory_mb for start in starts)),
         "torch in the web process": any(start.has_torch for start in starts),
     }
-    keep("start", processors(), report)
+    save_result("start", describe_processors(), report)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`python -m bench.step_cache`: what is saved, and lost, where steps are guessed. On the embedded model: it is trained.
+"""`python -m bench.step_cache`: time saved and quality lost by step caching, on the embedded model, which is trained.
 
-For each threshold: how many of the steps were computed, seconds beside those of all steps, and how near the pictures
-are to those of all steps, in dB: the median and the worst of some prompts and seeds. Apart from the other benches,
-since it paints other pictures.
+Reports for each threshold: how many steps were computed, seconds relative to computing all steps, and the PSNR to the
+pictures of all steps in dB, as the median and the worst of some prompts and seeds. Separate from the other benches,
+because the pictures differ.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.networks import embedded
-from bench.timing import keep, processors
-from imagegen.engine.engine import Control, Engine, Finished, Work
-from imagegen.schema import GenerationRequest
-from imagegen.validation import resolved
+from bench.create_models import find_embedded_model
+from bench.timing import describe_processors, save_result
+from imagegen.engine.engine import Engine, EngineResult, JobControl, JobInputs
+from imagegen.schema.request import GenerationRequest
+from imagegen.schema.validation import fill_in_defaults
 
 PROMPTS = (
     "a sailing boat on a lake at sunset, watercolor",
@@ -31,37 +31,37 @@ STEPS = (20, 50)
 
 
 def main() -> None:
-    model = embedded()
+    model = find_embedded_model()
     assert model.source is not None
     engine, source, info = Engine("cpu"), model.source, model.info
 
     def picture(prompt: str, seed: int, steps: int, threshold: float) -> tuple[Any, int, float]:
-        wanted = GenerationRequest(prompt=prompt, steps=steps, step_cache=threshold)
-        began, before = time.perf_counter(), engine.stopwatch.passes
+        request = GenerationRequest(prompt=prompt, steps=steps, step_cache=threshold)
+        began, before = time.perf_counter(), engine.pass_timer.passes
         *_, last = engine.generate(
-            Work(resolved(wanted, info, seed), source), Control(threading.Event(), threading.Event())
+            JobInputs(fill_in_defaults(request, info, seed), source), JobControl(threading.Event(), threading.Event())
         )
-        assert isinstance(last, Finished)
-        passes = engine.stopwatch.passes - before - 1  # One decodes.
+        assert isinstance(last, EngineResult)
+        passes = engine.pass_timer.passes - before - 1  # One pass decodes.
         return np.asarray(last.images[0], np.float64), passes, time.perf_counter() - began
 
     picture(PROMPTS[0], 0, 5, 0.0)
     rows = {}
     for steps in STEPS:
-        made = {threshold: list[Any]() for threshold in THRESHOLDS}
+        results = {threshold: list[Any]() for threshold in THRESHOLDS}
         for seed, prompt in enumerate(PROMPTS):
             for threshold in THRESHOLDS:
-                made[threshold].append(picture(prompt, seed, steps, threshold))
-        whole = made[0.0]
+                results[threshold].append(picture(prompt, seed, steps, threshold))
+        exact_results = results[0.0]
         for threshold in THRESHOLDS[1:]:
-            near = [psnr(each[0], exact[0]) for each, exact in zip(made[threshold], whole, strict=True)]
-            spent = [each[2] / exact[2] for each, exact in zip(made[threshold], whole, strict=True)]
+            decibels = [psnr(each[0], exact[0]) for each, exact in zip(results[threshold], exact_results, strict=True)]
+            shares = [each[2] / exact[2] for each, exact in zip(results[threshold], exact_results, strict=True)]
             rows[f"{steps} steps, {threshold:g}"] = {
-                "steps computed": statistics.median(each[1] for each in made[threshold]),
-                "share of the seconds": round(statistics.median(spent), 2),
-                "dB": {"median": round(statistics.median(near), 1), "worst": round(min(near), 1)},
+                "steps computed": statistics.median(each[1] for each in results[threshold]),
+                "share of the seconds": round(statistics.median(shares), 2),
+                "dB": {"median": round(statistics.median(decibels), 1), "worst": round(min(decibels), 1)},
             }
-    keep("step_cache", f"{processors()}, no GPU", {"thresholds": rows})
+    save_result("step_cache", f"{describe_processors()}, no GPU", {"thresholds": rows})
 
 
 def psnr(first: Any, second: Any) -> float:

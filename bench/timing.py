@@ -1,4 +1,4 @@
-"""What the benches have in common."""
+"""Timing, and writing of results."""
 
 from __future__ import annotations
 
@@ -17,45 +17,47 @@ RESULTS = Path(os.environ.get("BENCH_RESULTS") or Path(__file__).parent / "resul
 ROUNDS = 7
 
 
-def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Median seconds of each, one after the other in every round, so that a busy machine is busy for all of them.
+def time_interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Returns median seconds of each function. They take turns, so that other load on the machine affects all equally.
 
     The first round is not counted.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + 1):
-        for name, way in ways.items():
+        for name, function in functions.items():
             began = time.perf_counter()
-            way()
+            function()
             if number:
                 seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def command() -> str:
-    """The one that runs now."""
-    return f"python -m bench.{Path(sys.argv[0]).stem} {shlex.join(sys.argv[1:])}".strip()
+def get_command_line() -> str:
+    """Returns the command line of this process, which runs a module or a package of `bench`."""
+    file = Path(sys.argv[0])
+    name = file.parent.name if file.stem == "__main__" else file.stem
+    return f"python -m bench.{name} {shlex.join(sys.argv[1:])}".strip()
 
 
-def processors() -> str:
+def describe_processors() -> str:
     return f"{platform.machine()}, {os.cpu_count()} processors"
 
 
-def keep(name: str, machine: str, facts: Mapping[str, Any]) -> None:
-    """Writes a result, with what made it, and prints it."""
-    write(name, json.dumps({"command": command(), "machine": machine} | dict(facts), indent=1))
+def save_result(name: str, machine: str, facts: Mapping[str, Any]) -> None:
+    """Writes a result with its command and machine, and prints it."""
+    write_result(name, json.dumps({"command": get_command_line(), "machine": machine} | dict(facts), indent=1))
 
 
-def keep_model(name: str, machine: str, model: str, facts: Mapping[str, Any]) -> None:
-    """The same of one model. What was measured of others stays, when it was on the same machine."""
+def save_model_result(name: str, machine: str, model: str, facts: Mapping[str, Any]) -> None:
+    """Writes the result of one model. Results of other models on the same machine are kept."""
     file = RESULTS / f"{name}.json"
     before = json.loads(file.read_bytes()) if file.exists() else {}
     models = before.get("models", {}) if before.get("machine") == machine else {}
-    models[model] = {"command": command()} | dict(facts)
-    write(name, json.dumps({"machine": machine, "models": models}, indent=1))
+    models[model] = {"command": get_command_line()} | dict(facts)
+    write_result(name, json.dumps({"machine": machine, "models": models}, indent=1))
 
 
-def write(name: str, text: str) -> None:
+def write_result(name: str, text: str) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -1,1 +1,1 @@
-"""The studio without its presentation: requests, jobs, workers, pictures."""
+"""The core of the studio: requests, jobs, workers, engine, storage and the APIs. Contains nothing of the page."""

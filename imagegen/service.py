@@ -1,397 +1,449 @@
-"""The one door: every page and every API submits its jobs here, and watches them here."""
+"""The one service behind every API: submits jobs, follows and cancels them, and gives access to pictures."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+import re
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from imagegen.bells import Bells
-from imagegen.belongings import Belongings
+import anyio
+
+from imagegen.disconnects import ConnectionCheck, until_disconnected
 from imagegen.errors import (
     ImageGenError,
     InvalidRequest,
-    JobFailed,
-    KeyReused,
-    QueueFull,
-    TooManyJobs,
+    NothingToKeep,
+    StudioStopping,
     UnknownJob,
     UnknownPicture,
-    WorkerUnavailable,
 )
-from imagegen.images import ImageStore
-from imagegen.info import AdapterSource, ModelSource
-from imagegen.jobs import Job, JobStore
+from imagegen.jobs.admission import Admission
+from imagegen.jobs.cleaner import StorageCleaner, StorageLimits
+from imagegen.jobs.dispatcher import Dispatcher
+from imagegen.jobs.event_log import EventLog
+from imagegen.jobs.output_cache import OutputCache
+from imagegen.jobs.queue import JobQueue
+from imagegen.jobs.sources import resolve_request
+from imagegen.jobs.submission import Submission
+from imagegen.jobs.worker_monitor import WorkerMonitor
+from imagegen.jobs.worker_scheduler import WorkerScheduler
 from imagegen.library.library import Library
-from imagegen.limits import Minute
-from imagegen.logs import generation_finished
-from imagegen.output_cache import OutputCache
-from imagegen.schema import (
-    LAST_EVENTS,
-    SEED_LIMIT,
-    Cancelled,
-    Event,
-    Failed,
-    GenerationRequest,
-    Progress,
-    Queued,
-    Result,
-    Started,
-    User,
-)
+from imagegen.logs import log_generation
+from imagegen.media.base64_images import decode_base64_image
+from imagegen.media.inputs import has_mode
+from imagegen.media.masks import check_mask
+from imagegen.model_manager import ModelManager
+from imagegen.pictures import PictureLibrary
+from imagegen.rate_limit import RateLimiter
+from imagegen.schema.base import User
+from imagegen.schema.events import Cancelled, Event, Failed, Loading, Progress, Queued, Result, Started
+from imagegen.schema.input_images import get_image_mode, get_input_images
+from imagegen.schema.outpainting import check_extension
+from imagegen.schema.receipt import RequestedAs
+from imagegen.schema.request import REQUIRES, GenerationRequest
+from imagegen.schema.sizes import scale_size
+from imagegen.schema.tasks import TASKS
 from imagegen.settings import Settings
-from imagegen.stock import Stock
-from imagegen.validation import resolved, with_adapters
+from imagegen.storage.disk_space import DiskSpace
+from imagegen.storage.files import ImageStore
+from imagegen.storage.jobs import Job, JobSources
+from imagegen.storage.storage import Storage
+from imagegen.supervision import run_to_end, supervise
+from imagegen.users import UserAdministration
 from imagegen.workers.base import Worker, WorkerState
-from imagegen.workers.messages import Held, JobEvent, Run, Warmed, WorkerGone, WorkerReady
+from imagegen.workers.model_memory import ModelMemory
+from imagegen.workers.registry import WorkerRegistry
 
 logger = logging.getLogger(__name__)
 
-# The bell for what the worker can do; all others are for jobs, by their ids.
-WORKER = "worker"
+PICTURE_ID_PATTERN = re.compile(r"[0-9a-f]{32}")
+INPUT_ID_PATTERN = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a job would run now. `problems` are sentences."""
+
+    status: WorkerState | Literal["draining", "degraded"]
+    problems: tuple[str, ...] = ()
 
 
 class Service:
-    """Gives accepted jobs to the worker, several at a time, and lets any number of watchers follow each.
+    """Checks requests and users; the dispatcher runs the jobs, and the event log has their events.
 
-    Everything happens on one event loop: the one that `start` was called on.
+    Everything happens on one event loop: the one that `start` was called on. A job belongs to the user who submitted
+    it: other users get UnknownJob and UnknownPicture, as if it did not exist.
     """
 
     def __init__(
-        self, settings: Settings, library: Library, jobs: JobStore, images: ImageStore, worker: Worker
+        self, settings: Settings, library: Library, storage: Storage, images: ImageStore, worker: Worker
     ) -> None:
-        self.settings, self.jobs, self.images, self.worker = settings, jobs, images, worker
-        self.stock = Stock(library, worker, self._until_ready)
-        self.belongings = Belongings(jobs.database)
-        self._cache = OutputCache(self.belongings, jobs, images, settings.output_cache)
-        self._minute, self._inputs = Minute(settings.requests_per_minute), Minute(settings.requests_per_minute)
-        self._state: WorkerState = "warming up"
-        self._trouble = ""
-        self._running: dict[str, Job] = {}
-        self._previews: dict[str, Progress] = {}
-        self._preview_watchers: Counter[str] = Counter()
-        self._bells = Bells()
-        self._queue: dict[str, int] | None = None
-        self._follower: asyncio.Task[None] | None = None
-        self._stopped = False
+        self.settings, self.storage, self.images = settings, storage, images
+        limits = StorageLimits.from_settings(settings)
+        self.pictures = PictureLibrary(storage, images, limits, settings.file_name_pattern)
+        self.workers, self.queue = WorkerRegistry(worker.names), JobQueue()
+        self.disk_space = DiskSpace(settings.data_dir, settings.min_free_gb)
+        self._monitor = WorkerMonitor(self.workers)
+        self.model_manager = ModelManager(library, ModelMemory(worker, self.workers, self._monitor.wait_until_ready))
+        self.resources = self.model_manager.resources
+        scheduler = WorkerScheduler(self.workers, settings.max_running)
+        self._admission = Admission(self.queue, settings, scheduler.count_room)
+        self._key_lock = asyncio.Lock()
+        self._output_cache = OutputCache(storage, images, self.workers, settings.output_cache)
+        self._event_log = EventLog(storage, self.queue, self._monitor)
+        self._dispatcher = Dispatcher(
+            settings, self._event_log, worker, scheduler, self.model_manager, self._output_cache
+        )
+        is_open = settings.access_mode == "open"
+        self.users = UserAdministration(self._event_log, self._dispatcher, images, is_open=is_open)
+        self._job_limiter = RateLimiter(settings.requests_per_minute)
+        self._upload_limiter = RateLimiter(settings.requests_per_minute)
+        self.cleaner = StorageCleaner(storage, images, limits, settings.data_dir / "compiled")
+        self._cleaning: asyncio.Task[None] | None = None
 
     @property
-    def state(self) -> WorkerState:
-        return self._state
+    def worker_state(self) -> WorkerState:
+        """Ready when any worker is ready; unavailable when all of them are."""
+        return self.workers.state
+
+    @property
+    def worker_states(self) -> dict[str, WorkerState]:
+        """The state of each worker, by its name."""
+        return self.workers.states
+
+    async def get_readiness(self) -> Readiness:
+        """Returns whether a job would run now, and what is wrong otherwise."""
+        if self._monitor.is_draining:
+            return Readiness("draining", (str(StudioStopping()),))
+        full_disk = await asyncio.to_thread(self.disk_space.find_problem)
+        problems = tuple(str(error) for error in (self.storage.problem, full_disk) if error is not None)
+        if problems:
+            return Readiness("degraded", problems)
+        return Readiness(self.worker_state, (self.workers.problem,) if self.workers.problem else ())
 
     async def start(self) -> None:
-        """Begins to work, and returns at once: the worker warms up by itself."""
-        self.jobs.interrupt_running()
-        await self.worker.start()
-        self._follower = asyncio.create_task(self._follow_worker())
+        """Starts the worker and returns at once, before its model is loaded. Queued jobs run when it is ready.
+
+        Raises StorageUnavailable.
+        """
+        await self._dispatcher.start()
+        self._cleaning = asyncio.create_task(supervise("cleaner", self.cleaner.run))
+
+    async def drain(self) -> None:
+        """Accepts and starts no more jobs, and returns when those that run have ended."""
+        self._monitor.drain()
+        await self._dispatcher.drain()
 
     async def stop(self) -> None:
-        """Ends the worker, downloads, and every watcher's wait. Jobs in the queue stay there for the next start."""
-        await self.stock.library.downloads.close()
-        await self.worker.stop()
-        if self._follower is not None:
-            await self._follower
-        self.jobs.interrupt_running()
-        self.stock.forget()
-        self._stopped = True
-        self._bells.ring_all()
+        """Stops the worker and downloads, and ends `events` for all. Queued jobs stay for the next start."""
+        self._monitor.drain()
+        await self.model_manager.library.downloads.close()
+        await self._dispatcher.stop()
+        if self._cleaning is not None:
+            self._cleaning.cancel()
+        self._monitor.stop()
+        self._event_log.close()
 
-    async def submit(self, request: GenerationRequest, user: User, key: str | None = None) -> str:
-        """The id of a new job; with a `key` that the user sent before, that of the job of then.
+    async def submit(
+        self,
+        request: GenerationRequest,
+        user: User,
+        idempotency_key: str | None = None,
+        requested: RequestedAs | None = None,
+    ) -> str:
+        """Stores a job and returns its id; for an idempotency key that the user sent before, the id of that job.
 
-        What the output cache knows is done at once, and needs neither the worker nor room in the queue.
+        A request that the output cache knows is done at once, and needs no room in the queue. The receipts say what
+        was `requested`.
 
-        Raises InvalidRequest, QueueFull, TooManyJobs, TooManyRequests, KeyReused and WorkerUnavailable.
+        Raises InvalidRequest, QueueFull, TooManyJobs, TooManyRequests, IdempotencyKeyReused, WorkerUnavailable,
+        StudioStopping, StorageUnavailable and StorageFull.
         """
-        if (known := self._keyed(request, user, key)) is not None:
-            return known
-        self._check_worker()
-        self.count(user)
-        if request.init_image is not None and not self.belongings.owns_input(user.id, request.init_image):
-            raise InvalidRequest("init_image", "is not known here")
-        asked = request
-        request, model, adapters = await asyncio.to_thread(self._checked, asked)
-        if (known := self._keyed(asked, user, key)) is not None:
-            return known
-        self._check_worker()  # It may have gone meanwhile.
-        made = self._cache.found(user.id, request, model, adapters) if asked.seed is not None else None
-        if made is None:
-            self._check_room(user)
-        job = self.jobs.add(request, user.id)
-        if key is not None:
-            self.belongings.add_key(user.id, key, asked.model_dump_json(), job.id)
-        if made is not None:
-            self._answer(job, made)
-            return job.id
-        self._queue_moved()
-        self._record(job.id, self._place(job.id))
-        self._dispatch()
-        return job.id
+        submission = Submission(user.id, request, idempotency_key)
+        if (earlier_id := await self._find_earlier_job(submission)) is not None:
+            return earlier_id
+        self._check_health()
+        self._job_limiter.check(user.id)
+        await self._check_input_images(request, user)
+        filled_in, sources = await asyncio.to_thread(self._resolve_request, request, requested)
+        self._check_health()  # The worker may have gone while the thread ran.
+        self.count_request(user)
+        is_repeatable = request.seed is not None or not TASKS[request.task].paints
+        cached = await self._output_cache.find(user.id, filled_in, sources) if is_repeatable else None
+        return await run_to_end(self._store_job(submission, filled_in, sources, cached))
 
-    def count(self, user: User) -> None:
-        """One more request that costs something. Raises TooManyRequests."""
-        self._minute.count(user.id)
+    def count_request(self, user: User) -> None:
+        """Counts a request against the user's limit per minute. Raises TooManyRequests.
 
-    def job(self, job_id: str, user: User) -> Job:
-        """Raises UnknownJob, also for that of somebody else."""
-        job = self.jobs.get(job_id)
+        `submit` counts valid requests. Invalid ones are counted by the doors, see `count_invalid_request`.
+        """
+        self._job_limiter.consume(user.id)
+
+    @contextmanager
+    def count_invalid_request(self, user: User) -> Iterator[None]:
+        """Counts a request if InvalidRequest is raised inside. Raises TooManyRequests instead of it at the limit."""
+        try:
+            yield
+        except InvalidRequest:
+            self.count_request(user)
+            raise
+
+    async def get_job(self, job_id: str, user: User) -> Job:
+        """Raises UnknownJob and StorageUnavailable."""
+        job = await self.storage.read(lambda tables: tables.jobs.get(job_id))
         if job.owner != user.id:
             raise UnknownJob(job_id)
         return job
 
+    async def list_jobs(self, user: User, limit: int, after: str | None = None) -> list[tuple[Job, Event]]:
+        """Returns jobs of a user, the newest first, those before the job `after`; each with its latest event.
+
+        Raises UnknownJob and StorageUnavailable.
+        """
+        jobs = await self.storage.read(lambda tables: tables.jobs.list_newest(user.id, limit, after))
+        return [(job, self._event_log.complete_latest(job, last)) for job, last in jobs]
+
+    async def list_unfinished_jobs(self, user: User) -> list[Job]:
+        """Returns the running and queued jobs of a user, the oldest first. Raises StorageUnavailable."""
+        return await self.storage.read(lambda tables: tables.jobs.list_unfinished(user.id))
+
+    async def get_model_choice(self, user: User) -> str:
+        """Returns the id of the model for the requests of a user that name none. Raises StorageUnavailable."""
+        choice = await self.storage.read(lambda tables: tables.ownership.get_model_choice(user.id))
+        return choice or self.model_manager.library.models.default_id
+
+    async def set_model_choice(self, model_id: str, user: User) -> None:
+        """Raises StorageUnavailable."""
+        await self.storage.write(lambda tables: tables.ownership.set_model_choice(user.id, model_id))
+
     async def events(
         self, job_id: str, user: User, after: int = 0, previews: bool = False
     ) -> AsyncGenerator[Event, None]:
-        """The events of a job after number `after`, and those to come; the last one ends it. Raises UnknownJob.
+        """Yields the events of a job after number `after`, and new ones until the final one. Raises UnknownJob.
 
-        While the job waits, its place is told again whenever it changes. Who wants previews and is slow to look gets
-        the latest only.
+        While the job is queued, yields its position whenever that changes. With `previews`, a slow reader gets the
+        latest progress only.
         """
-        place: Event | None = None
-        self.job(job_id, user)
-        with self._watching(job_id, previews):
-            while True:
-                events = self.jobs.events(job_id, after) or self._moved(job_id, place, after)
-                for event in latest(events) if previews else events:
-                    after, place = event.seq, event
-                    yield self._previewed(job_id, event) if previews else event
-                    if isinstance(event, LAST_EVENTS):
-                        return
-                if self._stopped:
-                    return
-                if not events:
-                    await self._bells.heard(job_id)
+        await self.get_job(job_id, user)
+        with self._dispatcher.watch_previews(job_id) if previews else nullcontext():
+            async with aclosing(self._event_log.follow(job_id, after, previews)) as events:
+                async for event in events:
+                    yield event
 
-    def latest(self, job_id: str, user: User) -> Event:
-        """The last event of a job so far, with the latest preview if there is one. Raises UnknownJob."""
-        job = self.job(job_id, user)
-        if job.state == "queued":
-            return self._place(job_id)
-        event, seen = self.jobs.last(job_id), self._previews.get(job_id)
-        return event.model_copy(update={"preview": seen.preview}) if seen and isinstance(event, Progress) else event
+    async def has_ended(self, job_id: str, user: User, after: int) -> bool:
+        """Returns whether no event of a job follows number `after`. Raises UnknownJob and StorageUnavailable."""
+        await self.get_job(job_id, user)
+        return await self._event_log.has_ended(job_id, after)
+
+    async def get_latest_event(self, job_id: str, user: User) -> Event:
+        """Returns the last event of a job so far, with the latest preview if there is one. Raises UnknownJob."""
+        return await self._event_log.get_latest(await self.get_job(job_id, user))
 
     async def cancel(self, job_id: str, user: User) -> None:
-        """Takes a job out of the queue, or ends it at its next step; too late is no error. Raises UnknownJob."""
-        job = self.job(job_id, user)
-        if self._stopped:
-            return
-        if job.state == "queued":
-            self._record(job_id, Cancelled())
-            self._queue_moved()
-        elif job.state == "running":
-            self.worker.cancel(job_id)
+        """Removes a job from the queue, or ends it at its next step; does nothing to a finished one.
 
-    async def add_input(self, source: Path | bytes, user: User) -> str:
-        """Stores a picture to start from, and tells its id. Raises InvalidRequest and TooManyRequests."""
-        self._inputs.count(user.id)
-        image_id = await asyncio.to_thread(self.images.add_input, source)
-        self.belongings.add_input(user.id, image_id)
+        Raises UnknownJob.
+        """
+        await self.get_job(job_id, user)
+        if not self._monitor.is_stopped:
+            await run_to_end(self._dispatcher.cancel(job_id))
+
+    async def finish_early(self, job_id: str, user: User) -> None:
+        """Ends a running job after its next step, with the pictures as they are then; does nothing to one that is done.
+
+        The job ends with a Result, whose receipts have `unfinished_at_step`. A cancel after this has no effect. Raises
+        UnknownJob, StorageUnavailable, and NothingToKeep for a job without a step.
+        """
+        match await self.get_latest_event(job_id, user):
+            case Progress() if not TASKS[(await self.get_job(job_id, user)).request.task].paints:
+                raise NothingToKeep("a picture that is made larger has no half-finished state")
+            case Progress():
+                self._dispatcher.finish_early(job_id)
+            case Queued():
+                raise NothingToKeep("it is still in the queue")
+            case Started() | Loading():
+                raise NothingToKeep("its first step is not done yet")
+            case Failed() | Cancelled():
+                raise NothingToKeep("it has ended without one")
+
+    async def add_input(self, source: Path | bytes, user: User, field: str) -> str:
+        """Stores a picture for a field of a request, and returns its id. Raises InvalidRequest, TooManyRequests."""
+        self._upload_limiter.consume(user.id)
+        image_id = await asyncio.to_thread(self.images.add_input, source, field)
+        await self.storage.write(lambda tables: tables.ownership.add_input(user.id, image_id))
+        if not self.images.input_path(image_id).exists():  # It was there already, and its only owner was purged.
+            await asyncio.to_thread(self.images.add_input, source, field)
         return image_id
 
-    def picture(self, picture_id: str, user: User) -> Path:
-        """The file of a finished picture. Raises UnknownPicture, also for that of somebody else."""
-        file = self.images.path(picture_id)
-        if not self.belongings.owns_picture(user.id, picture_id) or not file.exists():
-            raise UnknownPicture(picture_id)
-        return file
+    async def add_encoded_input(self, text: str, user: User, field: str) -> str:
+        """Stores a picture for a field of a request, and returns its id. Raises InvalidRequest and TooManyRequests.
 
-    def input(self, image_id: str, user: User) -> Path:
-        """The file of a picture that somebody brought. Raises UnknownPicture."""
+        `text` is the picture in base64 or as a data URI, or the id of a picture or an input picture of the user.
+        """
+        file = await self._find_own_picture(text, user, field)
+        if file is not None:
+            return await self.add_input(file, user, field)
+        return await self.add_input(await asyncio.to_thread(decode_base64_image, text, field), user, field)
+
+    async def reuse_input(self, image_id: str, user: User, field: str) -> str:
+        """Returns the id of an input picture of the user in the mode that `field` needs. Raises UnknownPicture."""
+        file = await self.get_input_path(image_id, user)
+        is_usable = await asyncio.to_thread(has_mode, file, get_image_mode(field))
+        return image_id if is_usable else await self.add_input(file, user, field)
+
+    async def get_input_path(self, image_id: str, user: User) -> Path:
+        """Returns the file of an input picture. Raises UnknownPicture and StorageUnavailable."""
         file = self.images.input_path(image_id)
-        if not self.belongings.owns_input(user.id, image_id) or not file.exists():
+        is_known = await self.storage.read(
+            lambda tables: tables.ownership.owns_input(user.id, image_id) and file.exists()
+        )
+        if not is_known:
             raise UnknownPicture(image_id)
         return file
 
-    async def generate(self, request: GenerationRequest, user: User, previews: bool = False) -> AsyncGenerator[Event]:
-        """Submits, and watches; when the watcher leaves early, the job is cancelled."""
-        job_id = await self.submit(request, user)
-        async with aclosing(self.follow(job_id, user, previews)) as events:
+    async def generate(
+        self,
+        request: GenerationRequest,
+        user: User,
+        previews: bool = False,
+        is_connected: ConnectionCheck | None = None,
+    ) -> AsyncGenerator[Event]:
+        """Submits a job and yields its events, as `follow` does. Raises what `submit` raises."""
+        job_id = await self._submit_unless_cancelled(request, user)
+        async with aclosing(self.follow(job_id, user, previews, is_connected=is_connected)) as events:
             async for event in events:
                 yield event
 
     async def follow(
-        self, job_id: str, user: User, previews: bool = False, keep: bool = False
+        self,
+        job_id: str,
+        user: User,
+        previews: bool = False,
+        keep_running: bool = False,
+        is_connected: ConnectionCheck | None = None,
     ) -> AsyncGenerator[Event]:
-        """The events of a job that is made for this watcher: without him it is cancelled, unless it is to `keep`."""
+        """Yields the events of a job until its last, or until `is_connected` returns False. Raises UnknownJob.
+
+        Then, and when the generator is closed, cancels the job, unless `keep_running`.
+        """
+        all_events = self.events(job_id, user, previews=previews)
+        connected_events = until_disconnected(all_events, is_connected) if is_connected is not None else all_events
         try:
-            async with aclosing(self.events(job_id, user, previews=previews)) as events:
+            async with aclosing(connected_events) as events:
                 async for event in events:
                     yield event
         finally:
-            if not keep:
-                await self.cancel(job_id, user)
+            if not keep_running:
+                # A caller in a cancelled scope of anyio could not wait for anything else.
+                with anyio.CancelScope(shield=True):
+                    await self.cancel(job_id, user)
 
-    def _keyed(self, request: GenerationRequest, user: User, key: str | None) -> str | None:
-        """The job that a key stands for already, unless that failed: then it is tried once more. Raises KeyReused."""
-        known = self.belongings.keyed(user.id, key) if key is not None else None
-        if known is None:
-            return None
-        if GenerationRequest.model_validate_json(known[0]) != request:
-            raise KeyReused
-        if key is not None and self.jobs.get(known[1]).state == "failed":
-            self.belongings.drop_key(user.id, key)
-            return None
-        return known[1]
-
-    def _check_room(self, user: User) -> None:
-        """Raises QueueFull and TooManyJobs."""
-        waiting, seconds = len(self.jobs.queue()), self.jobs.usual_seconds()
-        if waiting >= self.settings.max_queued:
-            raise QueueFull(waiting, retry_after=round(waiting * seconds) + 1)
-        mine = sum(job.state == "queued" for job in self.jobs.unfinished(user.id))
-        if mine >= self.settings.queued_per_user:
-            raise TooManyJobs(waiting=mine, most=self.settings.queued_per_user, retry_after=round(seconds) + 1)
-
-    def _check_worker(self) -> None:
-        """Raises WorkerUnavailable when no job will be run any more."""
-        if self._stopped:
-            raise WorkerUnavailable("the studio stops.")
-        if self._state == "unavailable":
-            raise WorkerUnavailable(self._trouble)
-
-    def _checked(self, request: GenerationRequest) -> tuple[GenerationRequest, ModelSource, tuple[AdapterSource, ...]]:
-        """The request with nothing left open, and all that it is made with. Raises InvalidRequest."""
-        model, source = self.stock.model(request.model)
-        request = resolved(request, model, secrets.randbelow(SEED_LIMIT + 1))
-        adapters = self.stock.outfit(request, model)
-        return with_adapters(request, model, adapters), source, adapters
-
-    def _answer(self, job: Job, made: Result) -> None:
-        """Ends a job with pictures that were there already. Whoever watches sees it begin and end."""
-        self._running[job.id] = job
-        for event in (Queued(position=0), Started(), made):
-            self._record(job.id, event)
-
-    async def _until_ready(self) -> None:
-        """Raises WorkerUnavailable."""
-        while self._state == "warming up" and not self._stopped:
-            await self._bells.heard(WORKER)
-        self._check_worker()
-
-    @contextmanager
-    def _watching(self, job_id: str, previews: bool) -> Iterator[None]:
-        if not previews:
-            yield
-            return
-        self._count_watcher(job_id, 1)
+    async def _submit_unless_cancelled(self, request: GenerationRequest, user: User) -> str:
+        """Submits a job and returns its id. If the caller is cancelled meanwhile, the job is cancelled too."""
+        submission = asyncio.create_task(self.submit(request, user))
         try:
-            yield
-        finally:
-            self._count_watcher(job_id, -1)
+            return await asyncio.shield(submission)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True), suppress(ImageGenError):
+                await self.cancel(await submission, user)
+            raise
 
-    def _count_watcher(self, job_id: str, change: int) -> None:
-        before = self._preview_watchers[job_id] > 0
-        self._preview_watchers[job_id] += change
-        wanted = self._preview_watchers[job_id] > 0
-        if not wanted:
-            del self._preview_watchers[job_id]
-        if wanted != before and job_id in self._running:
-            self.worker.set_previews(job_id, wanted)
+    def _resolve_request(
+        self, request: GenerationRequest, requested: RequestedAs | None
+    ) -> tuple[GenerationRequest, JobSources]:
+        """Raises StorageFull and InvalidRequest. Reads files."""
+        self.disk_space.check()
+        start_size = None
+        if request.task == "outpainting":
+            assert request.init_image is not None
+            start_size = self.images.get_input_size(request.init_image)
+            check_extension(request, start_size)
+        filled_in, sources = resolve_request(self.model_manager, request, requested, start_size)
+        self._check_upscaled_size(filled_in)
+        return filled_in, sources
 
-    def _previewed(self, job_id: str, event: Event) -> Event:
-        latest = self._previews.get(job_id)
-        return latest if latest is not None and latest.seq == event.seq else event
+    def _check_upscaled_size(self, request: GenerationRequest) -> None:
+        """Raises InvalidRequest for a picture that an upscaler would make too large. Reads the input picture's size."""
+        if not request.is_upscaled:
+            return
+        size = self.images.get_input_size(request.image) if request.image is not None else request.painted_size
+        width, height = scale_size(size, request.scale)
+        limit = self.settings.max_megapixels
+        if width * height > limit * 1e6:
+            problem = f"gives {width} x {height} pixels; at most {limit:g} million are allowed"
+            raise InvalidRequest("scale", problem)
 
-    def _moved(self, job_id: str, place: Event | None, seq: int) -> list[Event]:
-        """Where a job waits, when that is not what was told last."""
-        if job_id in self._running or self.jobs.get(job_id).state != "queued":
-            return []
-        now = self._place(job_id, seq)
-        return [now] if now != place else []
+    async def _find_earlier_job(self, submission: Submission) -> str | None:
+        """Returns the id of the job with the same idempotency key, None for a new key and without one.
 
-    def _place(self, job_id: str, seq: int = 0) -> Queued:
-        if self._queue is None:
-            self._queue = {waiting: place for place, waiting in enumerate(self.jobs.queue())}
-        position = self._queue.get(job_id, 0)
-        return Queued(seq=seq, position=position, warming_up=self._state == "warming up")
+        Raises IdempotencyKeyReused and StorageUnavailable.
+        """
+        if submission.idempotency_key is None:
+            return None
+        return await self.storage.read(submission.find_earlier_job)
 
-    async def _follow_worker(self) -> None:
-        async for report in self.worker.reports():
-            match report:
-                case WorkerReady():
-                    self._state, self._cache.maker = "ready", report
-                    logger.info("Ready", extra={"action": "worker_ready", **report.model_dump(exclude={"type"})})
-                case WorkerGone(reason=None):
-                    self._state = "warming up"
-                    self.stock.forget()
-                case WorkerGone(reason=str(reason)):
-                    self._state, self._trouble = "unavailable", reason
-                    self.stock.forget()
-                    self._fail_queue(WorkerUnavailable(reason))
-                case JobEvent():
-                    self._record(report.job_id, report.event)
-                case Held() | Warmed():
-                    self.stock.note(report)
-            if isinstance(report, WorkerGone):
-                self._cache.maker = None
-            if isinstance(report, WorkerReady | WorkerGone):
-                self._bells.ring(WORKER)
-                self._queue_moved()
-            self._dispatch()
+    async def _store_job(
+        self, submission: Submission, request: GenerationRequest, sources: JobSources, cached: Result | None
+    ) -> str:
+        """Stores a job, which is done already if its result is `cached`, and returns its id.
 
-    def _dispatch(self) -> None:
-        """Starts the next jobs, as far as the worker has room. One whose model is gone by now has failed."""
-        while self._state == "ready" and len(self._running) < self.settings.max_running:
-            job = self.jobs.start_next(self.settings.running_per_user)
-            if job is None:
-                return
-            self._running[job.id] = job
-            self._record(job.id, Started())
-            self._queue_moved()
+        Raises QueueFull, TooManyJobs, IdempotencyKeyReused and StorageUnavailable.
+        """
+        # Requests with the same key come one after another here, and become one job.
+        async with self._key_lock if submission.idempotency_key is not None else nullcontext():
+            if (earlier_id := await self._find_earlier_job(submission)) is not None:
+                return earlier_id
+            if cached is not None:
+                return await self._store_cached_job(submission, request, sources, cached)
+            return await self._store_queued_job(submission, request, sources)
+
+    async def _store_queued_job(self, submission: Submission, request: GenerationRequest, sources: JobSources) -> str:
+        """Raises QueueFull, TooManyJobs and StorageUnavailable."""
+        with self._admission.admit(submission.owner):
+            queued = self._event_log.build_queued_event(self.queue.predict_position(submission.owner))
+            job = await self.storage.write(lambda tables: submission.store(tables, request, sources, [queued]))
+            self._dispatcher.enqueue(job)
+        return job.id
+
+    async def _store_cached_job(
+        self, submission: Submission, request: GenerationRequest, sources: JobSources, cached: Result
+    ) -> str:
+        """Raises StorageUnavailable."""
+        events = (Queued(position=0), Started(), cached)
+        job = await self.storage.write(lambda tables: submission.store(tables, request, sources, events))
+        log_generation(logger, request, cached, job.id, self.settings.log_prompts)
+        return job.id
+
+    def _check_health(self) -> None:
+        """Raises StudioStopping, WorkerUnavailable, StorageUnavailable and StorageFull."""
+        self._monitor.check()
+        if self.storage.problem is not None:
+            # The same error is raised many times: its traceback must not grow.
+            raise self.storage.problem.with_traceback(None)
+
+    async def _find_own_picture(self, text: str, user: User, field: str) -> Path | None:
+        """Returns the file of a picture of the user, or None if the text is not an id. Raises InvalidRequest."""
+        try:
+            if PICTURE_ID_PATTERN.fullmatch(text):
+                return await self.pictures.get_path(text, user)
+            return await self.get_input_path(text, user) if INPUT_ID_PATTERN.fullmatch(text) else None
+        except UnknownPicture:
+            raise InvalidRequest(field, "is not known here") from None
+
+    async def _check_input_images(self, request: GenerationRequest, user: User) -> None:
+        """Raises InvalidRequest for an input picture that does not belong to the user, and for an unusable mask."""
+        files: dict[str, Path] = {}
+        for place, image_id in get_input_images(request).items():
             try:
-                run = self._run(job)
-                self._cache.begin(run)
-                self.worker.submit(run)
-            except ImageGenError as error:
-                self._record(job.id, Failed(code=error.code, message=str(error)))
-            except Exception:  # Whatever it is, the next job must get its turn.
-                logger.exception("A job could not be started", extra={"action": "start_failed", "job_id": job.id})
-                self._record(job.id, Failed(code=JobFailed.code, message=str(JobFailed())))
-
-    def _run(self, job: Job) -> Run:
-        """Raises InvalidRequest."""
-        _, source = self.stock.model(job.request.model)
-        wanted = self._preview_watchers[job.id] > 0
-        adapters = self.stock.adapters(job.request)
-        return Run(job_id=job.id, request=job.request, model=source, adapters=adapters, previews=wanted)
-
-    def _record(self, job_id: str, event: Event) -> None:
-        if isinstance(event, Result):  # First whose they are: then there is never one that is nobody's.
-            self.belongings.add_pictures(self.jobs.get(job_id).owner, (picture.id for picture in event.pictures))
-        event = self.jobs.append(job_id, event)
-        if isinstance(event, Progress) and event.preview is not None:
-            self._previews[job_id] = event
-        if isinstance(event, LAST_EVENTS):
-            self._previews.pop(job_id, None)
-            if job_id in self._running:
-                self._ended(self._running.pop(job_id), event)
-        self._bells.ring(job_id)
-
-    def _ended(self, job: Job, event: Result | Failed | Cancelled) -> None:
-        self._cache.end(job, isinstance(event, Result))
-        match event:
-            case Result():
-                generation_finished(logger, job.request, event, job.id)
-            case Failed():
-                logger.error(event.message, extra={"action": "generation_failed", "job_id": job.id, "code": event.code})
-            case Cancelled():
-                logger.info("Generation cancelled", extra={"action": "generation_cancelled", "job_id": job.id})
-
-    def _fail_queue(self, error: ImageGenError) -> None:
-        for job_id in self.jobs.queue():
-            self._record(job_id, Failed(code=error.code, message=str(error)))
-
-    def _queue_moved(self) -> None:
-        """Those who wait look again for their place."""
-        self._queue = None
-        self._bells.ring_all(lambda name: name not in self._running and name != WORKER)
-
-
-def latest(events: Sequence[Event]) -> list[Event]:
-    """Without the progress that is no longer news."""
-    last = len(events) - 1
-    return [event for place, event in enumerate(events) if place == last or not isinstance(event, Progress)]
+                files[place] = await self.get_input_path(image_id, user)
+            except UnknownPicture:
+                raise InvalidRequest(place, "is not known here") from None
+        for field, file in files.items():
+            if get_image_mode(field) == "mask":
+                start_file = files[REQUIRES[field].field]
+                await asyncio.to_thread(check_mask, field, file, start_file, request.mask_invert)

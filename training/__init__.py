@@ -1,1 +1,1 @@
-"""How the embedded model is made: drawings, captions, training, scoring. See README.md in this folder."""
+"""Trains the embedded model: drawings, captions, training and scoring. See README.md in this folder."""

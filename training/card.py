@@ -1,4 +1,4 @@
-"""The model card: what the embedded model is, how it was made, and how good it is, from its files and its scores."""
+"""Writes the model card: what the embedded model is, how it was trained, and its scores."""
 
 from __future__ import annotations
 
@@ -41,11 +41,13 @@ class Scored(Protocol):
     def chance(self) -> float: ...
 
 
-def write_card(model: Path, tallies: Mapping[str, Scored], prompts: Sequence[str], asked: int, sampling: str) -> None:
-    unet, vae, text = (settings(model / part) for part in ("unet", "vae", "text_encoder"))
+def write_model_card(
+    model: Path, tallies: Mapping[str, Scored], prompts: Sequence[str], trial_count: int, sampling: str
+) -> None:
+    unet, vae, text = (read_config(model / part) for part in ("unet", "vae", "text_encoder"))
     template = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
     card = template.format(
-        knows=fill(knowledge(), WIDTH),
+        knows=fill(describe_vocabulary(), WIDTH),
         size=unet["sample_size"] * 8,
         megabytes=round(sum(file.stat().st_size for file in model.rglob("*.safetensors")) / 1e6),
         channels=", ".join(map(str, unet["block_out_channels"])),
@@ -53,7 +55,7 @@ def write_card(model: Path, tallies: Mapping[str, Scored], prompts: Sequence[str
         layers=text["num_hidden_layers"],
         width=text["hidden_size"],
         words=f"{text['vocab_size']:,}",
-        asked=asked,
+        trial_count=trial_count,
         sampling=sampling,
         rows="\n".join(row(name, tally) for name, tally in tallies.items()),
         shown=len(prompts),
@@ -62,12 +64,12 @@ def write_card(model: Path, tallies: Mapping[str, Scored], prompts: Sequence[str
     (model / "README.md").write_text(card, encoding="utf-8")
 
 
-def settings(part: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((part / "config.json").read_text(encoding="utf-8"))
-    return found
+def read_config(part: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((part / "config.json").read_text(encoding="utf-8"))
+    return config
 
 
-def knowledge() -> str:
+def describe_vocabulary() -> str:
     lists = {
         "the colours": COLORS,
         "the shapes": SHAPES,
@@ -78,10 +80,10 @@ def knowledge() -> str:
         "the seasons": SEASONS,
         "the styles": STYLES,
     }
-    known = "; ".join(f"{what} {', '.join(names)}" for what, names in lists.items())
+    vocabulary = "; ".join(f"{what} {', '.join(names)}" for what, names in lists.items())
     return (
-        f"It knows {known}; and {', '.join(EXTRAS)} in a scene. One or two things at a time have their own colours and "
-        "places. Word order is free, common synonyms are understood, and other words do no harm."
+        f"It knows {vocabulary}; and {', '.join(EXTRAS)} in a scene. One or two things at a time have their own colours"
+        " and positions. Word order is free, common synonyms are understood, and other words do no harm."
     )
 
 

@@ -1,8 +1,8 @@
-"""Noise to latents: a small UNet that hears the prompt twice.
+"""The denoiser: a small UNet that gets the prompt in two ways.
 
-Its attention layers read the words as every Stable Diffusion does. The mean of the words also joins the embedding of
-the time step (`addition_embed_type="text"`) and so scales and shifts every residual block, which learns much faster:
-the text encoder has been taught to put the whole meaning there.
+Its attention layers attend to the words as in every Stable Diffusion. The mean of the words is also added to the
+embedding of the time step (`addition_embed_type="text"`), and so scales and shifts every residual block, which learns
+much faster: the text encoder was trained to put the whole meaning there.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.captions import caption
-from training.dataset import described
-from training.drawing import Picture
-from training.loop import Course, learn
+from training.dataset import sample_picture
+from training.drawing.vocabulary import Picture
+from training.loop import TrainingSchedule, run_training
 from training.machine import Machine
 from training.recipe import FIRST_SEED
-from training.text_encoder import tokens
+from training.text_encoder import tokenize
 
 UNCONDITIONAL = 0.1
 TIME_WIDTH = 384
-# Where in the schedule the lessons are, as the mean and the deviation of a logit. Shapes are decided a little before
-# the middle, so most are there; some stay for the end, where nothing but the colours of large areas can be told.
+# The distribution of training time steps: mean and deviation of a logit. Shapes are decided a little before the
+# middle, so most steps are there; some remain at the noisy end, where only the colours of large areas are visible.
 CENTRE, SPREAD = -0.4, 1.2
 
 
 def schedule(beta_end: float) -> dict[str, Any]:
-    """How noise grows over the time steps, as diffusers' schedulers have it.
+    """Returns the noise schedule in the form of diffusers' schedulers.
 
-    `beta_end` decides how much of a picture is left at the last of them: its mean colour must drown in the noise, and
-    the larger a picture, the more noise that takes (Hoogeboom et al., Simple Diffusion, 2023).
+    `beta_end` decides how much of the signal is left at the last time step: the noise must hide the mean colour of a
+    picture, which takes more noise the larger the picture is (Hoogeboom et al., Simple Diffusion, 2023).
     """
     return {
         "num_train_timesteps": 1000,
@@ -52,7 +52,9 @@ def schedule(beta_end: float) -> dict[str, Any]:
 
 
 def new_denoiser(channels: tuple[int, ...], attentive: int, latent_size: int, width: int) -> UNet2DConditionModel:
-    """`channels` of the levels, from the outermost; the `attentive` innermost of them read the words."""
+    """Returns an untrained UNet. `channels` are those of the levels from the outermost; the `attentive` innermost
+    levels have cross-attention. `width` is that of the text encoder.
+    """
     plain = len(channels) - attentive
     model = UNet2DConditionModel(
         sample_size=latent_size,
@@ -75,8 +77,11 @@ def new_denoiser(channels: tuple[int, ...], attentive: int, latent_size: int, wi
     return model
 
 
-class Lessons:
-    """Latents with captions: batch i is decided by i and the seed alone."""
+class DenoiserBatches:
+    """Batches of latents and captions. Batch i depends on i and the seed alone."""
+
+    # The share of empty captions.
+    unconditional = UNCONDITIONAL
 
     def __init__(
         self,
@@ -87,74 +92,84 @@ class Lessons:
         batch: int,
         seed: int,
     ) -> None:
-        """`latents` of the pictures from FIRST_SEED on, to be scaled; `alphas`, of shape (1000,), say how much of them
-        is left at each time step.
+        """`latents` are those of the pictures from FIRST_SEED on, before scaling by `scale`.
+
+        `alphas`, of shape (1000,), are the scheduler's cumulative products: the share of the signal at each time step.
         """
         self.latents, self.scale, self.alphas = latents, scale, alphas
         self.tokenizer, self.batch_size, self.seed = tokenizer, batch, seed
-        self.pictures: list[Picture] = [described(FIRST_SEED + i) for i in range(len(latents))]
+        self.pictures: list[Picture] = [sample_picture(FIRST_SEED + i) for i in range(len(latents))]
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Scaled latents of shape (N, 4, h, w), and token ids of shape (N, 77)."""
+    def make_batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Returns scaled latents of shape (N, 4, h, w), and token ids of shape (N, 77)."""
+        chosen, texts = self.choose_pictures(step)
+        return self.latents[chosen].float() * self.scale, tokenize(self.tokenizer, texts)
+
+    def choose_pictures(self, step: int) -> tuple[list[int], list[str]]:
+        """Returns the indices of the pictures of a batch, and their captions, of which some are empty."""
         rng = random.Random(f"{self.seed}-{step}")
         texts, chosen = [], []
         for _ in range(self.batch_size):
             index = rng.randrange(len(self.pictures))
-            texts.append("" if rng.random() < UNCONDITIONAL else self.text(self.pictures[index], rng))
+            texts.append("" if rng.random() < self.unconditional else self.make_caption(self.pictures[index], rng))
             chosen.append(index)
-        return self.latents[chosen].float() * self.scale, tokens(self.tokenizer, texts)
+        return chosen, texts
 
-    def text(self, picture: Picture, rng: random.Random) -> str:
+    def make_caption(self, picture: Picture, rng: random.Random) -> str:
+        """Returns the caption of a picture; overridden for style LoRAs."""
         return caption(picture, rng).text
 
 
-def velocity_lesson(clean: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Noisy latents, their time steps, and the velocity to be said.
+def make_velocity_target(clean: Tensor, alphas: Tensor, centre: float = CENTRE) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns noisy latents, their time steps, and the velocity to predict.
 
     v = sqrt(a) * noise - sqrt(1 - a) * clean (Salimans and Ho, Progressive Distillation, 2022). The steps are spread
-    evenly over a logit-normal distribution (Esser et al., Scaling Rectified Flow Transformers, 2024).
+    evenly over a logit-normal distribution (Esser et al., Scaling Rectified Flow Transformers, 2024); `centre` is the
+    logit of its median.
     """
     count = len(clean)
     shares = ((torch.arange(count) + torch.rand(count)) / count).clamp(1e-4, 1 - 1e-4).to(clean.device)
-    spots = torch.sigmoid(CENTRE + SPREAD * torch.special.ndtri(shares))
-    steps = (spots * len(alphas)).long().clamp(0, len(alphas) - 1)
+    positions = torch.sigmoid(centre + SPREAD * torch.special.ndtri(shares))
+    steps = (positions * len(alphas)).long().clamp(0, len(alphas) - 1)
     signal, spread = (a.sqrt()[:, None, None, None] for a in (alphas[steps], 1 - alphas[steps]))
     noise = torch.randn_like(clean)
     noisy = (signal * clean + spread * noise).contiguous(memory_format=torch.channels_last)
     return noisy, steps, signal * noise - spread * clean
 
 
-def attention(machine: Machine) -> AbstractContextManager[object]:
-    """On the CPU and at these sizes, plain matrix products train faster than the flash kernel."""
+def select_attention_backend(machine: Machine) -> AbstractContextManager[object]:
+    """Selects plain matrix products on a CPU, which at these sizes train faster than the flash kernel."""
     return nullcontext() if machine.fast else sdpa_kernel(SDPBackend.MATH)
 
 
 def train_denoiser(
     denoiser: UNet2DConditionModel,
     text_encoder: CLIPTextModel,
-    lessons: Lessons,
+    batches: DenoiserBatches,
     state: Path,
     steps: int,
     machine: Machine,
-    learns: nn.Module | None = None,
+    trainable: nn.Module | None = None,
     peak: float = 1.2e-3,
 ) -> UNet2DConditionModel:
-    """`learns` is the part of the denoiser that learns, when it is not all of it; `peak` its learning rate."""
+    """Trains the denoiser, or only its part `trainable`, with the peak learning rate `peak`."""
     device = machine.device
     denoiser.to(device, memory_format=torch.channels_last)
     text_encoder.to(device).requires_grad_(False)
-    quick = machine.quick(denoiser)
-    alphas = lessons.alphas.to(device)
+    compiled_denoiser = machine.compile(denoiser)
+    alphas = batches.alphas.to(device)
 
-    def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        clean, ids = (part.to(device) for part in lessons.batch(step))
-        noisy, times, target = velocity_lesson(clean, alphas)
-        with machine.autocast(), attention(machine):
+    def compute_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        clean, ids = (part.to(device) for part in batches.make_batch(step))
+        noisy, times, target = make_velocity_target(clean, alphas)
+        with machine.autocast(), select_attention_backend(machine):
             words = text_encoder(ids).last_hidden_state
-            output = quick(noisy, times, words).sample
+            output = compiled_denoiser(noisy, times, words).sample
         return F.mse_loss(output.float(), target), {}
 
     average = min(0.998, 1 - 6 / steps)
-    course = Course("denoiser", steps, peak, warmup=max(1, min(100, steps // 20)), average=average)
-    learn(course, [denoiser if learns is None else learns], lesson, state, machine, lessons.seed)
+    training_schedule = TrainingSchedule("denoiser", steps, peak, warmup=max(1, min(100, steps // 20)), average=average)
+    run_training(
+        training_schedule, [denoiser if trainable is None else trainable], compute_loss, state, machine, batches.seed
+    )
     return denoiser.eval()

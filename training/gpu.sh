@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The embedded model, made on a GPU, in calls of ten minutes: bash training/gpu.sh, again and again until it says that
-# all is done. It goes on where it was stopped (exit 75 says that there is more to do).
-#   bash training/gpu.sh wheels 3.12   before, where there is an index of packages: what is carried to that machine,
-#                                      which has torch and its own numpy and pillow, for its version of Python
-#   bash training/gpu.sh               draws, trains, judges: the model, its LoRAs, its judge and sheets
-#   bash training/gpu.sh bring N       the N-th part of all that, for a machine that gives back few files
-#   bash training/gpu.sh put DIR       back at home, with all parts in DIR: unpacks them over assets/ and training/
-# RECIPE: large, or toy to see that it runs. BUDGET: seconds of a call. OUT: where what is brought goes; with it, each
-# call brings the log, and the first part when there is one. PYTHON: which Python.
+# Trains the embedded model on a GPU, in calls of ten minutes: bash training/gpu.sh, repeatedly, until it prints that all
+# is done. It resumes where it was stopped (exit 75: there is more to do).
+#   bash training/gpu.sh wheels 3.12   before, on a machine with a package index: downloads packages for the GPU machine,
+#                                      which has torch, numpy and pillow, for its version of Python
+#   bash training/gpu.sh               draws, trains, scores: the model, its LoRAs and ControlNet, its judge, sheets
+#   bash training/gpu.sh export N      copies the N-th part of the results, for a machine that returns few files
+#   bash training/gpu.sh import DIR    on your machine, with all parts in DIR: unpacks them over assets/ and training/
+# RECIPE: large, or toy to check that it runs. BUDGET: seconds of a call. OUT: folder for exports; if it is set, each
+# call copies the log, and the first part when there is one. PYTHON: which Python.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,64 +16,65 @@ if [[ -z ${PYTHON:-} ]]; then
     [[ -x $PYTHON ]] || PYTHON=python3
 fi
 until=$(($(date +%s) + ${BUDGET:-540})) recipe=${RECIPE:-large} size=15m parts=4
-grown=build/grown-$recipe packed=build/packed-$recipe log=build/training-$recipe.log
-model=$grown/assets/models/embedded loras=$grown/assets/loras judge=$grown/training/judge.safetensors
+results=build/results-$recipe parts_folder=build/parts-$recipe log=build/training-$recipe.log
+model=$results/assets/models/embedded loras=$results/assets/loras judge=$results/training/judge.safetensors
+controlnets=$results/assets/controlnets
 export PYTHONUNBUFFERED=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
 export PYTHONPATH=$PWD/build/site${PYTHONPATH:+:$PYTHONPATH} TORCHINDUCTOR_CACHE_DIR=$PWD/build/compiled
 
-# bring N: parts of a few MiB, of which a call gives back so many and no more.
-bring() {
-    rm -rf "$packed" && mkdir -p "$packed" "$OUT"
-    tar -cf - -C "$grown" assets training sheets 2>/dev/null | split -b "$size" -d -a 2 - "$packed/grown.tar."
-    local all=("$packed"/grown.tar.*)
+# export_part N: copies the N-th group of parts of a few MiB to OUT; a call can return only so many.
+export_part() {
+    rm -rf "$parts_folder" && mkdir -p "$parts_folder" "$OUT"
+    tar -cf - -C "$results" assets training sheets 2>/dev/null | split -b "$size" -d -a 2 - "$parts_folder/results.tar."
+    local all=("$parts_folder"/results.tar.*)
     cp "${all[@]:($1 - 1) * parts:parts}" "$OUT/"
     echo "== ${#all[@]} parts, in $(((${#all[@]} + parts - 1) / parts)) calls"
 }
 
 case ${1:-} in
 wheels)
-    exec "$PYTHON" -m bench.carried get "$2" annotated-types diffusers huggingface-hub peft pydantic pydantic-core \
+    exec "$PYTHON" -m bench.offline_wheels get "$2" annotated-types diffusers huggingface-hub peft pydantic pydantic-core \
         tokenizers transformers typing-inspection
     ;;
-bring) OUT=${OUT:-build/brought} bring "${2:-1}" && exit ;;
-put) rm -rf assets/models/embedded && cat "$2"/grown.tar.* | tar -x assets training && exit ;;
+export) OUT=${OUT:-build/export} export_part "${2:-1}" && exit ;;
+import) rm -rf assets/models/embedded && cat "$2"/results.tar.* | tar -x assets training && exit ;;
 esac
 
-home() {
+export_log() {
     [[ ${OUT:-} ]] || return
     mkdir -p "$OUT" && cp "$log" "$OUT/"
-    [[ -e $model/model_index.json ]] && bring 1
+    [[ -e $model/model_index.json ]] && export_part 1
 }
-trap home EXIT
+trap export_log EXIT
 
-# go SECONDS NAME MODULE ARGUMENT...: one stage, if at least so much time is left. What is finished is passed over.
+# go SECONDS NAME MODULE ARGUMENT...: runs one stage if at least SECONDS are left. A finished stage is skipped.
 go() {
-    local least=$1 name=$2 began=$SECONDS answer
+    local least=$1 name=$2 began=$SECONDS status
     shift 2
-    [[ -e $grown/done/$name ]] && return
+    [[ -e $results/done/$name ]] && return
     if ((until - $(date +%s) < least)); then
         echo "== no time left for $name: call again"
         exit 75
     fi
     "$PYTHON" -W ignore -m "$@" >>"$log" 2>&1
-    answer=$?
-    echo "== $((SECONDS - began)) s, exit $answer: $name"
-    if ((answer)); then
+    status=$?
+    echo "== $((SECONDS - began)) s, exit $status: $name"
+    if ((status)); then
         tail -n 5 "$log"
-        exit "$answer"
+        exit "$status"
     fi
-    touch "$grown/done/$name"
+    touch "$results/done/$name"
 }
 
 train() {
     local least=$1 name=$2
     shift 2
     go "$least" "$name" training "$name" --recipe "$recipe" --work "build/training-$recipe" --model "$model" \
-        --loras "$loras" --judge "$judge" --until "$until" "$@"
+        --loras "$loras" --controlnets "$controlnets" --judge "$judge" --until "$until" "$@"
 }
 
-mkdir -p "$grown/done" "$(dirname "$judge")"
-[[ -d build/site ]] || "$PYTHON" -m bench.carried put build/site
+mkdir -p "$results/done" "$(dirname "$judge")"
+[[ -d build/site ]] || "$PYTHON" -m bench.offline_wheels put build/site
 few=() long=120
 [[ $recipe == toy ]] && few=(--prompts 20) long=15
 train 15 train
@@ -81,5 +82,7 @@ train 15 fast
 train "$long" score "${few[@]}" --before assets/models/embedded
 train 15 lora
 go "$long" card training.lora_card --recipe "$recipe" --model "$model" --loras "$loras" --judge "$judge"
-go "$long" sheets training.sheets --model "$model" --loras "$loras" --to "$grown/sheets"
-echo "== all is done: $(du -sh "$grown" | cut -f1) in $grown"
+train 15 controlnet
+go "$long" edges training.controlnet_card --recipe "$recipe" --model "$model" --controlnet "$controlnets/studio-edges"
+go "$long" sheets training.sheets --model "$model" --loras "$loras" --to "$results/sheets"
+echo "== all is done: $(du -sh "$results" | cut -f1) in $results"

@@ -1,4 +1,4 @@
-"""What a picture shows, as numbers: the answers for the text encoder's lessons and for the judge."""
+"""Labels of pictures as tensors, for training the text encoder and the judge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from training.drawing import Backdrop, Picture
 from training.drawing.vocabulary import (
     COLORLESS,
     COLORS,
@@ -23,9 +22,11 @@ from training.drawing.vocabulary import (
     STYLES,
     TIMES,
     WEATHERS,
+    Backdrop,
+    Picture,
 )
 
-# Things are asked for in their order, from left to right or from top to bottom.
+# Things are labelled in their order, from left to right or from top to bottom.
 SLOTS: Final = ("first", "second")
 CLASSES: Final[dict[str, tuple[str, ...]]] = {
     "place": ("backdrop", "scene"),
@@ -46,7 +47,7 @@ NEEDS_COLOR: Final = ("first color", "second color", "background", "time", "seas
 
 
 def answers(picture: Picture) -> dict[str, str]:
-    """The class of each attribute that the picture has."""
+    """Returns the class of each attribute that the picture has."""
     things = {
         name: value
         for slot, thing in zip(SLOTS, picture.things, strict=False)
@@ -68,12 +69,16 @@ def answers(picture: Picture) -> dict[str, str]:
 
 
 def extras(picture: Picture) -> frozenset[str]:
+    """Returns the extras of a scene; a backdrop has none."""
     return frozenset() if isinstance(picture.place, Backdrop) else picture.place.extras
 
 
 @dataclass(frozen=True)
 class Labels:
-    """`classes`: int64 of shape (N, attributes), IGNORED where there is none. `extras`: float of shape (N, extras)."""
+    """`classes`: int64 of shape (N, attributes), IGNORED where there is no label.
+
+    `extras`: float of shape (N, extras).
+    """
 
     classes: Tensor
     extras: Tensor
@@ -83,14 +88,15 @@ class Labels:
 
 
 def labels(pictures: Collection[Picture], silent: Collection[Collection[str]]) -> Labels:
+    """Returns the labels of pictures; attributes in `silent` are IGNORED."""
     classes, present = [], []
-    for picture, unsaid in zip(pictures, silent, strict=True):
-        given = {name: value for name, value in answers(picture).items() if name not in unsaid}
-        classes.append([CLASSES[name].index(given[name]) if name in given else IGNORED for name in CLASSES])
+    for picture, omitted in zip(pictures, silent, strict=True):
+        labelled = {name: value for name, value in answers(picture).items() if name not in omitted}
+        classes.append([CLASSES[name].index(labelled[name]) if name in labelled else IGNORED for name in CLASSES])
         present.append([float(extra in extras(picture)) for extra in EXTRAS])
     return Labels(torch.tensor(classes), torch.tensor(present))
 
 
-def unseen(picture: Picture) -> Collection[str]:
-    """What cannot be told from the picture: a line drawing has no colours."""
+def list_invisible_attributes(picture: Picture) -> Collection[str]:
+    """Returns the attributes that cannot be seen in the picture: a line drawing has no colours."""
     return NEEDS_COLOR if picture.style in COLORLESS else ()

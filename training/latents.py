@@ -1,4 +1,4 @@
-"""Latents of drawn pictures, which are kept; the pictures themselves are not."""
+"""The latents of drawn pictures, cached on disk. The pictures themselves are not kept."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor
 
-from training.autoencoder import encoded
+from training.autoencoder import encode_pictures
 from training.dataset import chunks
 from training.machine import Machine
 from training.recipe import FIRST_SEED, Recipe
 
-# So many pictures are drawn and encoded before their latents are saved.
+# Pictures that are drawn and encoded before their latents are saved.
 PART = 2500
 
 
-def drawn_latents(autoencoder: AutoencoderTiny, recipe: Recipe, machine: Machine) -> Tensor:
-    """Of all pictures of the recipe: float16 of shape (N, 4, h, w)."""
+def load_or_encode_latents(autoencoder: AutoencoderTiny, recipe: Recipe, machine: Machine) -> Tensor:
+    """Returns the latents of all pictures of the recipe: float16 of shape (N, 4, h, w)."""
     folder, parts = recipe.work / f"latents-{recipe.size}-{recipe.autoencoder_steps}", []
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, recipe.pictures, PART):
@@ -24,9 +24,9 @@ def drawn_latents(autoencoder: AutoencoderTiny, recipe: Recipe, machine: Machine
         file = folder / f"{start}-{count}.pt"
         if not file.exists():
             machine.check_time()
-            drawn = chunks(FIRST_SEED + start, count, recipe.size, machine.workers)
+            pictures = chunks(FIRST_SEED + start, count, recipe.size, machine.workers)
             partial = file.with_suffix(".partial")
-            torch.save(encoded(autoencoder, drawn, machine), partial)
+            torch.save(encode_pictures(autoencoder, pictures, machine), partial)
             partial.rename(file)
         parts.append(torch.load(file, weights_only=True))
     return torch.cat(parts)

@@ -1,6 +1,4 @@
-"""How everything here learns: by lessons, with a learning rate that rises and falls, averaged weights, and a state on
-disk to go on from.
-"""
+"""The training loop: a learning rate schedule, averaged weights, and a state on disk to resume from."""
 
 from __future__ import annotations
 
@@ -16,13 +14,13 @@ from torch import Tensor, nn
 
 from training.machine import Machine
 
-# A lesson is decided by its number alone. It gives the loss, and figures for the log.
-Lesson = Callable[[int], tuple[Tensor, Mapping[str, float | Tensor]]]
+# Computes the loss of a step, which depends on its number alone, and figures for the log.
+LossFunction = Callable[[int], tuple[Tensor, Mapping[str, float | Tensor]]]
 
 
 @dataclass(frozen=True)
-class Course:
-    """How long and how fast to learn. `average` is the share of the mean of the weights that each step keeps."""
+class TrainingSchedule:
+    """Length and learning rate of a training. `average` is the decay of the moving average of the weights."""
 
     name: str
     steps: int
@@ -33,30 +31,42 @@ class Course:
     weight_decay: float = 0.01
 
 
-def learn(
-    course: Course, learns: Sequence[nn.Module], lesson: Lesson, state: Path, machine: Machine, seed: int = 0
+def run_training(
+    schedule: TrainingSchedule,
+    trainable: Sequence[nn.Module],
+    compute_loss: LossFunction,
+    state: Path,
+    machine: Machine,
+    seed: int = 0,
+    rates: Sequence[float] | None = None,
 ) -> None:
-    """Goes through all lessons, or on from the saved state. In the end the modules have the mean of their weights.
+    """Runs all steps, or those after the saved state. At the end the modules have the averaged weights.
 
-    Raises OutOfTimeError, with the state saved, when the machine's time is up before.
+    `rates` are the learning rates of the modules, relative to that of the schedule; without it, all are 1.
+    Raises OutOfTimeError, with the state saved, if the machine's time is up before.
     """
     torch.manual_seed(seed)
-    modules = nn.ModuleList(learns)
+    modules = nn.ModuleList(trainable)
     parameters = [p for p in modules.parameters() if p.requires_grad]
+    groups = [parameters] if rates is None else [list(module.parameters()) for module in trainable]
     optimizer = torch.optim.AdamW(
-        parameters, lr=course.peak, betas=course.momenta, weight_decay=course.weight_decay, fused=True
+        [{"params": group} for group in groups],
+        lr=schedule.peak,
+        betas=schedule.momenta,
+        weight_decay=schedule.weight_decay,
+        fused=True,
     )
-    averaged, clock = Averaged(parameters, course.average), Clock(course.steps)
+    averaged, clock = WeightAverage(parameters, schedule.average), Clock(schedule.steps)
     load_state(state, clock, averaged, optimizer, modules)
     before = clock.step
-    progress = Progress(course.name, clock)
+    progress = ProgressLog(schedule.name, clock)
     modules.train()
     try:
         while not clock.done:
             machine.check_time()
-            for group in optimizer.param_groups:
-                group["lr"] = clock.rate(course.peak, course.warmup)
-            loss, figures = lesson(clock.step)
+            for group, rate in zip(optimizer.param_groups, rates or [1.0], strict=True):
+                group["lr"] = rate * clock.rate(schedule.peak, schedule.warmup)
+            loss, figures = compute_loss(clock.step)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -74,7 +84,7 @@ def learn(
 
 
 class Clock:
-    """Counts steps towards their number. A state that was saved goes on where it stopped."""
+    """Counts steps and seconds. Both are saved with the state."""
 
     SAVE_EVERY = 240.0
 
@@ -100,19 +110,20 @@ class Clock:
         self.step += 1
 
     def rate(self, peak: float, warmup: int) -> float:
-        """A short warm-up, then a cosine to a fiftieth of the peak."""
+        """Returns the learning rate: a short warm-up, then a cosine to a fiftieth of the peak."""
         cosine = 0.5 * (1 + math.cos(math.pi * self.share))
         return peak * min(1.0, (self.step + 1) / warmup) * (0.02 + 0.98 * cosine)
 
     def should_save(self) -> bool:
+        """Returns whether SAVE_EVERY seconds have passed since it last returned True."""
         due = time.monotonic() - self._saved > self.SAVE_EVERY
         if due:
             self._saved = time.monotonic()
         return due
 
 
-class Averaged:
-    """An exponential moving average of weights; short at first, then as long as `limit`."""
+class WeightAverage:
+    """An exponential moving average of weights. Its decay grows with the steps, up to `limit`."""
 
     def __init__(self, parameters: Sequence[Tensor], limit: float) -> None:
         self.live = parameters
@@ -126,13 +137,13 @@ class Averaged:
 
     @torch.no_grad()
     def copy(self) -> None:
-        """Puts the mean in the place of the weights."""
+        """Copies the averages into the weights."""
         for parameter, mean in zip(self.live, self.mean, strict=True):
             parameter.copy_(mean)
 
 
-class Progress:
-    """Prints the mean of each noted figure now and then."""
+class ProgressLog:
+    """Prints the mean of each figure every 100 steps, and at some of the first."""
 
     def __init__(self, name: str, clock: Clock) -> None:
         self.name, self.clock = name, clock
@@ -143,13 +154,16 @@ class Progress:
             self.figures[name].append(torch.as_tensor(value))
         if self.clock.step in (5, 20, 50) or self.clock.step % 100 == 0:
             means = " ".join(f"{name} {torch.stack(values).mean():.4f}" for name, values in self.figures.items())
-            pace = self.clock.spent / self.clock.step
-            print(f"{self.name} {self.clock.step} {self.clock.spent:.0f}s {pace:.3f}s/step {means}", flush=True)
+            seconds_per_step = self.clock.spent / self.clock.step
+            print(
+                f"{self.name} {self.clock.step} {self.clock.spent:.0f}s {seconds_per_step:.3f}s/step {means}",
+                flush=True,
+            )
             self.figures.clear()
 
 
 def save_state(
-    path: Path, clock: Clock, averaged: Averaged, optimizer: torch.optim.Optimizer, model: nn.Module
+    path: Path, clock: Clock, averaged: WeightAverage, optimizer: torch.optim.Optimizer, model: nn.Module
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -169,9 +183,9 @@ def save_state(
 
 
 def load_state(
-    path: Path, clock: Clock, averaged: Averaged, optimizer: torch.optim.Optimizer, model: nn.Module
+    path: Path, clock: Clock, averaged: WeightAverage, optimizer: torch.optim.Optimizer, model: nn.Module
 ) -> None:
-    """Goes on from a saved state, when there is one."""
+    """Restores a saved state, if there is one."""
     if not path.exists():
         return
     state = torch.load(path, weights_only=True)

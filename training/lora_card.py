@@ -1,4 +1,4 @@
-"""`python -m training.lora_card`: how surely the LoRA brings its style, on prompts that it never saw; and its card."""
+"""`python -m training.lora_card`: measures how reliably the LoRA applies its style, and writes its card."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 from diffusers import AutoPipelineForText2Image
 from PIL import Image
 
-from training.contact import Row, sheet
+from training.contact_sheet import Row, draw_contact_sheet
 from training.dataset import Pixels
-from training.drawing import Backdrop
-from training.judge import WEIGHTS, Judge, load_judge, verdicts
+from training.drawing.vocabulary import Backdrop
+from training.judge import WEIGHTS, Judge, classify_pictures, load_judge
 from training.lora import LAYERS, METADATA, RANK, TRIGGER
 from training.machine import best_device
-from training.neon_pixels import is_neon
+from training.neon_detector import is_neon
 from training.recipe import RECIPES, Recipe
-from training.score import BATCH, GUIDANCE, SAMPLING, STEPS, Trial, trials
+from training.score import BATCH, GUIDANCE, SAMPLING, STEPS, Trial, make_trials
 
 ROOT = Path(__file__).parent.parent
 STRENGTHS, PROMPTS, SIDE = (0.0, 0.3, 0.6, 1.0, 1.2), 60, 128
@@ -39,7 +39,7 @@ SHEET_WEIGHTS, SHEET_SEED = (0.0, 0.5, 1.0), 7
 
 @dataclass(frozen=True)
 class Line:
-    """What the pictures at one weight show, in shares of all."""
+    """Shares of pictures at one weight: neon with and without the trigger, and things in the right place."""
 
     weight: float
     triggered: float
@@ -47,7 +47,7 @@ class Line:
     in_place: float
 
 
-class Painter:
+class LoraPipeline:
     """The embedded model with the LoRA at any weight."""
 
     def __init__(self, model: Path, file: Path) -> None:
@@ -77,18 +77,20 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()
     recipe = RECIPES[arguments.recipe]
-    painter = Painter(arguments.model, arguments.loras / "neon.safetensors")
-    showing(painter).save(arguments.loras / "contact-sheet.png", optimize=True)
-    write_card(measured(painter, load_judge(arguments.judge), recipe), recipe, arguments.loras / "README.md")
+    painter = LoraPipeline(arguments.model, arguments.loras / "neon.safetensors")
+    make_lora_sheet(painter).save(arguments.loras / "contact-sheet.png", optimize=True)
+    write_lora_card(
+        measure_weights(painter, load_judge(arguments.judge), recipe), recipe, arguments.loras / "README.md"
+    )
 
 
-def measured(painter: Painter, judge: Judge, recipe: Recipe) -> list[Line]:
-    asked = trials(PROMPTS, recipe.size)
+def measure_weights(painter: LoraPipeline, judge: Judge, recipe: Recipe) -> list[Line]:
+    trials = make_trials(PROMPTS, recipe.size)
     lines = []
     for weight in STRENGTHS:
-        triggered = painter.paint([f"{trial.prompt}, {TRIGGER}" for trial in asked], weight)
-        plain = painter.paint([trial.prompt for trial in asked], weight)
-        line = Line(weight, share_of_neon(triggered), share_of_neon(plain), share_in_place(asked, judge, triggered))
+        triggered = painter.paint([f"{trial.prompt}, {TRIGGER}" for trial in trials], weight)
+        plain = painter.paint([trial.prompt for trial in trials], weight)
+        line = Line(weight, share_of_neon(triggered), share_of_neon(plain), share_in_place(trials, judge, triggered))
         print(line, flush=True)
         lines.append(line)
     return lines
@@ -98,18 +100,18 @@ def share_of_neon(pictures: Pixels) -> float:
     return float(np.mean([is_neon(picture) for picture in pictures]))
 
 
-def share_in_place(asked: list[Trial], judge: Judge, pictures: Pixels) -> float:
-    """How many show a scene, or things where they were asked for. The judge knows no neon, but sees that much in it."""
+def share_in_place(trials: list[Trial], judge: Judge, pictures: Pixels) -> float:
+    """Returns the share of pictures with a scene, or with things where the prompt puts them, according to the judge."""
     right = []
-    for trial, seen in zip(asked, verdicts(judge, pictures), strict=True):
+    for trial, answer in zip(trials, classify_pictures(judge, pictures), strict=True):
         if isinstance(trial.picture.place, Backdrop):
-            right.append((seen["place"], seen["layout"]) == ("backdrop", trial.picture.layout))
+            right.append((answer["place"], answer["layout"]) == ("backdrop", trial.picture.layout))
         else:
-            right.append(seen["place"] == "scene")
+            right.append(answer["place"] == "scene")
     return float(np.mean(right))
 
 
-def write_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
+def write_lora_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
     rows = "\n".join(
         f"| {line.weight} | {line.triggered:.0%} | {line.plain:.0%} | {line.in_place:.0%} |" for line in lines
     )
@@ -131,14 +133,14 @@ def write_card(lines: list[Line], recipe: Recipe, file: Path) -> None:
     file.write_text(card, encoding="utf-8")
 
 
-def showing(painter: Painter) -> Image.Image:
-    """A column for each prompt, and a row for each weight."""
+def make_lora_sheet(painter: LoraPipeline) -> Image.Image:
+    """Returns a sheet with a column for each prompt and a row for each weight."""
     prompts = [f"{prompt}, {TRIGGER}" for prompt in SHEET]
     rows: list[Row] = []
     for weight in SHEET_WEIGHTS:
         pictures = painter.paint(prompts, weight, SHEET_SEED, seed_step=0)
         rows.append((f"{weight:g}" if weight else "without", [Image.fromarray(picture) for picture in pictures]))
-    return sheet(rows, SHEET, SIDE)
+    return draw_contact_sheet(rows, SHEET, SIDE)
 
 
 if __name__ == "__main__":

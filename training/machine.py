@@ -1,4 +1,4 @@
-"""What the training runs on, and until when."""
+"""The device that training runs on, and its time limit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
-# What torch calls a CPU that multiplies in bfloat16, on x86 and on ARM.
+# torch's names for CPUs that multiply in bfloat16, on x86 and on ARM.
 BFLOAT16 = ("avx512_bf16", "bf16")
 
 
 class OutOfTimeError(Exception):
-    """The time is up. What was learned is saved, and the same command goes on from there."""
+    """The time is up. The state is saved, and the same command resumes from there."""
 
 
 def best_device() -> torch.device:
@@ -26,7 +26,7 @@ def best_device() -> torch.device:
 
 @dataclass(frozen=True)
 class Machine:
-    """Time is up at `until`, in seconds since 1970; drawing takes `workers` processes."""
+    """Training stops at `until`, in seconds since 1970; pictures are drawn in `workers` processes."""
 
     until: float = float("inf")
     device: torch.device = field(default_factory=best_device)
@@ -37,14 +37,15 @@ class Machine:
         return self.device.type == "cuda"
 
     def check_time(self) -> None:
+        """Raises OutOfTimeError after `until`."""
         if time.time() > self.until:
             raise OutOfTimeError
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Products in bfloat16, sums and weights in float32; all in float32 where bfloat16 would be emulated."""
+        """Returns autocasting to bfloat16 where the device supports it in hardware, else none."""
         able = self.fast or any(torch.cpu.get_capabilities().get(name) for name in BFLOAT16)
         return torch.autocast(self.device.type, torch.bfloat16, enabled=able)
 
-    def quick(self, module: Module) -> Module:
-        """The same module, compiled where that saves more time than it takes: for thousands of lessons of one shape."""
+    def compile(self, module: Module) -> Module:
+        """Returns the module, compiled on a GPU only: it pays off for thousands of steps of the same shapes."""
         return cast(Module, torch.compile(module, dynamic=False)) if self.fast else module

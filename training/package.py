@@ -1,4 +1,4 @@
-"""The trained parts become a stock StableDiffusionPipeline folder, with what the studio needs for previews."""
+"""Writes the trained parts as a stock StableDiffusionPipeline folder, with the matrix for previews."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from training.dataset import Pixels
 
 PREVIEW_PICTURES = 1000
-# No file of weights is larger.
+# The largest size of a weight file.
 SHARD = "45MB"
 
 
@@ -28,7 +28,7 @@ def package(
     unet: UNet2DConditionModel,
     scheduler: DPMSolverMultistepScheduler,
 ) -> StableDiffusionPipeline:
-    """Writes the folder in half precision."""
+    """Writes the folder in half precision, and returns the pipeline."""
     autoencoder.register_to_config(scaling_factor=scale)
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
@@ -45,13 +45,13 @@ def package(
 
 
 def write_preview_matrix(folder: Path, latents: Tensor, scale: float, pictures: Pixels) -> None:
-    """The linear map from scaled latents to colours from 0 to 1 that fits drawn pictures best."""
+    """Writes the least-squares linear map from scaled latents to RGB in 0..1, fitted to drawn pictures."""
     count = min(PREVIEW_PICTURES, len(pictures))
-    seen = latents[:count].float() * scale
-    side = seen.shape[-1]
+    scaled_latents = latents[:count].float() * scale
+    side = scaled_latents.shape[-1]
     colors = torch.from_numpy(np.array(pictures[:count])).permute(0, 3, 1, 2).float() / 255
     colors = F.interpolate(colors, (side, side), mode="area")
-    inputs = seen.permute(0, 2, 3, 1).reshape(-1, 4).numpy()
+    inputs = scaled_latents.permute(0, 2, 3, 1).reshape(-1, 4).numpy()
     inputs = np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
     solution, *_ = np.linalg.lstsq(inputs, colors.permute(0, 2, 3, 1).reshape(-1, 3).numpy(), rcond=None)
     rounded = np.round(solution.astype(np.float64), 4).tolist()

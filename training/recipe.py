@@ -1,20 +1,20 @@
-"""The numbers that make a model: what a GPU does in minutes, and what a small machine can do, in two sizes."""
+"""The sizes and step counts of a training: a small one for a CPU, a large one for a GPU, and a toy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# Seeds of the pictures to learn from start here; those of the pictures and prompts to be judged by start at 0.
+# Pictures for training have seeds from here on; those for scoring have seeds from 0 on.
 FIRST_SEED = 1_000_000
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes in pixels, lengths in steps, batches in pictures or crops of them.
+    """Sizes in pixels, lengths in steps, batches in pictures or crops.
 
-    `work` keeps what can be made again, and the states to go on from; `begin` is a model to begin with, if any.
-    The autoencoder learns from the first `painted` of the `pictures`, which stay on disk.
+    `work` is the folder for intermediate data and states; `begin` is a model whose weights to start from, if any.
+    The autoencoder is trained on the first `painted` of the `pictures`, which stay on disk.
     """
 
     work: Path = Path("build/training")
@@ -41,17 +41,28 @@ class Recipe:
     lora_batch: int = 32
     fast_steps: int = 240
     fast_batch: int = 32
+    upscaler_features: int = 40
+    upscaler_blocks: int = 10
+    upscaler_drawings: int = 600
+    upscaler_emoji: int = 1_800
+    upscaler_steps: int = 9_000
+    upscaler_batch: int = 16
+    upscaler_refit_batches: int = 80
+    controlnet_pictures: int = 6_000
+    controlnet_fit_steps: int = 60
+    controlnet_steps: int = 1_500
+    controlnet_batch: int = 8
 
     @property
-    def lessons(self) -> str:
-        """What the denoiser learns with: another text encoder or autoencoder is another lesson."""
+    def denoiser_inputs_key(self) -> str:
+        """A key of the denoiser's inputs: other text encoders or autoencoders need another training."""
         return f"{self.text_steps}-{self.autoencoder_steps}"
 
 
 RECIPES = {
-    # What two cores do in some hours, beginning with the model that is there.
+    # For two cores in some hours, starting from the existing model.
     "small": Recipe(),
-    # What a GPU of the class of an H100 does in half an hour.
+    # For a GPU such as an H100 in half an hour.
     "large": Recipe(
         size=512,
         pictures=40_000,
@@ -71,8 +82,15 @@ RECIPES = {
         lora_batch=64,
         fast_steps=400,
         fast_batch=64,
+        upscaler_drawings=2_000,
+        upscaler_emoji=6_000,
+        upscaler_steps=40_000,
+        upscaler_batch=32,
+        controlnet_pictures=20_000,
+        controlnet_steps=6_000,
+        controlnet_batch=64,
     ),
-    # Nothing worth looking at, but every stage of it, to see that it runs.
+    # Runs every stage in a minute, without a useful result.
     "toy": Recipe(
         size=64,
         pictures=120,
@@ -93,5 +111,16 @@ RECIPES = {
         lora_batch=4,
         fast_steps=5,
         fast_batch=4,
+        upscaler_features=8,
+        upscaler_blocks=1,
+        upscaler_drawings=4,
+        upscaler_emoji=60,
+        upscaler_steps=5,
+        upscaler_batch=4,
+        upscaler_refit_batches=2,
+        controlnet_pictures=60,
+        controlnet_fit_steps=5,
+        controlnet_steps=3,
+        controlnet_batch=4,
     ),
 }

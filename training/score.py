@@ -1,4 +1,4 @@
-"""How well the model follows prompts that it never saw: by the judge, and for colours by pixels."""
+"""Scores how well the model follows prompts that are not in its training set, with the judge and by pixels."""
 
 from __future__ import annotations
 
@@ -16,30 +16,29 @@ from diffusers import AutoPipelineForText2Image
 from PIL import Image
 
 from training.captions import caption
-from training.card import write_card
-from training.colors import background_and_shape, colors_of_pair
-from training.dataset import Pixels, drawn
-from training.drawing import Backdrop, Picture
-from training.drawing.vocabulary import COLORLESS, EXTRAS, SHAPES
-from training.judge import Judge, verdicts
-from training.labels import CLASSES, SLOTS, answers, extras, unseen
+from training.card import write_model_card
+from training.color_check import background_and_shape, colors_of_pair
+from training.dataset import Pixels, draw_example
+from training.drawing.vocabulary import COLORLESS, EXTRAS, SHAPES, Backdrop, Picture
+from training.judge import Judge, classify_pictures
+from training.labels import CLASSES, SLOTS, answers, extras, list_invisible_attributes
 from training.machine import best_device
 
 BATCH = 16
-# As the catalogue has them for this model.
+# The catalogue's defaults for this model.
 STEPS, GUIDANCE = 20, 3.0
 SAMPLING = f"{STEPS} steps of DPM++ 2M, guidance {GUIDANCE:g}"
 ON_SHEET, SHEET_SIDE = 48, 160
 PAIR = "pair: each color on its thing"
-# Prompts that leave one of these open are not asked.
+# Prompts that leave one of these open are not used.
 NEEDED = frozenset({"background", "scene", "time", "weather"})
 
-Seen = Mapping[str, str | frozenset[str]]
+JudgeAnswer = Mapping[str, str | frozenset[str]]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How often something was right; the same question asked of drawn pictures, and of a model of before."""
+    """The share of right answers for one question, also for drawn pictures and for an earlier model."""
 
     count: int
     right: float
@@ -50,7 +49,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Trial:
-    """One prompt: the picture in words, what of it they leave open, and how it looks when drawn."""
+    """A prompt, its picture as a description and drawn, and the attributes that the prompt leaves open."""
 
     picture: Picture
     prompt: str
@@ -58,12 +57,12 @@ class Trial:
     reference: Pixels
 
 
-def trials(count: int, size: int) -> list[Trial]:
-    """Prompts whose seeds are far from those of training."""
+def make_trials(count: int, size: int) -> list[Trial]:
+    """Returns prompts whose seeds are not used in training."""
     chosen: list[Trial] = []
     seed = 0
     while len(chosen) < count:
-        picture, reference = drawn(seed, size)
+        picture, reference = draw_example(seed, size)
         text = caption(picture, random.Random(f"prompt-{seed}"))
         if not text.silent & NEEDED:
             chosen.append(Trial(picture, text.text, text.silent, reference))
@@ -72,7 +71,7 @@ def trials(count: int, size: int) -> list[Trial]:
 
 
 @torch.inference_mode()
-def generated(model: Path, prompts: list[str]) -> list[Image.Image]:
+def generate_images(model: Path, prompts: list[str]) -> list[Image.Image]:
     pipeline = AutoPipelineForText2Image.from_pretrained(model, dtype=torch.float32).to(best_device())
     pipeline.set_progress_bar_config(disable=True)
     images: list[Image.Image] = []
@@ -85,29 +84,29 @@ def generated(model: Path, prompts: list[str]) -> list[Image.Image]:
 
 
 def score(model: Path, judge: Judge, count: int, size: int, before: Path | None = None) -> dict[str, Tally]:
-    """Judges the model, and writes scores.json, contact-sheet.png and the model card beside it.
+    """Scores the model, and writes scores.json, contact-sheet.png and the model card to its folder.
 
-    A model of `before` is asked for the same.
+    `before` is an earlier model to score with the same prompts.
     """
-    asked = trials(count, size)
-    prompts = [trial.prompt for trial in asked]
-    images = generated(model, prompts)
-    tallies = compare(asked, judge, images, generated(before, prompts) if before else None)
+    trials = make_trials(count, size)
+    prompts = [trial.prompt for trial in trials]
+    images = generate_images(model, prompts)
+    tallies = compare(trials, judge, images, generate_images(before, prompts) if before else None)
     for name, tally in tallies.items():
         print(f"{name:32} {tally.right:6.1%} of {tally.count:4}  drawn {tally.drawn:6.1%}  chance {tally.chance:5.1%}")
     figures = {name: vars(tally) for name, tally in tallies.items()}
     (model / "scores.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    contact_sheet(images[:ON_SHEET]).save(model / "contact-sheet.png", optimize=True)
-    write_card(model, tallies, prompts[:ON_SHEET], count, SAMPLING)
+    make_score_sheet(images[:ON_SHEET]).save(model / "contact-sheet.png", optimize=True)
+    write_model_card(model, tallies, prompts[:ON_SHEET], count, SAMPLING)
     return tallies
 
 
 def compare(
-    asked: list[Trial], judge: Judge, images: list[Image.Image], before: list[Image.Image] | None = None
+    trials: list[Trial], judge: Judge, images: list[Image.Image], before: list[Image.Image] | None = None
 ) -> dict[str, Tally]:
-    right = judged(asked, judge, np.stack([np.asarray(image) for image in images]))
-    drawn_right = judged(asked, judge, np.stack([trial.reference for trial in asked]))
-    right_before = judged(asked, judge, np.stack([np.asarray(image) for image in before])) if before else {}
+    right = judge_pictures(trials, judge, np.stack([np.asarray(image) for image in images]))
+    drawn_right = judge_pictures(trials, judge, np.stack([trial.reference for trial in trials]))
+    right_before = judge_pictures(trials, judge, np.stack([np.asarray(image) for image in before])) if before else {}
     return {
         name: Tally(
             len(answers),
@@ -120,42 +119,44 @@ def compare(
     }
 
 
-def judged(asked: list[Trial], judge: Judge, pictures: Pixels) -> dict[str, list[bool]]:
-    """For each question, whether the pictures of which it can be asked are right."""
+def judge_pictures(trials: list[Trial], judge: Judge, pictures: Pixels) -> dict[str, list[bool]]:
+    """Returns right or wrong for each question and each picture to which it applies."""
     right: defaultdict[str, list[bool]] = defaultdict(list)
-    for trial, seen, pixels in zip(asked, seen_by(judge, pictures), pictures, strict=True):
-        for name, answer in (by_judge(trial, seen) | by_pixels(trial, pixels)).items():
+    for trial, answer_by_judge, pixels in zip(trials, run_judge(judge, pictures), pictures, strict=True):
+        for name, answer in (score_by_judge(trial, answer_by_judge) | score_by_pixels(trial, pixels)).items():
             right[name].append(answer)
     return right
 
 
-def seen_by(judge: Judge, pictures: Pixels) -> list[dict[str, str | frozenset[str]]]:
+def run_judge(judge: Judge, pictures: Pixels) -> list[dict[str, str | frozenset[str]]]:
     return [
-        seen for start in range(0, len(pictures), BATCH) for seen in verdicts(judge, pictures[start : start + BATCH])
+        answer_by_judge
+        for start in range(0, len(pictures), BATCH)
+        for answer_by_judge in classify_pictures(judge, pictures[start : start + BATCH])
     ]
 
 
-def by_judge(trial: Trial, seen: Seen) -> dict[str, bool]:
-    """Question to whether it is right, for all that the prompt says and that can be seen."""
-    asked = {
+def score_by_judge(trial: Trial, answer_by_judge: JudgeAnswer) -> dict[str, bool]:
+    """Returns right or wrong for each attribute that the prompt names and the picture can show."""
+    expected = {
         name: answer
         for name, answer in answers(trial.picture).items()
-        if name not in trial.silent and name not in unseen(trial.picture)
+        if name not in trial.silent and name not in list_invisible_attributes(trial.picture)
     }
-    right = {question(name, trial.picture): seen[name] == answer for name, answer in asked.items()}
-    if len(trial.picture.things) == len(SLOTS) and all(f"{slot} color" in asked for slot in SLOTS):
-        right[PAIR] = all(seen[name] == asked[name] for slot in SLOTS for name in (slot, f"{slot} color"))
+    right = {question(name, trial.picture): answer_by_judge[name] == answer for name, answer in expected.items()}
+    if len(trial.picture.things) == len(SLOTS) and all(f"{slot} color" in expected for slot in SLOTS):
+        right[PAIR] = all(answer_by_judge[name] == expected[name] for slot in SLOTS for name in (slot, f"{slot} color"))
     if not isinstance(trial.picture.place, Backdrop):
         for extra in EXTRAS:
             wants = extra in extras(trial.picture)
-            found = seen["extras"]
+            detected = answer_by_judge["extras"]
             name = f"{extra} when asked" if wants else f"no {extra} when not asked"
-            right[name] = (extra in found) == wants
+            right[name] = (extra in detected) == wants
     return right
 
 
 def question(name: str, picture: Picture) -> str:
-    """Things are asked for as shapes and figures, alone or one of two, on a backdrop or in a scene."""
+    """Returns the question for an attribute: shapes and figures, single or paired, on a backdrop or in a scene."""
     slot = name.removesuffix(" color")
     if slot not in SLOTS:
         return name
@@ -166,15 +167,15 @@ def question(name: str, picture: Picture) -> str:
     return f"{what}{several}{where}" + (": color" if name != slot else "")
 
 
-def by_pixels(trial: Trial, pixels: Pixels) -> dict[str, bool]:
+def score_by_pixels(trial: Trial, pixels: Pixels) -> dict[str, bool]:
     picture = trial.picture
     if not isinstance(picture.place, Backdrop) or picture.style in COLORLESS:
         return {}
     colors = tuple(thing.color for thing in picture.things)
-    unsaid = any(f"{slot} color" in trial.silent for slot in SLOTS)
+    is_open = any(f"{slot} color" in trial.silent for slot in SLOTS)
     background, color = background_and_shape(pixels, picture.style)
     right = {"background by pixels": background == picture.place.color}
-    if unsaid:
+    if is_open:
         return right
     if len(colors) == 1:
         return right | {"color by pixels": (color,) == colors}
@@ -182,7 +183,7 @@ def by_pixels(trial: Trial, pixels: Pixels) -> dict[str, bool]:
 
 
 def chance(name: str) -> float:
-    """What guessing would give."""
+    """Returns the expected share of right answers from guessing."""
     colors, kinds = len(CLASSES["background"]), len(CLASSES["first"])
     if name == PAIR:
         return 1 / (colors * kinds) ** 2
@@ -195,7 +196,7 @@ def chance(name: str) -> float:
     return 1 / len(CLASSES.get(name, ("yes", "no")))
 
 
-def contact_sheet(images: list[Image.Image], columns: int = 8) -> Image.Image:
+def make_score_sheet(images: list[Image.Image], columns: int = 8) -> Image.Image:
     side = min(SHEET_SIDE, images[0].width)
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * side, rows * side), "white")

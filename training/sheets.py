@@ -1,4 +1,4 @@
-"""`python -m training.sheets`: a contact sheet for each thing that one asks of a model, to be looked at."""
+"""`python -m training.sheets`: contact sheets of the model with different samplers, guidance, steps and tasks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image
 from PIL import Image
 
-from imagegen.engine.samplers import SAMPLERS, scheduler_for
-from imagegen.schema import SamplerName
-from training.contact import Row, sheet
+from imagegen.engine.samplers import SAMPLERS, create_scheduler
+from imagegen.schema.field_types import SamplerName
+from training.contact_sheet import Row, draw_contact_sheet
 from training.machine import best_device
 from training.score import GUIDANCE, STEPS
 
@@ -32,8 +32,8 @@ SEED, SIDE = 7, 192
 
 
 @dataclass(frozen=True)
-class Artist:
-    """A model that paints PROMPTS with any options."""
+class SheetPainter:
+    """A pipeline that generates PROMPTS with any options."""
 
     pipeline: Any
 
@@ -57,12 +57,12 @@ class Artist:
         ]
 
     def samplers(self) -> list[Row]:
-        """Those of the studio, but the one that needs a LoRA of its own."""
+        """Returns a row for each of the studio's samplers, except the one that needs a LoRA."""
         return [(name, self.sampled(name)) for name in SAMPLERS if name != "LCM"]
 
     def sampled(self, sampler: SamplerName, **options: Any) -> list[Image.Image]:
         before = self.pipeline.scheduler
-        self.pipeline.scheduler = scheduler_for(sampler, before.config)
+        self.pipeline.scheduler = create_scheduler(sampler, before.config)
         images = self.paint(**options)
         self.pipeline.scheduler = before
         return images
@@ -82,8 +82,8 @@ class Artist:
         mask[:, side // 2 :] = 255
         masks = [Image.fromarray(mask)] * len(start)
         turned = start[1:] + start[:1]
-        made = self.paint(pipeline, image=turned, mask_image=masks, width=side, height=side, strength=1.0)
-        return [("from", turned), ("right half anew", made)]
+        inpainted = self.paint(pipeline, image=turned, mask_image=masks, width=side, height=side, strength=1.0)
+        return [("from", turned), ("right half inpainted", inpainted)]
 
     def fast(self, lora: Path) -> list[Row]:
         rows: list[Row] = [(f"{STEPS} steps", self.paint())]
@@ -98,19 +98,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.sheets", description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "assets/models/embedded")
     parser.add_argument("--loras", type=Path, default=ROOT / "assets/loras")
-    parser.add_argument("--to", type=Path, default=ROOT / "build/sheets", help="where the sheets go")
+    parser.add_argument("--to", type=Path, default=ROOT / "build/sheets", help="folder for the sheets")
     arguments = parser.parse_args()
     pipeline = AutoPipelineForText2Image.from_pretrained(arguments.model, dtype=torch.float32).to(best_device())
     pipeline.set_progress_bar_config(disable=True)
-    artist, fast = Artist(pipeline), arguments.loras / "fast.safetensors"
+    painter, fast = SheetPainter(pipeline), arguments.loras / "fast.safetensors"
     makers: list[Callable[[], list[Row]]] = [
-        artist.guidance, artist.steps, artist.negative, artist.samplers, artist.image_to_image, artist.inpainting,
+        painter.guidance, painter.steps, painter.negative, painter.samplers, painter.image_to_image, painter.inpainting,
     ]  # fmt: skip
     arguments.to.mkdir(parents=True, exist_ok=True)
     for maker in makers:
-        sheet(maker(), PROMPTS, SIDE).save(arguments.to / f"{maker.__name__}.webp", quality=90)
+        draw_contact_sheet(maker(), PROMPTS, SIDE).save(arguments.to / f"{maker.__name__}.webp", quality=90)
     if fast.exists():
-        sheet(artist.fast(fast), PROMPTS, SIDE).save(arguments.to / "fast.webp", quality=90)
+        draw_contact_sheet(painter.fast(fast), PROMPTS, SIDE).save(arguments.to / "fast.webp", quality=90)
 
 
 if __name__ == "__main__":

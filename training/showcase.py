@@ -1,4 +1,4 @@
-"""`python -m training.showcase`: the sheet of pictures at the top of the README, each under its prompt."""
+"""`python -m training.showcase`: generates the sheet of pictures for the README, each with its prompt."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def main() -> None:
     images = pipeline(list(PROMPTS), num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators).images
     file = ROOT / "assets/readme/sheet.png"
     file.parent.mkdir(parents=True, exist_ok=True)
-    sheet(images).save(file, optimize=True)
+    make_showcase_sheet(images).save(file, optimize=True)
 
 
-def sheet(images: list[Image.Image]) -> Image.Image:
+def make_showcase_sheet(images: list[Image.Image]) -> Image.Image:
     rows = -(-len(images) // COLUMNS)
     canvas = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + LINE + GAP) + GAP), PAPER)
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)

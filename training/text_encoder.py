@@ -1,7 +1,7 @@
-"""Words to meaning: a small CLIP text encoder that has to say what a caption describes.
+"""A small CLIP text encoder, trained to classify what a caption describes.
 
-It learns by itself, before the denoiser and much faster than through it. What it must say is asked both of the mean
-of all its outputs and of one at random after the end of the text, so that every output knows the whole prompt.
+It is trained before the denoiser, and much faster than through it. Linear probes read the attributes both from the mean
+of all its outputs and from a random one after the end of the text, so that every output contains the whole prompt.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from training.captions import caption
-from training.drawing import sample
+from training.drawing.sampling import sample
 from training.drawing.vocabulary import EXTRAS
 from training.labels import CLASSES, IGNORED, Labels, labels
-from training.loop import Course, learn
+from training.loop import TrainingSchedule, run_training
 from training.machine import Machine
 
 BATCH = 128
-# No caption is longer than this, so that most lessons can do without the rest of the 77 places.
+# No caption has more tokens, so that most steps can leave out the rest of the 77 positions.
 SHORT = 64
 SHORT_SHARE = 0.7
 
@@ -47,15 +47,15 @@ def new_text_encoder(tokenizer: CLIPTokenizer, width: int) -> CLIPTextModel:
     return model
 
 
-def tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
-    """Token ids of shape (N, 77), padded and cut as the pipeline does."""
+def tokenize(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Returns token ids of shape (N, 77), padded and truncated as the pipeline does."""
     encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt")
     ids: Tensor = encoded.input_ids
     return ids
 
 
-class Examiner(nn.Module):
-    """Linear questions about an embedding; thrown away after the lessons."""
+class AttributeProbe(nn.Module):
+    """Linear classifiers on an embedding; discarded after training."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -72,8 +72,8 @@ class Examiner(nn.Module):
         return loss
 
     @torch.no_grad()
-    def wrong(self, embedding: Tensor, truth: Labels) -> Tensor:
-        """The share of captions of which anything is misunderstood."""
+    def error_rate(self, embedding: Tensor, truth: Labels) -> Tensor:
+        """Returns the share of captions with any wrong attribute."""
         good = ((self.extras(embedding) > 0) == (truth.extras > 0.5)).all(1)
         for column, head in enumerate(self.classes.values()):
             answer = truth.classes[:, column]
@@ -85,26 +85,27 @@ class Examiner(nn.Module):
 def train_text_encoder(
     encoder: CLIPTextModel, tokenizer: CLIPTokenizer, state: Path, steps: int, machine: Machine, peak: float = 2e-3
 ) -> CLIPTextModel:
+    """Trains the encoder on random captions, with the peak learning rate `peak`."""
     seed = 2
     encoder.to(machine.device)
-    examiner = Examiner(encoder.config.hidden_size).to(machine.device)
+    probe = AttributeProbe(encoder.config.hidden_size).to(machine.device)
 
-    def lesson(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def compute_loss(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         rng = random.Random(f"{seed}-{step}")
         pictures = [sample(rng) for _ in range(BATCH)]
         captions = [caption(picture, rng) for picture in pictures]
         length = SHORT if step < SHORT_SHARE * steps else 77
-        ids = tokens(tokenizer, [c.text for c in captions])[:, :length].to(machine.device)
+        ids = tokenize(tokenizer, [c.text for c in captions])[:, :length].to(machine.device)
         truth = labels(pictures, [c.silent for c in captions]).to(machine.device)
         with machine.autocast():
             output = encoder(ids).last_hidden_state
         output = output.float()
         end = ids.eq(tokenizer.eos_token_id).int().argmax(1)
-        place = end + ((length - end) * torch.rand(BATCH, device=ids.device)).long()
-        mean, one = output.mean(1), output[torch.arange(BATCH), place]
-        loss = examiner.loss(mean, truth) + examiner.loss(one, truth)
-        return loss, {"wrong": examiner.wrong(mean, truth), "wrong_one": examiner.wrong(one, truth)}
+        position = end + ((length - end) * torch.rand(BATCH, device=ids.device)).long()
+        mean, one = output.mean(1), output[torch.arange(BATCH), position]
+        loss = probe.loss(mean, truth) + probe.loss(one, truth)
+        return loss, {"wrong": probe.error_rate(mean, truth), "wrong_one": probe.error_rate(one, truth)}
 
-    course = Course("text encoder", steps, peak, average=0.99, momenta=(0.9, 0.98))
-    learn(course, [encoder, examiner], lesson, state, machine, seed)
+    training_schedule = TrainingSchedule("text encoder", steps, peak, average=0.99, momenta=(0.9, 0.98))
+    run_training(training_schedule, [encoder, probe], compute_loss, state, machine, seed)
     return encoder

@@ -1,4 +1,4 @@
-"""A small vocabulary in the form of CLIP's: byte pairs learned from captions."""
+"""A small vocabulary in CLIP's format: byte pairs learned from captions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from transformers import CLIPTokenizer
 
 from training.captions import caption
-from training.drawing import sample
-from training.words import ELSEWHERE, PRAISE
+from training.drawing.sampling import sample
+from training.synonyms import ELSEWHERE, PRAISE
 
 VOCABULARY = 1500
 CAPTIONS = 20_000
-# How CLIP splits a text before it looks for byte pairs (openai/CLIP, simple_tokenizer.py).
+# CLIP's pattern for words, which are split into byte pairs (openai/CLIP, simple_tokenizer.py).
 CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 def make_tokenizer(folder: Path, seed: int = 1) -> CLIPTokenizer:
-    """Learns the vocabulary and saves it to `folder`, or takes the one that lies there."""
+    """Trains the vocabulary and saves it to `folder`, or loads the one that is there."""
     if (folder / "merges.txt").exists():
         return CLIPTokenizer.from_pretrained(folder)
     rng = random.Random(seed)

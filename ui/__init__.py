@@ -1,1 +1,1 @@
-"""The page in the browser, and the endpoints for programs that come with it."""
+"""The page in the browser, and the Gradio endpoints for programs."""

@@ -1,8 +1,7 @@
-"""The page, put together."""
+"""Builds the page from its tabs and endpoints."""
 
 from __future__ import annotations
 
-import asyncio
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,132 +10,162 @@ from typing import Any
 import gradio as gr
 
 from imagegen.errors import ImageGenError
+from imagegen.languages.translation import translate
 from imagegen.service import Service
-from ui import stage
-from ui.endpoints import add_endpoints
-from ui.stack import AS_IT_IS, AT_ONCE
-from ui.stock_endpoints import add_stock_endpoints
+from ui.components.events import UNQUEUED_EVENT
+from ui.components.html import create_html
+from ui.components.resource_tab import ResourceTab
+from ui.components.tool_styles import build_tool_styles
+from ui.endpoints import add_generation_endpoints
+from ui.gradio_request import get_user
+from ui.library_endpoints import add_library_endpoints
+from ui.page import Page
+from ui.preprocess_endpoint import add_preprocess_endpoint
+from ui.resource_endpoints import add_resource_endpoints
 from ui.tabs.api import ApiTab
-from ui.tabs.generation import PictureArea, html
-from ui.tabs.image_to_image import connect_send, image_to_image
-from ui.tabs.loras import AdapterShelves
-from ui.tabs.models import ModelShelves
-from ui.tabs.text_to_image import text_to_image
-from ui.theme import theme
-from ui.visitors import user_of
+from ui.tabs.create import CreateTab
+from ui.tabs.library import LibraryTab
+from ui.theme import build_theme
 
-HERE = Path(__file__).parent
-LOGO = HERE.parent / "assets" / "logo.svg"
+UI_DIR = Path(__file__).parent
+LOGO = UI_DIR.parent / "assets" / "logo.svg"
+# In this order: language.js and elements.js have what the others need, prompt.js what workspace.js needs, and viewer.js
+# what workspace.js and library.js need.
+SCRIPTS = (
+    "language.js",
+    "page.js",
+    "elements.js",
+    "prompt.js",
+    "mask_drawing.js",
+    "mask_editor.js",
+    "control_units.js",
+    "viewer.js",
+    "workspace.js",
+    "library.js",
+    "resources.js",
+)
+STYLE_SHEETS = (
+    "page.css",
+    "workspace.css",
+    "mask_editor.css",
+    "control_units.css",
+    "library.css",
+    "viewer.css",
+    "resources.css",
+)
+FONTS = "fonts.css"
 TITLE = "Image Studio"
-HOUR = 3600
-# The queue of jobs is the service's. Gradio's must never hold an event back, so it gets room for more than can come.
-EVENTS_AT_ONCE = 1000
-LOOK_FOR_WORK = 0.005
+SECONDS_PER_HOUR = 3600
+# The service queues jobs. Gradio's own queue must never delay an event, so that its limits exceed any real load.
+MAX_CONCURRENT_EVENTS = 1000
+QUEUE_POLL_SECONDS = 0.005
 
 
 def build_ui(service: Service) -> gr.Blocks:
-    demo = gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(HOUR, 24 * HOUR))
+    demo = Page(
+        title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(SECONDS_PER_HOUR, 24 * SECONDS_PER_HOUR)
+    )
     with demo:
-        header(service, demo)
-        with gr.Tabs(elem_classes="doors") as tabs:
-            text, image = text_to_image(service), image_to_image(service)
-            models, adapters = ModelShelves(service), AdapterShelves(service)
-            ApiTab(service, text, image)
-        connect_send(text, image, tabs)
-        connect_send(image, image, tabs)
-        connect_use(models, adapters, text, tabs)
-        keep_current(demo, text, image)
-        add_endpoints(service, demo)
-        add_stock_endpoints(service, demo)
-    demo.queue(max_size=EVENTS_AT_ONCE, default_concurrency_limit=None, api_open=False)
-    # It looks for work a thousand times a second, which takes a twentieth of a processor from whoever paints.
-    demo._queue.sleep_when_free = LOOK_FOR_WORK  # noqa: SLF001 Gradio has no public way.
+        build_header(service, demo)
+        with gr.Tabs(elem_classes="doors") as pages:
+            create = CreateTab(service)
+            library = LibraryTab(service, create, pages)
+            models_tab, adapters_tab = ResourceTab("Models", "models"), ResourceTab("LoRAs", "loras")
+            api = ApiTab(service, create.form)
+        create.connect(demo)
+        library.connect()
+        api.connect()
+        connect_use_buttons(models_tab, adapters_tab, create, pages)
+        add_generation_endpoints(service, demo)
+        add_resource_endpoints(service, demo)
+        add_preprocess_endpoint(service, demo)
+        add_library_endpoints(service, demo)
+    demo.queue(max_size=MAX_CONCURRENT_EVENTS, default_concurrency_limit=None, api_open=False)
+    # By default it polls a thousand times a second, which takes 5 % of a processor core from the worker.
+    demo._queue.sleep_when_free = QUEUE_POLL_SECONDS  # noqa: SLF001 Gradio has no public way.
     return demo
 
 
-def launch_options() -> dict[str, Any]:
-    """What belongs to the page, and Gradio takes only when it is launched."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+def get_launch_options() -> dict[str, Any]:
+    """Returns the options of the page that Gradio accepts only at launch."""
     return {
-        "theme": theme(),
-        "css_paths": [HERE / "page.css"],
-        "head": f"<script>{script}</script>",
+        "theme": build_theme(),
+        "css_paths": [UI_DIR / name for name in STYLE_SHEETS],
+        "head": f"<style>{read_files(FONTS)}{build_tool_styles()}</style><script>{read_files(*SCRIPTS)}</script>",
         "favicon_path": LOGO,
         "footer_links": ["api"],
-        "max_threads": EVENTS_AT_ONCE,
+        "max_threads": MAX_CONCURRENT_EVENTS,
     }
 
 
-def keep_sessions_small(demo: gr.Blocks) -> None:
-    """Gradio begins each session, and so each call over plain HTTP, with a description of all that is on the page.
+def read_files(*names: str) -> str:
+    return "\n".join((UI_DIR / name).read_text(encoding="utf-8") for name in names)
 
-    That takes half of the call's time, stays in memory, and is for links to how a page stands, which the gate closes.
+
+def shrink_session_state(demo: gr.Blocks) -> None:
+    """Stops Gradio from storing a description of the page in each session, which every call over HTTP starts.
+
+    It takes half of the call's time and stays in memory. Only deep links use it, and GradioRoutes blocks those.
     """
-    nothing_to_describe: Any = SimpleNamespace(
+    empty_page: Any = SimpleNamespace(
         default_config=demo.default_config, blocks={}, state_session_capacity=demo.state_session_capacity
     )
-    demo.server_app.state_holder.set_blocks(nothing_to_describe)
+    demo.server_app.state_holder.set_blocks(empty_page)
 
 
-def keep_current(demo: gr.Blocks, *areas: PictureArea) -> None:
-    """What can be chosen changes while the page is open: it is looked up anew whenever a tab is turned to."""
-    for area in areas:
-        chosen = area.form.controls["model"]
-        gr.on([demo.load, area.tab.select], area.refresh, [chosen], area.form.outputs, **AS_IT_IS)
+def connect_use_buttons(models_tab: ResourceTab, adapters_tab: ResourceTab, create: CreateTab, tabs: gr.Tabs) -> None:
+    """Connects the buttons that select a model or an adapter in the tab "Create", or show why they cannot."""
+    form = create.form
 
-
-def connect_use(models: ModelShelves, adapters: AdapterShelves, text: PictureArea, tabs: gr.Tabs) -> None:
-    """From a shelf to the tab where words become a picture; or a word on why not."""
-    form = text.form
-
-    async def use_model(reference: str | None) -> Any:
-        if reference is None:
-            return {tabs: gr.skip()}
+    async def use_model(reference: str) -> Any:
         try:
-            _, choices = await form.choices(reference)
-            updates = choices | await form.suited(reference, defaults=True)
+            _, choices = await form.list_model_choices(reference)
+            updates = choices | await form.adapt_to_model(reference, defaults=True)
         except ImageGenError as error:
-            return {models.status: stage.told("failed", str(error))}
-        return {tabs: gr.Tabs(selected="text-to-image"), **updates}
+            return {models_tab.problem: str(error)}
+        return {tabs: gr.Tabs(selected=create.tab_id), models_tab.problem: "", **updates}
 
-    async def use_adapter(reference: str | None, model: str, *worn: list[str] | None) -> Any:
-        if reference is None:
-            return {tabs: gr.skip()}
+    async def use_adapter(reference: str, model: str, *selected: list[str] | None) -> Any:
         try:
-            kind = await asyncio.to_thread(adapters.kind, reference)
-            updates = await form.with_adapter(kind, reference, model, worn)
+            updates = await form.add_adapter(reference, model, selected)
         except ImageGenError as error:
-            return {adapters.status: stage.told("failed", str(error))}
-        return {tabs: gr.Tabs(selected="text-to-image"), **updates}
+            return {adapters_tab.problem: str(error)}
+        return {tabs: gr.Tabs(selected=create.tab_id), adapters_tab.problem: "", **updates}
 
-    chosen = [form.controls[name] for name in ("model", "loras", "embeddings")]
-    models.use.click(use_model, [models.list], [tabs, models.status, *form.outputs], **AS_IT_IS)
-    adapters.use.click(use_adapter, [adapters.list, *chosen], [tabs, adapters.status, *form.outputs], **AS_IT_IS)
+    selection = [form.controls[name] for name in ("model", "loras", "embeddings")]
+    models_tab.connect_use(use_model, [], [tabs, *form.outputs])
+    adapters_tab.connect_use(use_adapter, selection, [tabs, *form.outputs])
 
 
-def header(service: Service, demo: gr.Blocks) -> None:
-    """The name, the model, and whether it is ready; the page looks again until it is. And who is signed in."""
+def build_header(service: Service, demo: gr.Blocks) -> None:
+    """Builds the title, the model with its state, which the page polls until it is ready, and the signed-in user."""
     with gr.Row(elem_classes="masthead"):
-        html(f"{LOGO.read_text(encoding='utf-8')}<h1>{TITLE}</h1>", elem_classes="name")
-        badge = html(readiness(service), elem_classes="badge")
-        visitor = html("", elem_classes="visitor")
-    again = gr.Timer(1)
+        create_html(f"{LOGO.read_text(encoding='utf-8')}<h1>{TITLE}</h1>", elem_classes="name")
+        badge = create_html(render_readiness(service), elem_classes="badge")
+        create_html("<studio-language></studio-language>", elem_classes="language")
+        user_html = create_html("", elem_classes="visitor")
+    timer = gr.Timer(1)
 
-    async def look() -> tuple[str, gr.Timer]:
-        return readiness(service), gr.Timer(active=service.state != "ready")
+    async def poll_readiness() -> tuple[str, gr.Timer]:
+        return render_readiness(service), gr.Timer(active=set(service.worker_states.values()) != {"ready"})
 
-    async def who(http: gr.Request) -> str:
-        return "" if service.settings.mode == "open" else signed_in(user_of(http).name)
+    async def render_user(http: gr.Request) -> str:
+        return "" if service.settings.access_mode == "open" else render_sign_out(get_user(http).name)
 
-    gr.on([demo.load, again.tick], look, None, [badge, again], **AT_ONCE)
-    demo.load(who, None, [visitor], **AT_ONCE)
-
-
-def readiness(service: Service) -> str:
-    state, name = service.state, service.stock.library.models.first_name
-    return f'<p class="{state.replace(" ", "-")}" role="status">{escape(name)} · {state}</p>'
+    gr.on([demo.load, timer.tick], poll_readiness, None, [badge, timer], **UNQUEUED_EVENT)
+    demo.load(render_user, None, [user_html], **UNQUEUED_EVENT)
 
 
-def signed_in(name: str) -> str:
-    """The way out is relative, so that it is right behind any proxy."""
-    return f'<form method="post" action="logout"><span>{escape(name)}</span><button>Sign out</button></form>'
+def render_readiness(service: Service) -> str:
+    """Returns the state of the studio, and that of each worker when there are several."""
+    state = service.worker_state
+    states = service.worker_states.items() if len(service.worker_states) > 1 else ()
+    listed = escape(", ".join(f"{worker} {translate(worker_state)}" for worker, worker_state in states))
+    workers = f' <span class="workers">({listed})</span>' if listed else ""
+    return f'<p class="{state.replace(" ", "-")}" role="status"><span>{translate(state)}</span>{workers}</p>'
+
+
+def render_sign_out(name: str) -> str:
+    """Returns the sign-out form. Its address is relative, so that it works behind any proxy."""
+    button = f"<button>{escape(translate('Sign out'))}</button>"
+    return f'<form method="post" action="logout"><span>{escape(name)}</span>{button}</form>'

@@ -12,21 +12,57 @@ document.addEventListener(
   true,
 );
 
-// The server names a file by its id, and the server's word would win over the link's.
-document.addEventListener("click", async (event) => {
-  const link = event.target.closest?.("a.download");
-  if (!link) return;
-  event.preventDefault();
-  const file = await (await fetch(link.href)).blob();
-  const named = Object.assign(document.createElement("a"), { href: URL.createObjectURL(file), download: link.download });
-  named.click();
-  setTimeout(() => URL.revokeObjectURL(named.href), 60_000);
+// Gradio leaves a list open that is left with Tab. Escape closes it.
+document.addEventListener("keydown", ({ key, target }) => {
+  if (key !== "Tab" || !target.matches?.('input[role="combobox"][aria-expanded="true"]')) return;
+  target.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true }));
 });
 
-// On a small screen the picture may be out of sight when it begins to form.
+// Gradio's own list of endpoints. Its button is below the page, where it is not shown.
 document.addEventListener("click", (event) => {
-  const button = event.target.closest?.("button.generate");
-  const stage = button?.closest(".workbench")?.querySelector(".canvas");
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  stage?.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+  if (event.target.closest?.("[data-endpoints]")) document.querySelector("footer .show-api").click();
 });
+
+// Says so within seconds when the studio does not answer or is about to stop, and goes on when it is back: what is in
+// the form and what runs survives the reload.
+const CHECK_MILLISECONDS = 3000;
+const STATE_TEXTS = {
+  offline: StudioLanguage.translate("Reconnecting …"),
+  draining: StudioLanguage.translate("The studio is about to stop. What runs is finished first, and what waits goes on after the next start."),
+};
+let wasOffline = false;
+
+async function readState() {
+  try {
+    const answer = await fetch("readyz", { cache: "no-store", signal: AbortSignal.timeout(CHECK_MILLISECONDS) });
+    return await answer.json();
+  } catch {
+    return { status: "offline" };
+  }
+}
+
+function showState({ status, problems = [] }) {
+  const badge = document.querySelector(".masthead .badge");
+  if (!badge) return;
+  document.documentElement.dataset.studio = status;
+  let notice = document.querySelector(".notice");
+  const text = STATE_TEXTS[status] ?? (status === "ready" ? "" : problems.map(StudioLanguage.translateMessage).join(" "));
+  if (!text) return notice?.remove();
+  if (!notice) {
+    notice = Object.assign(document.createElement("p"), { className: "notice" });
+    notice.setAttribute("role", "status");
+    badge.closest(".masthead").after(notice);
+  }
+  if (notice.textContent !== text) notice.textContent = text;
+}
+
+async function checkStudio() {
+  if (!document.hidden) {
+    const state = await readState();
+    showState(state);
+    if (wasOffline && state.status === "ready") return location.reload();
+    wasOffline ||= state.status === "offline";
+  }
+  setTimeout(checkStudio, CHECK_MILLISECONDS);
+}
+setTimeout(checkStudio, CHECK_MILLISECONDS);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradio.themes import Base, Color
 
-SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+SANS = ("Inter", "ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 VERMILION = Color(
@@ -37,13 +37,13 @@ PAPER = Color(
 )
 
 
-def theme() -> Base:
+def build_theme() -> Base:
     """Paper and ink, with one colour for what matters. Controls have no boxes around them."""
     return Base(primary_hue=VERMILION, secondary_hue=VERMILION, neutral_hue=PAPER, font=SANS, font_mono=MONO).set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
         body_text_color="*neutral_900",
-        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_400",
         background_fill_primary="white",
         background_fill_primary_dark="*neutral_900",
@@ -72,7 +72,7 @@ def theme() -> Base:
         input_border_color_dark="*neutral_700",
         input_border_color_focus="*primary_500",
         input_border_color_focus_dark="*primary_400",
-        input_placeholder_color="*neutral_500",
+        input_placeholder_color="*neutral_600",
         input_placeholder_color_dark="*neutral_400",
         input_radius="*radius_lg",
         input_padding="10px 12px",

@@ -1,1 +1,1 @@
-"""`python -m bench.report`: the page bench/README.md and its plots, made from the results that are there."""
+"""`python -m bench.report`: writes bench/README.md and its plots from the results in bench/results."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bench.report.page import page
+from bench.report.page import build_page
 from bench.report.plots import draw
-from bench.report.tables import PAGE, PLOTS, results
+from bench.report.tables import PAGE, PLOTS, load_results
 
 
 def main() -> None:
-    found, on_gpu = results()
-    PAGE.write_text(page(found, on_gpu), encoding="utf-8")
-    draw(found, on_gpu, PLOTS)
+    results, gpu_results = load_results()
+    PAGE.write_text(build_page(results, gpu_results), encoding="utf-8")
+    draw(results, gpu_results, PLOTS)
     print(f"{PAGE.name}, and {len(list(PLOTS.glob('*.svg')))} plots")
 
 

@@ -1,4 +1,4 @@
-"""The page's plots. The same results make the same files."""
+"""The plots of the page. Equal results give identical files."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ MIDDLE = "made up, 1024x1024"
 MOMENTS = ("first step", "first preview", "picture")
 
 
-def draw(found: Results, on_gpu: Results, folder: Path) -> None:
+def draw(results: Results, gpu_results: Results, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.svg"):
         old.unlink()
     with mpl.rc_context(STYLE):
-        for name, figure in figures(found, on_gpu):
+        for name, figure in figures(results, gpu_results):
             figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
 
 
-def figures(found: Results, on_gpu: Results) -> Iterator[tuple[str, Figure]]:
-    for place, here in (("", found), ("-gpu", on_gpu)):
-        for model, row in models(here, "throughput").items():
-            yield f"throughput{place}-{model}", throughput(MODELS[model], row)
-        if models(here, "waiting"):
-            yield f"waiting{place}", waiting(models(here, "waiting"))
-    if "images" in found:
-        yield "images", images(found["images"])
-    if "doors" in found:
-        yield "doors", doors(found["doors"])
+def figures(results: Results, gpu_results: Results) -> Iterator[tuple[str, Figure]]:
+    for suffix, results_here in (("", results), ("-gpu", gpu_results)):
+        for model, row in models(results_here, "throughput").items():
+            yield f"throughput{suffix}-{model}", throughput(MODELS[model], row)
+        if models(results_here, "waiting"):
+            yield f"waiting{suffix}", waiting(models(results_here, "waiting"))
+    if "images" in results:
+        yield "images", images(results["images"])
+    if "doors" in results:
+        yield "doors", doors(results["doors"])
 
 
 def throughput(title: str, row: Result) -> Figure:
@@ -81,12 +81,18 @@ def waiting(rows: Any) -> Figure:
 
 def images(result: Result) -> Figure:
     figure, axes = sheet(6, 3.5)
-    kinds = {"Pillow": "#6b7280", "numpy": "#2f6f9f", "imagegen.png": "#cf3a2b", "WEBP": "#b8862b", "JPEG": "#5b8f4e"}
-    ways = result["pictures"][MIDDLE]
+    kinds = {
+        "Pillow": "#6b7280",
+        "numpy": "#2f6f9f",
+        "imagegen.media.png": "#cf3a2b",
+        "WEBP": "#b8862b",
+        "JPEG": "#5b8f4e",
+    }
+    encoders = result["pictures"][MIDDLE]
     for kind, color in kinds.items():
-        points = [(row["ms"], row["KiB"]) for way, row in ways.items() if way.startswith(kind)]
-        large = 60 if kind == "imagegen.png" else 18
-        axes.scatter([ms for ms, _ in points], [size for _, size in points], s=large, color=color, label=kind)
+        points = [(row["ms"], row["KiB"]) for encoder, row in encoders.items() if encoder.startswith(kind)]
+        marker_size = 60 if kind == "imagegen.media.png" else 18
+        axes.scatter([ms for ms, _ in points], [size for _, size in points], s=marker_size, color=color, label=kind)
     axes.set(xscale="log", xlabel="milliseconds", ylabel="KiB", title=MIDDLE, ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
@@ -97,9 +103,9 @@ def doors(result: Result) -> Figure:
     figure, axes = sheet(6, 3)
     calls = result["one call"]
     for shift, color, name in ((-0.2, "#cf3a2b", "ms"), (0.2, "#6b7280", "server's processor ms")):
-        places = [number + shift for number in range(len(calls))]
+        positions = [number + shift for number in range(len(calls))]
         label = {"ms": "whole call"}.get(name, "server's processor")
-        axes.barh(places, [row[name] for row in calls.values()], 0.38, color=color, label=label)
+        axes.barh(positions, [row[name] for row in calls.values()], 0.38, color=color, label=label)
     axes.set_yticks(range(len(calls)), list(calls))
     axes.set(xlabel="milliseconds a call")
     axes.invert_yaxis()

@@ -1,4 +1,4 @@
-"""How results are read and shown."""
+"""Reads results, and formats them as Markdown."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ MODELS = {
 MODELS |= {f"{model}, compiled": f"{name}, compiled" for model, name in MODELS.items()}
 
 
-def read(folder: Path) -> Results:
-    """By the names of their benches."""
+def read_results(folder: Path) -> Results:
+    """Returns the results in a folder, by the name of the bench."""
     return {file.stem: json.loads(file.read_bytes()) for file in sorted(folder.glob("*.json"))}
 
 
-def results() -> tuple[Results, Results]:
-    """Without a GPU, and with one."""
-    return read(BENCH / "results"), read(BENCH / "results" / "gpu")
+def load_results() -> tuple[Results, Results]:
+    """Returns the results without a GPU and those with one."""
+    return read_results(BENCH / "results"), read_results(BENCH / "results" / "gpu")
 
 
-def models(found: Results, bench: str) -> Mapping[str, Result]:
-    """What a bench found, by the model that it was done with."""
-    return dict(found.get(bench, {}).get("models", {}))
+def models(results: Results, bench: str) -> Mapping[str, Result]:
+    """Returns the results of a bench, by model."""
+    return dict(results.get(bench, {}).get("models", {}))
 
 
-def number(value: float | None) -> str:
-    """To three digits."""
+def format_number(value: float | None) -> str:
+    """Formats a number to three digits; None as an empty text."""
     if value is None:
         return ""
     if value == 0 or abs(value) >= 100:
@@ -49,12 +49,12 @@ def number(value: float | None) -> str:
     return f"{value:.6f}".rstrip("0") if "e" in digits else digits
 
 
-def times(value: float) -> str:
-    return f"{number(value)} x"
+def format_ratio(value: float) -> str:
+    return f"{format_number(value)} x"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns of numbers stand to the right."""
+    """Returns a Markdown table. Columns of numbers are aligned to the right."""
     cells = list(rows)
     columns = zip(*cells, strict=True)
     lines = ["---:" if all(cell[:1].isdigit() for cell in column if cell) else "---" for column in columns]
@@ -66,19 +66,19 @@ def plot(name: str, words: str) -> str:
 
 
 def section(title: str, words: str, *parts: str) -> str:
-    return "\n\n".join(part for part in (title, wrapped(words), *parts) if part)
+    return "\n\n".join(part for part in (title, wrap_text(words), *parts) if part)
 
 
-def wrapped(words: str) -> str:
+def wrap_text(words: str) -> str:
     return textwrap.fill(words, 120, break_long_words=False, break_on_hyphens=False)
 
 
-def made_by(result: Result) -> str:
-    """The command and the machine."""
+def format_provenance(result: Result) -> str:
+    """Returns the commands and the machine of a result."""
     commands = [result["command"]] if "command" in result else [each["command"] for each in result["models"].values()]
-    told = ", ".join(f"`{command}`" for command in dict.fromkeys(commands))
-    return f"{told} on {result['machine']}."
+    command_list = ", ".join(f"`{command}`" for command in dict.fromkeys(commands))
+    return f"{command_list} on {result['machine']}."
 
 
-def missing(bench: str) -> str:
-    return f"Not measured yet; `python -m bench.{bench}` does it."
+def format_missing(bench: str) -> str:
+    return f"Not measured yet; run `python -m bench.{bench}`."

@@ -1,1 +1,1 @@
-"""Who asks, and what they may do. Knows nothing of HTTP."""
+"""Authentication and authorization: tokens, keys, sessions and who may use the studio. Imports nothing of HTTP."""

@@ -1,4 +1,4 @@
-"""Hugging Face, which knows its users by their access tokens."""
+"""Hugging Face as an authority: identifies users by their access tokens."""
 
 from __future__ import annotations
 
@@ -11,31 +11,36 @@ from huggingface_hub.constants import ENDPOINT
 from imagegen.access.identity import Identity
 from imagegen.errors import BadCredentials, SignInUnavailable
 
-PATIENCE = 5.0
+REQUEST_TIMEOUT_SECONDS = 5.0
 
 
-class HuggingFace:
-    """Asked without its own client, which would keep a thread waiting for longer than anybody here does."""
+class HuggingFaceAuthority:
+    """Calls the Hub's `whoami-v2`. Not through huggingface_hub, whose client would block a thread."""
 
-    tokens = "a Hugging Face token"
-    fresh = 60.0
+    token_hint = "a Hugging Face token"  # noqa: S105
+    cache_seconds = 60.0
+    is_remote = True
 
     async def identify(self, token: str) -> Identity:
-        """Raises BadCredentials and SignInUnavailable."""
+        """Returns the user of a token. Raises BadCredentials, and SignInUnavailable after REQUEST_TIMEOUT_SECONDS."""
         try:
-            async with asyncio.timeout(PATIENCE), httpx2.AsyncClient(timeout=PATIENCE, follow_redirects=True) as web:
-                answer = await web.get(f"{ENDPOINT}/api/whoami-v2", headers={"Authorization": f"Bearer {token}"})
-            if answer.status_code in (401, 403):
-                raise BadCredentials(what=self.tokens)
-            return identity_of(answer.raise_for_status().json())
+            async with (
+                asyncio.timeout(REQUEST_TIMEOUT_SECONDS),
+                httpx2.AsyncClient(timeout=REQUEST_TIMEOUT_SECONDS, follow_redirects=True) as client,
+            ):
+                response = await client.get(f"{ENDPOINT}/api/whoami-v2", headers={"Authorization": f"Bearer {token}"})
+            if response.status_code in (401, 403):
+                raise BadCredentials(what=self.token_hint)
+            return parse_whoami(response.raise_for_status().json())
         except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError):
             raise SignInUnavailable from None
 
-    def has(self, identity: Identity) -> bool:
+    def is_still_valid(self, identity: Identity) -> bool:
+        """Returns True: without its token, nothing can be checked."""
         return True
 
 
-def identity_of(person: dict[str, Any]) -> Identity:
-    """From what the Hub tells of one."""
-    organisations = frozenset(organisation["name"] for organisation in person.get("orgs") or [])
-    return Identity(person["name"], organisations)
+def parse_whoami(whoami: dict[str, Any]) -> Identity:
+    """Returns the identity in a response of `whoami-v2`. Raises KeyError and TypeError for another response."""
+    organisations = frozenset(organisation["name"] for organisation in whoami.get("orgs") or [])
+    return Identity(whoami["name"], organisations)

@@ -1,4 +1,4 @@
-"""Whom a token belongs to, who is let in, and who finds that out."""
+"""Identities, the authorities that look them up by token, and the policy of who may use the studio."""
 
 from __future__ import annotations
 
@@ -6,58 +6,71 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from imagegen.errors import NotAdmitted
-from imagegen.schema import User
+from imagegen.errors import Forbidden
+from imagegen.schema.base import User
 from imagegen.settings import Settings
 
-# What may stand in a header as a bearer token, by RFC 6750. Anything else is asked about nowhere.
-TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*")
+# Syntax of a bearer token in RFC 6750. Nothing else is sent to an authority.
+TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """`name` is unique among all that one authority knows."""
+    """A user or program. `name` is unique within one authority.
+
+    `key_digest` is the SHA-256 of the studio's key that identified them, and "" for other credentials.
+    """
 
     name: str
     organisations: frozenset[str] = frozenset()
     is_administrator: bool = False
+    key_digest: str = ""
 
 
 class Authority(Protocol):
-    """Knows users by their tokens. `tokens` is what it calls these, and `fresh` how many seconds an answer holds."""
+    """Identifies users by their tokens.
 
-    tokens: str
-    fresh: float
+    `token_hint` describes such a token in error messages; answers may be cached for `cache_seconds`. An authority is
+    remote if `identify` sends a network request.
+    """
+
+    token_hint: str
+    cache_seconds: float
+    is_remote: bool
 
     async def identify(self, token: str) -> Identity:
-        """Raises BadCredentials and SignInUnavailable."""
+        """Returns whom the token belongs to. Raises BadCredentials and SignInUnavailable."""
 
-    def has(self, identity: Identity) -> bool:
-        """Whether one who signed in before may go on, as far as can be told without asking anybody."""
+    def is_still_valid(self, identity: Identity) -> bool:
+        """Returns whether a session of this identity may continue. Answers without a network request."""
 
 
 @dataclass(frozen=True)
-class Policy:
-    """Who may use the studio, and who may do what changes it for all others."""
+class AccessPolicy:
+    """Who may use the studio, and who may change it for all users. Without users and organisations, everyone may."""
 
     users: frozenset[str]
     organisations: frozenset[str]
     administrators: frozenset[str]
 
     @staticmethod
-    def of(settings: Settings) -> Policy:
-        return Policy(
+    def from_settings(settings: Settings) -> AccessPolicy:
+        """Returns the policy of `allowed_users`, `allowed_organisations` and `administrators`."""
+        return AccessPolicy(
             frozenset(settings.allowed_users),
             frozenset(settings.allowed_organisations),
             frozenset(settings.administrators),
         )
 
-    def user(self, identity: Identity) -> User:
-        """Raises NotAdmitted."""
+    def authorize(self, identity: Identity) -> User:
+        """Returns the user of an identity. Raises Forbidden if they may not use the studio."""
         is_administrator = identity.is_administrator or identity.name in self.administrators
-        everybody = not self.users and not self.organisations
+        allows_everyone = not self.users and not self.organisations
         if not (
-            everybody or is_administrator or identity.name in self.users or identity.organisations & self.organisations
+            allows_everyone
+            or is_administrator
+            or identity.name in self.users
+            or identity.organisations & self.organisations
         ):
-            raise NotAdmitted(identity.name)
+            raise Forbidden(identity.name)
         return User(id=identity.name, name=identity.name, is_administrator=is_administrator)

@@ -1,1 +1,1 @@
-"""The doors for programs, and the gate before all doors. Each door is an adapter around the service."""
+"""The APIs for programs. Each folder is a door: an adapter around the service."""

@@ -1,91 +1,46 @@
-"""Builds the gate and what is behind it, from the settings."""
+"""The list of all doors. Middleware, routing and error responses read it."""
 
 from __future__ import annotations
 
-import secrets
-from pathlib import Path
-
-import fastapi_offline
-from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.sessions import SessionMiddleware
-from starlette.types import ASGIApp
-
-from imagegen.access.identity import Authority, Policy
-from imagegen.access.keys import Keys, keys_file
-from imagegen.access.openid import authority_behind
-from imagegen.access.remembered import Remembered
-from imagegen.access.sessions import Sessions, session_secret
-from imagegen.api.a1111.routes import a1111
-from imagegen.api.app import new_api
-from imagegen.api.callers import Callers, Everybody, SignedIn
-from imagegen.api.claims import Files
-from imagegen.api.front import Front
-from imagegen.api.gate import Gate
-from imagegen.api.gradio_gate import GradioGate
-from imagegen.api.openai.routes import openai
-from imagegen.api.rest import rest
-from imagegen.api.signing_in import SigningIn
-from imagegen.api.socket import Sockets
-from imagegen.api.stock import stock
+from imagegen.access.sessions import SessionStore, get_session_secret
+from imagegen.api.a1111.door import create_a1111_door
+from imagegen.api.docs.door import create_docs_door
+from imagegen.api.door import Door
+from imagegen.api.gradio.door import create_page_door, create_page_files_door
+from imagegen.api.huggingface.door import create_hugging_face_door
+from imagegen.api.login.door import create_login_door
+from imagegen.api.mcp.door import create_mcp_door
+from imagegen.api.middleware.authenticators import Authenticator
+from imagegen.api.middleware.gradio_ownership import FileAccess
+from imagegen.api.openai.door import create_openai_door, create_picture_links_door
+from imagegen.api.openai.picture_links import PictureLinks
+from imagegen.api.page_assets import create_page_assets_door
+from imagegen.api.rest.door import create_rest_door
+from imagegen.api.websocket.door import create_websocket_door
 from imagegen.service import Service
 from imagegen.settings import Settings
 
-# How long somebody may take to sign in at the provider's.
-SIGN_IN_SECONDS = 600
 
-
-class Doors:
-    """`inside` is what the studio's own requests to itself carry, and nobody else knows."""
-
-    def __init__(self, settings: Settings, service: Service) -> None:
-        self.settings, self.inside = settings, secrets.token_urlsafe(32)
-        secret = session_secret(settings)
-        self.sessions = Sessions(settings.data_dir / "sessions.sqlite", secret)
-        signed_in = None
-        if settings.mode != "open":
-            authority: Authority = Keys(keys_file(settings)) if settings.mode == "keys" else authority_behind(settings)
-            signed_in = SignedIn(Remembered(authority, secret), self.sessions, Policy.of(settings))
-        self.callers: Callers = signed_in or Everybody()
-        self.tokens = signed_in.authority.tokens if signed_in else ""
-        self.front = Front(settings)
-        self.files = Files(service, settings.data_dir.resolve() / "cache")
-        routers = [
-            rest(service),
-            stock(service),
-            openai(service),
-            a1111(service),
-            Sockets(service, self.callers).router(),
-            SigningIn(settings, signed_in, self.sessions).router,
-        ]
-        self.routes = new_api(service, routers, Path(fastapi_offline.__file__).parent / "static")
-        # Only for those who are signing in; the session afterwards is on the server.
-        self.api: ASGIApp = SessionMiddleware(
-            self.routes,
-            secret_key=secret.hex(),
-            session_cookie="studio_sign_in",
-            max_age=SIGN_IN_SECONDS,
-            path=f"{self.front.prefix}/login",
-            same_site="none" if settings.is_at_hugging_face else "lax",
-            https_only=settings.is_at_hugging_face,
-        )
-
-    def before(self, page: ASGIApp) -> ASGIApp:
-        """The gate with Gradio behind it, and before it what pages of other sites are told that they may."""
-        gate = Gate(
-            page,
-            self.api,
-            self.front,
-            self.callers,
-            GradioGate(self.files),
-            self.inside,
-            self.tokens,
-            embedded=self.settings.is_at_hugging_face,
-        )
-        if not self.settings.origins:
-            return gate
-        return CORSMiddleware(
-            gate, allow_origins=self.settings.origins, allow_methods=["*"], allow_headers=["*"], allow_credentials=True
-        )
-
-    def close(self) -> None:
-        self.sessions.close()
+def create_doors(
+    settings: Settings,
+    service: Service,
+    authenticator: Authenticator,
+    sessions: SessionStore,
+    file_access: FileAccess,
+) -> tuple[Door, ...]:
+    """Returns the doors in the order in which their routes are matched."""
+    links = PictureLinks(get_session_secret(settings))
+    return (
+        create_docs_door(service),
+        create_rest_door(service, sessions, file_access),
+        create_openai_door(service, links),
+        create_picture_links_door(service, links),
+        create_a1111_door(service),
+        create_hugging_face_door(service),
+        create_websocket_door(service, authenticator),
+        create_mcp_door(service),
+        create_login_door(settings, authenticator, sessions),
+        create_page_assets_door(),
+        create_page_files_door(),
+        create_page_door(),
+    )

@@ -1,4 +1,4 @@
-"""The engine: a request in, events out."""
+"""The engine of one device: runs jobs, several at a time, and emits their events."""
 
 from __future__ import annotations
 
@@ -6,82 +6,49 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-import diffusers
-import torch
-import transformers
-from PIL import Image
+from imagegen.engine.adapters.adapter_cache import AdapterCache
+from imagegen.engine.batching.batcher import Batcher, NetworkReply, PendingCall
+from imagegen.engine.batching.pass_timer import PassTimer
+from imagegen.engine.compile.accelerator import CompilePool
+from imagegen.engine.controls.controlnet_cache import ControlNetCache, LoadedControlNet
+from imagegen.engine.devices import choose_device, choose_dtype
+from imagegen.engine.event_generator import generate_events
+from imagegen.engine.job import (
+    EngineEvent,
+    EngineJob,
+    EngineResult,
+    EventEmitter,
+    JobControl,
+    JobInputs,
+    JobInterrupted,
+)
+from imagegen.engine.models.budget import MemoryBudget
+from imagegen.engine.models.loaded import LoadedModel
+from imagegen.engine.models.out_of_memory import convert_out_of_memory
+from imagegen.engine.models.store import ModelStore
+from imagegen.engine.receipts import VERSIONS, build_receipts
+from imagegen.engine.run_loop import Reply, RunLoop, complete_future
+from imagegen.engine.stage_runner import StageRunner
+from imagegen.engine.stages import plan_stages
+from imagegen.engine.upscaling.upscaler_cache import UpscalerCache
+from imagegen.schema.events import Cancelled, Loading
+from imagegen.schema.models import ModelSource
 
-from imagegen.engine.adapters import AdapterCache, Dressed
-from imagegen.engine.batching import Asked, Batcher
-from imagegen.engine.devices import chosen_device, dtype_for
-from imagegen.engine.fibres import Answer, Loop, current, settle
-from imagegen.engine.fitting import compression
-from imagegen.engine.held import Held, pipeline_for
-from imagegen.engine.layout import UNPACKED
-from imagegen.engine.loading import Pipeline
-from imagegen.engine.memory import in_memory
-from imagegen.engine.prompting import prompt_arguments
-from imagegen.engine.quick import Workshop
-from imagegen.engine.run import Control, Steps, Stopped, View, arguments, pictures, seeds
-from imagegen.engine.step_cache import StepCache
-from imagegen.engine.stopwatch import Stopwatch
-from imagegen.engine.store import Budget, ModelStore
-from imagegen.engine.stream import streamed
-from imagegen.engine.wearing import NOTHING, Outfit
-from imagegen.errors import InvalidRequest
-from imagegen.info import AdapterSource, ModelSource
-from imagegen.schema import Cancelled, GenerationRequest, Loading, Progress, Receipt, UsedEmbedding, UsedLora
-
-__all__ = ["VERSIONS", "Control", "Engine", "Finished", "Work"]
-
-# What a receipt says otherwise than a request.
-NOT_OF_ONE = {"prompt", "more_prompts", "seed", "batch_size", "model", "loras", "embeddings"}
-VERSIONS = {module.__name__: module.__version__ for module in (torch, diffusers, transformers)}
-
-
-@dataclass(frozen=True)
-class Finished:
-    """Pictures, and a receipt for each. `vram_peak_mb` is None without a CUDA device."""
-
-    images: list[Image.Image]
-    receipts: list[Receipt]
-    latency_ms: int
-    vram_peak_mb: float | None
-
-
-Happening = Loading | Progress | Cancelled | Finished
-
-
-@dataclass(frozen=True)
-class Work:
-    """All that decides a picture: a request that leaves nothing open, and what it is made with."""
-
-    request: GenerationRequest
-    model: ModelSource
-    adapters: Sequence[AdapterSource] = ()
-    init_image: Image.Image | None = None
-
-
-@dataclass
-class Job:
-    """A run, from when it arrives. `outfit` is what the denoiser wears for it, `cache` may guess what it would say."""
-
-    model: ModelSource
-    run: Callable[[], None]
-    control: Control
-    outfit: Outfit = NOTHING
-    cache: StepCache = field(default_factory=StepCache)
+__all__ = ["VERSIONS", "Engine", "EngineEvent", "EngineResult", "JobControl", "JobInputs", "JobInterrupted"]
 
 
 class Engine:
-    """One device, and the models that it holds. Raises WorkerUnavailable when the device is missing.
+    """One device, and the models in its memory. Raises WorkerUnavailable when the device is missing.
 
-    Jobs begin as they arrive, and share every step; one whose model does not fit beside those in use waits for them,
-    and those that arrive after it wait as well. When `exact`, no job's numbers depend on who else is there. Networks
-    that work often are compiled in the background, and kept in the folder `compiled`; None compiles none.
+    Jobs start when they arrive, and share the passes of each step. A job whose model does not fit beside the models in
+    use waits for them, and so do the jobs that arrive after it. With `exact`, each job has its own passes, so that its
+    numbers do not depend on other jobs. Networks that are used often are compiled in the background, and the results
+    are kept in `compile_folder`; None compiles none. `on_change` is called when models come or go. Memory limits are in
+    units of 10^9 bytes; `memory_gb` is divided equally among the `worker_count` engines on this machine. `low_memory`
+    is an OffloadMode or "auto".
     """
 
     def __init__(
@@ -90,176 +57,174 @@ class Engine:
         gpu_memory_gb: float | None = None,
         memory_gb: float | None = None,
         low_memory: str = "auto",
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         exact: bool = False,
-        compiled: Path | None = None,
+        compile_folder: Path | None = None,
+        worker_count: int = 1,
     ) -> None:
-        place = chosen_device(device)
-        dtype = dtype_for(place)
-        self.device, self.dtype = place.type, str(dtype).removeprefix("torch.")
-        budget = Budget.of(place, gpu_memory_gb, memory_gb, low_memory)
-        workshop = None if exact else Workshop(place, compiled)
-        self.store = ModelStore(place, dtype, budget, changed, workshop)
-        self.stopwatch = Stopwatch(place, workshop.kept if workshop else int)
-        self._adapters = AdapterCache()
-        self._batcher = Batcher(self.stopwatch, exact, self.store.make_room)
-        self._loop = Loop(self._answers)
-        self._arrived: list[Job] = []
-        self._running = 0
+        torch_device = choose_device(device)
+        dtype = choose_dtype(torch_device)
+        self.device, self.dtype = torch_device.type, str(dtype).removeprefix("torch.")
+        budget = MemoryBudget.from_limits(torch_device, gpu_memory_gb, memory_gb, low_memory, worker_count)
+        compile_pool = None if exact else CompilePool(torch_device, compile_folder)
+        self.memory = budget.describe(torch_device, dtype)
+        self._controlnets = ControlNetCache(torch_device, dtype, on_change)
+        self.store = ModelStore(torch_device, dtype, budget, self._controlnets, on_change, compile_pool)
+        self.pass_timer = PassTimer(torch_device, compile_pool.measure_graph_bytes if compile_pool else int)
+        self._adapters, self._upscalers = AdapterCache(), UpscalerCache(torch_device)
+        self._batcher = Batcher(self.pass_timer, exact, self.store.release_compiled)
+        self._loop = RunLoop(self._handle_requests)
+        self._waiting: list[EngineJob] = []
+        # The jobs that wait for their model.
+        self._loading: list[tuple[JobControl, EventEmitter]] = []
+        self._running_count = 0
 
-    def submit(self, work: Work, control: Control, say: Callable[[Happening], None]) -> Future[None]:
-        """Runs a job. The last event that it says is Finished or Cancelled; the future tells when it has ended.
+    def submit(self, inputs: JobInputs, control: JobControl, emit: Callable[[EngineEvent], None]) -> Future[None]:
+        """Runs a job. Its last event is an EngineResult or Cancelled; the future is done when the job uses no model.
 
-        Events come from the engine's thread. What `say` raises ends the job. The future raises BadLatents, OutOfMemory,
-        ModelBroken, UnusableModel for an adapter that does not fit, InvalidRequest for a prompt that is too long, and
-        whatever the pipeline raises.
+        `emit` is called in the engine's thread; what it raises ends the job. The future raises NonFiniteLatents,
+        OutOfMemory, ModelLoadFailed, UnusableModel for an adapter that does not fit, InvalidRequest for a prompt that
+        is too long, and what the pipeline raises.
         """
 
+        emitter = EventEmitter(emit)
+
         def run() -> None:
             try:
-                say(self._finished(work, control, say))
-            except Stopped:
-                say(Cancelled())
+                emitter.emit(self._run_job(inputs, control, emitter))
+            except JobInterrupted:
+                emitter.emit(Cancelled())
+            except Exception:
+                if not emitter.has_ended:  # It may have been cancelled while its model could not be loaded.
+                    raise
 
-        return self._arrive(work.model, run, control)
+        return self._enqueue(inputs.model, run, control)
 
-    def generate(self, work: Work, control: Control) -> Generator[Happening]:
-        """Runs a job, and yields what it says. Closing the generator cancels the run."""
-        return streamed(lambda say: self.submit(work, control, say))
+    def generate(self, inputs: JobInputs, control: JobControl) -> Generator[EngineEvent]:
+        """Runs a job, and yields its events. Closing the generator ends the job at its next event."""
+        return generate_events(lambda emit: self.submit(inputs, control, emit))
 
-    def cancel(self, control: Control) -> None:
-        """Ends a job at its next step, or where it waits."""
+    def cancel(self, control: JobControl) -> None:
+        """Ends a job at its next step, or at once while it waits. Does nothing to one that `finish_early` ends.
+
+        A model that is being read only for cancelled jobs is dropped when its read has ended, or before.
+        """
+        if control.finish_requested.is_set():
+            return
         control.cancelled.set()
-        self._loop.post(self._admit)
+        self._loop.post(self._end_loading_jobs)
+        self._loop.post(self._start_waiting_jobs)
 
-    def warm(self, model: ModelSource) -> None:
-        """Brings a model to the device. Raises ModelBroken and OutOfMemory."""
+    def finish_early(self, control: JobControl) -> None:
+        """Ends a job after its next step, with an EngineResult of the pictures as they are then."""
+        control.finish_requested.set()
+
+    def warm(self, model: ModelSource, control: JobControl | None = None) -> None:
+        """Brings a model to the device.
+
+        Raises ModelLoadFailed, ModelTooLarge, PackageMissing and OutOfMemory; JobInterrupted after `cancel(control)`.
+        """
+        loading = control or JobControl(threading.Event(), threading.Event())
 
         def run() -> None:
-            with in_memory(), self.store.using(model):
+            with convert_out_of_memory(), self.store.use(model, is_cancelled=loading.cancelled.is_set):
                 pass
 
-        self._arrive(model, run, Control(threading.Event(), threading.Event())).result()
+        self._enqueue(model, run, loading).result()
 
     def release(self, model_id: str) -> None:
-        self._loop.call(lambda: self.store.release(model_id)).result()
+        """Removes a model, an upscaler or a ControlNet from memory, unless it is in use."""
 
-    def _arrive(self, model: ModelSource, run: Callable[[], None], control: Control) -> Future[None]:
-        ended: Future[None] = Future()
+        def release() -> None:
+            self.store.release(model_id)
+            self._upscalers.release(model_id)
+            self._controlnets.release(model_id)
 
-        def whole() -> None:
+        self._loop.call(release).result()
+
+    def _enqueue(self, model: ModelSource | None, run: Callable[[], None], control: JobControl) -> Future[None]:
+        done: Future[None] = Future()
+
+        def run_to_end() -> None:
             try:
-                settle(ended, run)
+                complete_future(done, run)
             finally:
-                self._running -= 1
-                self._loop.post(self._admit)
+                self._running_count -= 1
+                self._loop.post(self._start_waiting_jobs)
 
-        def arrive() -> None:
-            self._arrived.append(Job(model, whole, control))
-            self._admit()
+        def enqueue() -> None:
+            self._waiting.append(EngineJob(model, run_to_end, control))
+            self._start_waiting_jobs()
 
-        self._loop.post(arrive)
-        return ended
+        self._loop.post(enqueue)
+        return done
 
-    def _admit(self) -> None:
-        """Those that arrived begin, in their order, as far as there is room. Those that are cancelled end."""
-        for job in [job for job in self._arrived if job.control.cancelled.is_set()]:
-            self._begin(job)
-        while self._arrived and self.store.has_room(self._arrived[0].model):
-            self._begin(self._arrived[0])
+    def _start_waiting_jobs(self) -> None:
+        """Starts jobs in the order of their arrival while there is memory. Cancelled jobs start, and end at once."""
+        for job in [job for job in self._waiting if job.control.cancelled.is_set()]:
+            self._start_job(job)
+        while self._waiting and self._can_admit(self._waiting[0].model):
+            self._start_job(self._waiting[0])
 
-    def _begin(self, job: Job) -> None:
-        self._arrived.remove(job)
-        if not self._running:
-            self.stopwatch.begin()
-        self._running += 1
+    def _can_admit(self, model: ModelSource | None) -> bool:
+        return model is None or self.store.can_admit(model)
+
+    def _start_job(self, job: EngineJob) -> None:
+        self._waiting.remove(job)
+        if not self._running_count:
+            self.pass_timer.reset_peak()
+        self._running_count += 1
         self._loop.start(job.run, job)
 
-    def _answers(self, asked: Sequence[Asked]) -> Iterator[Answer]:
-        stopped = [fibre for fibre, _ in asked if fibre.carrying.control.cancelled.is_set()]
-        yield from (Answer(fibre, error=Stopped()) for fibre in stopped)
-        yield from self._batcher.answers([(fibre, call) for fibre, call in asked if fibre not in stopped])
+    def _handle_requests(self, pending: Sequence[PendingCall]) -> Iterator[NetworkReply]:
+        cancelled = [task for task, _ in pending if task.context.control.cancelled.is_set()]
+        yield from (Reply(task, error=JobInterrupted()) for task in cancelled)
+        yield from self._batcher.process([(task, call) for task, call in pending if task not in cancelled])
 
-    def _finished(self, work: Work, control: Control, say: Callable[[Happening], None]) -> Finished:
-        if control.cancelled.is_set():
-            raise Stopped
-        began = time.monotonic()
-        images = self._images(work, control, say)
-        return Finished(
-            images=images,
-            receipts=[
-                self._receipt(work, prompt, seed)
-                for prompt, seed in zip(work.request.prompts, seeds(work.request), strict=True)
-            ],
-            latency_ms=round((time.monotonic() - began) * 1000),
-            vram_peak_mb=self.stopwatch.peak_mb(),
-        )
-
-    def _images(self, work: Work, control: Control, say: Callable[[Happening], None]) -> list[Image.Image]:
-        with (
-            in_memory(),
-            self.store.using(work.model, loading=lambda: say(Loading(model=work.model.name))) as held,
-        ):
+    def _end_loading_jobs(self) -> None:
+        for control, emitter in self._loading:
             if control.cancelled.is_set():
-                raise Stopped
-            if work.request.step_cache and held.shared is None:
-                raise InvalidRequest("step_cache", "cannot be used with a model that shares a small GPU (low_memory)")
-            dressed = self._adapters.dressed(work.adapters, held)
-            pipeline = self._pipeline(work, held, dressed)
-            try:
-                output = pipeline(
-                    callback_on_step_end=Steps(control, view(held, work.request), say, this_job().cache.step),
-                    **prompt_arguments(held, work.request, dressed),
-                    **arguments(work.request, pipeline, held.family, work.init_image),
-                )
-                return pictures(output.images, pipeline.num_timesteps)
-            finally:
-                held.pipeline.maybe_free_model_hooks()
+                emitter.emit(Cancelled())
 
-    def _pipeline(self, work: Work, held: Held, dressed: Dressed) -> Pipeline:
-        """Dressed, and about to hear the prompt."""
-        assert work.request.sampler is not None
-        held.encoders_wardrobe.wear(dressed.encoders)
-        if held.shared is not None:
-            this_job().outfit = dressed.denoiser
-            this_job().cache = StepCache(work.request.step_cache)
-        else:
-            held.wardrobe.wear(dressed.denoiser)
-        if held.aside is not None:
-            held.aside.encode()
-        return pipeline_for(held, work.request.sampler, work.init_image is not None, dressed.encoders.key)
+    def _run_job(self, inputs: JobInputs, control: JobControl, emitter: EventEmitter) -> EngineResult:
+        control.raise_if_cancelled()
+        started_at = time.monotonic()
 
-    def _receipt(self, work: Work, prompt: str, seed: int) -> Receipt:
-        loras = {adapter.id: adapter for adapter in work.adapters if adapter.kind == "lora"}
-        embeddings = [adapter for adapter in work.adapters if adapter.kind == "embedding"]
-        return Receipt(
-            **work.request.model_dump(exclude=NOT_OF_ONE),
-            prompt=prompt,
-            seed=seed,
-            model_id=work.model.id,
-            model_revision=work.model.revision,
-            quantization=work.model.quantization,
-            loras=tuple(
-                UsedLora(lora=name, weight=adapter.weight, sha256=adapter.sha256) for name, adapter in loras.items()
-            ),
-            embeddings=tuple(UsedEmbedding(embedding=each.id, sha256=each.sha256) for each in embeddings),
-            device=self.device,
-            dtype=self.dtype,
-            versions=VERSIONS,
+        with convert_out_of_memory(), self._use_model(inputs.model, control, emitter) as model:
+            control.raise_if_cancelled()
+            adapters = self._adapters.resolve_adapters(inputs.adapters, model) if model is not None else None
+            with self._use_controlnets(inputs, emitter.emit) as controlnets:
+                runner = StageRunner(inputs, model, adapters, controlnets, self._upscalers, control, emitter.emit)
+                output = runner.run_all(plan_stages(inputs.request))
+        size = output.images[0].size
+        return EngineResult(
+            images=output.images,
+            receipts=build_receipts(inputs, self.device, self.dtype, size, output.unfinished_at_step),
+            latency_ms=round((time.monotonic() - started_at) * 1000),
+            vram_peak_mb=self.pass_timer.get_peak_mb(),
         )
 
+    def _use_controlnets(
+        self, inputs: JobInputs, emit: Callable[[EngineEvent], None]
+    ) -> AbstractContextManager[Sequence[LoadedControlNet]]:
+        sources = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
+        return self._controlnets.use(sources, self.store.make_room, lambda source: emit(Loading(model=source.name)))
 
-def this_job() -> Job:
-    """The one that runs."""
-    running = current()
-    assert running is not None and isinstance(running.carrying, Job)
-    return running.carrying
-
-
-def view(held: Held, request: GenerationRequest) -> View:
-    """How the latents of this run become colours. Rows of patches are as many as the picture has, at two by two."""
-    assert held.projection is not None
-    assert request.height is not None
-    rows = request.height // (compression(held.pipeline) * 2)
-    bring = UNPACKED[held.family.latents]
-    return View(held.projection, lambda latents: bring(latents, rows))
+    @contextmanager
+    def _use_model(
+        self, source: ModelSource | None, control: JobControl, emitter: EventEmitter
+    ) -> Iterator[LoadedModel | None]:
+        """Yields the model on the device, None for a job that needs none."""
+        if source is None:
+            yield None
+            return
+        waiting = control, emitter
+        self._loading.append(waiting)
+        with ExitStack() as stack:
+            try:
+                model = stack.enter_context(
+                    self.store.use(source, lambda: emitter.emit(Loading(model=source.name)), control.cancelled.is_set)
+                )
+            finally:
+                self._loading.remove(waiting)
+            yield model

@@ -1,4 +1,4 @@
-"""Samplers by the names that people know, and the diffusers schedulers that they are."""
+"""Samplers by their usual names, and the diffusers schedulers that implement them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from diffusers import (
 )
 from torch import Tensor
 
-from imagegen.schema import SamplerName
+from imagegen.engine.protocols import Config, Scheduler, SchedulerClass
+from imagegen.schema.field_types import SamplerName
 
-# What a scheduler's configuration says about the model. All else in it is about the sampler.
-OF_THE_MODEL = (
+# The keys of a scheduler's configuration that are facts of the model. The others configure the sampler.
+MODEL_CONFIG_KEYS = (
     "num_train_timesteps",
     "beta_start",
     "beta_end",
@@ -32,8 +33,8 @@ OF_THE_MODEL = (
     "rescale_betas_zero_snr",
     "set_alpha_to_one",
 )
-# The same for models that were trained by flow matching.
-OF_THE_FLOW = (
+# The same for models trained with flow matching.
+FLOW_CONFIG_KEYS = (
     "num_train_timesteps",
     "shift",
     "use_dynamic_shifting",
@@ -45,15 +46,15 @@ OF_THE_FLOW = (
     "time_shift_type",
 )
 
-# Divisors of 1,000, so that the first step is the noisiest. What was distilled learned the first.
-LCM_SCHEDULES = (50, 100, 200)
+# Divisors of 1,000, so that the first step is the noisiest. Distillation used the first of them.
+LCM_SCHEDULE_LENGTHS = (50, 100, 200)
 
 
-class WholeSteps:
-    """Keeps a scheduler to the number of steps asked for.
+class ExactStepsMixin:
+    """Makes a scheduler run exactly the requested number of steps.
 
-    With trailing timesteps a rounding error in diffusers 0.42.1 adds one more, the time -1, at 61, 103, 121 and 122
-    steps. Most schedulers waste a step on it; DDIM takes it for pure noise, and ruins the picture.
+    With trailing timesteps, a rounding error in diffusers 0.42.1 adds the timestep -1 at 61, 103, 121 and 122 steps.
+    Most schedulers waste a step on it; DDIM treats it as pure noise, which ruins the picture.
     """
 
     timesteps: Tensor
@@ -69,32 +70,36 @@ class WholeSteps:
                 self.sigmas = torch.cat([self.sigmas[:num_inference_steps], self.sigmas[-1:]])
 
 
-def improved(kind: Any) -> Any:
-    """The scheduler class, with whole steps. After each, `estimate` is what it takes the finished latents to be."""
+def wrap_scheduler(scheduler_class: Any) -> Any:
+    """Returns the scheduler class with exact steps. After each step, `estimate` holds the denoised estimate."""
 
-    @wraps(kind.step)  # The pipeline asks which parameters it has.
+    @wraps(scheduler_class.step)  # Pipelines inspect its parameters.
     def step(self: Any, *args: Any, return_dict: bool = True, **options: Any) -> Any:
-        output = kind.step(self, *args, return_dict=True, **options)
+        output = scheduler_class.step(self, *args, return_dict=True, **options)
         found = output.get("pred_original_sample", output.get("denoised"))
-        # The multistep solvers keep their estimates themselves.
+        # Multistep solvers keep their estimates in a list.
         self.estimate = self.model_outputs[-1] if found is None else found
         return output if return_dict else output.to_tuple()
 
-    return type(kind.__name__, (WholeSteps, kind), {"step": step})
+    return type(scheduler_class.__name__, (ExactStepsMixin, scheduler_class), {"step": step})
 
 
 class FineLCM(LCMScheduler):  # type: ignore[misc] # It has no types.
-    """Takes as many steps as asked for, where diffusers' own takes no more than the 50 of the distillation."""
+    """LCM with any number of steps; diffusers' own runs at most the 50 steps of the distillation."""
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None, **options: Any) -> None:
-        schedule = next(length for length in LCM_SCHEDULES if length >= num_inference_steps)
+        schedule = next(length for length in LCM_SCHEDULE_LENGTHS if length >= num_inference_steps)
         super().set_timesteps(num_inference_steps, device, original_inference_steps=schedule, **options)
 
 
 class FlowEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc] # It has no types.
-    """After each step, `estimate` is where the straight line through the latents ends."""
+    """After each step, `estimate` holds the denoised estimate: the end of the straight line through the latents."""
 
     estimate: Tensor
+
+    def stretch_shift_to_terminal(self, t: Tensor) -> Tensor:
+        """A single step has no last one to stretch to `shift_terminal`: diffusers 0.42.1 divides by zero there."""
+        return t if len(t) == 1 else super().stretch_shift_to_terminal(t)
 
     def step(self, model_output: Tensor, timestep: Any, sample: Tensor, **options: Any) -> Any:
         if self.step_index is None:
@@ -103,14 +108,14 @@ class FlowEuler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc] # It has
         return super().step(model_output, timestep, sample, **options)
 
 
-DDIM = improved(DDIMScheduler)
-DPM_SOLVER = improved(DPMSolverMultistepScheduler)
-EULER = improved(EulerDiscreteScheduler)
-EULER_ANCESTRAL = improved(EulerAncestralDiscreteScheduler)
-LCM = improved(FineLCM)
-UNIPC = improved(UniPCMultistepScheduler)
+DDIM = wrap_scheduler(DDIMScheduler)
+DPM_SOLVER = wrap_scheduler(DPMSolverMultistepScheduler)
+EULER = wrap_scheduler(EulerDiscreteScheduler)
+EULER_ANCESTRAL = wrap_scheduler(EulerAncestralDiscreteScheduler)
+LCM = wrap_scheduler(FineLCM)
+UNIPC = wrap_scheduler(UniPCMultistepScheduler)
 
-SAMPLERS: Mapping[SamplerName, tuple[Any, Mapping[str, Any]]] = {
+SAMPLERS: Mapping[SamplerName, tuple[SchedulerClass, Mapping[str, object]]] = {
     "Euler": (EULER, {}),
     "Euler a": (EULER_ANCESTRAL, {}),
     "DDIM": (DDIM, {"clip_sample": False}),
@@ -121,33 +126,34 @@ SAMPLERS: Mapping[SamplerName, tuple[Any, Mapping[str, Any]]] = {
     "UniPC": (UNIPC, {}),
     "LCM": (LCM, {}),
 }
-FLOW_SAMPLERS: Mapping[SamplerName, tuple[Any, Mapping[str, Any]]] = {
+FLOW_SAMPLERS: Mapping[SamplerName, tuple[SchedulerClass, Mapping[str, object]]] = {
     "Euler": (FlowEuler, {}),
     "DPM++ 2M": (DPM_SOLVER, {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
 }
 
 
-def scheduler_for(name: SamplerName, config: Mapping[str, Any]) -> Any:
-    """A new scheduler: the sampler of that name for the model whose scheduler has this configuration.
+def create_scheduler(name: SamplerName, config: Config) -> Scheduler:
+    """Returns a new scheduler: this sampler, for the model whose scheduler has this configuration.
 
-    Schedulers keep the state of a run, so every request needs its own.
+    Schedulers hold the state of a run, so that each job needs its own.
     """
     if is_flow(config):
-        return flow_scheduler(name, config)
-    kind, options = SAMPLERS[name]
-    of_the_model = {field: config[field] for field in OF_THE_MODEL if field in config}
+        return create_flow_scheduler(name, config)
+    scheduler_class, options = SAMPLERS[name]
+    model_config = {field: config[field] for field in MODEL_CONFIG_KEYS if field in config}
     # diffusers warns of Stable Diffusion pipelines with any other offset, and then sets this one.
-    return kind.from_config(of_the_model, steps_offset=1, **options)
+    return scheduler_class.from_config(model_config, steps_offset=1, **options)
 
 
-def is_flow(config: Mapping[str, Any]) -> bool:
+def is_flow(config: Config) -> bool:
+    """Returns whether the model was trained with flow matching."""
     return config.get("prediction_type") == "flow_prediction" or "base_image_seq_len" in config
 
 
-def flow_scheduler(name: SamplerName, config: Mapping[str, Any]) -> Any:
-    kind, options = FLOW_SAMPLERS[name]
+def create_flow_scheduler(name: SamplerName, config: Config) -> Scheduler:
+    scheduler_class, options = FLOW_SAMPLERS[name]
     shift = config.get("shift", config.get("flow_shift", 1.0))
-    of_the_model = {field: config[field] for field in OF_THE_FLOW if field in config} | {"shift": shift}
-    if kind is not FlowEuler:
-        of_the_model = {"num_train_timesteps": config["num_train_timesteps"], "flow_shift": shift}
-    return kind.from_config(of_the_model, **options)
+    model_config = {field: config[field] for field in FLOW_CONFIG_KEYS if field in config} | {"shift": shift}
+    if scheduler_class is not FlowEuler:
+        model_config = {"num_train_timesteps": config["num_train_timesteps"], "flow_shift": shift}
+    return scheduler_class.from_config(model_config, **options)

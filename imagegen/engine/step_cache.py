@@ -1,8 +1,9 @@
-"""Steps that are guessed instead of computed, where the last ones tell what would come of them: quicker, and coarser.
+"""Step caching: skips denoiser passes whose output can be extrapolated from earlier steps. Faster and less exact.
 
-EasyCache, Zhou et al. 2025, https://arxiv.org/abs/2507.02860: between two steps the output of a denoiser changes about
-as much more than its input as it did before. As long as the change so foretold stays below a share of the output, what
-the network added to its input the last time is added again.
+EasyCache, Zhou et al. 2025, https://arxiv.org/abs/2507.02860: the ratio of the change of a denoiser's output to the
+change of its input is nearly constant from step to step. While the output change predicted by this ratio, relative to
+the output and summed over skipped steps, stays below a threshold, the last computed residual (output minus input) is
+added to the input instead of running the network.
 """
 
 from __future__ import annotations
@@ -11,64 +12,75 @@ from typing import Any
 
 from torch import Tensor
 
-# Where the picture is decided nothing is guessed: in the first steps.
-FIRST = 3
-SMALL = 1e-12
+# The first steps decide the composition, so they are always computed.
+MIN_COMPUTED_STEPS = 3
+EPSILON = 1e-12
 
 
 class StepCache:
-    """Of one run. `threshold` is the change that may add up before the network is asked again; 0 guesses nothing."""
+    """The predictors of one job, one for each denoiser call within a step.
+
+    `threshold` is the relative output change that may sum up before the network runs again; 0 computes every step.
+    """
 
     def __init__(self, threshold: float = 0.0) -> None:
         self.threshold = threshold
-        self._calls: list[Guesses] = []
-        self._number = 0
+        self._predictors: list[OutputPredictor] = []
+        self._call_index = 0
 
-    def step(self) -> None:
-        """A step is over: the next call is the first of another."""
-        self._number = 0
+    def end_step(self) -> None:
+        """Marks the end of a step, so that the next call gets the first predictor."""
+        self._call_index = 0
 
-    def call(self) -> Guesses:
-        """Of this call; some pipelines make two in a step, one for each prompt."""
-        if self._number == len(self._calls):
-            self._calls.append(Guesses(self.threshold))
-        self._number += 1
-        return self._calls[self._number - 1]
+    def next_predictor(self) -> OutputPredictor:
+        """Returns the predictor of the next call. Some pipelines make two calls per step, one for each prompt."""
+        if self._call_index == len(self._predictors):
+            self._predictors.append(OutputPredictor(self.threshold))
+        self._call_index += 1
+        return self._predictors[self._call_index - 1]
 
 
-class Guesses:
-    """`_last` is the last input and output, `_added` what the network added to its input when it was asked last."""
+class OutputPredictor:
+    """Predicts the output of one denoiser call per step.
+
+    `_last` has the input and output of the last step, `_residual` the output minus the input of the last computed one.
+    """
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self._asked = 0
+        self._computed_count = 0
         self._last: tuple[Tensor, Tensor] | None = None
-        self._added: Tensor | None = None
+        self._residual: Tensor | None = None
         self._rate = self._change = 0.0
 
-    def guess(self, x: Any) -> tuple[Tensor] | None:
-        """What the network would say; None where it has to be asked."""
-        if self._asked <= FIRST or self._last is None or self._added is None:
+    def predict(self, x: Any) -> tuple[Tensor] | None:
+        """Returns the extrapolated output, of the shape of `x`; None if the network must run."""
+        if self._computed_count <= MIN_COMPUTED_STEPS or self._last is None or self._residual is None:
             return None
-        before, said = self._last
-        self._change += self._rate * size(x - before) / max(size(said), SMALL)
+        last_input, last_output = self._last
+        self._change += (
+            self._rate * compute_mean_magnitude(x - last_input) / max(compute_mean_magnitude(last_output), EPSILON)
+        )
         if self._change >= self.threshold:
             return None
-        self._last = x, x + self._added
+        self._last = x, x + self._residual
         return (self._last[1],)
 
-    def learn(self, x: Any, output: Any) -> None:
-        """What it said. An output that is not of the shape of its input cannot be guessed."""
-        said = output[0] if self.threshold and isinstance(output, tuple) else None
-        if not isinstance(x, Tensor) or not isinstance(said, Tensor) or said.shape != x.shape:
+    def update(self, x: Any, output: Any) -> None:
+        """Records a computed output. Outputs of another shape than the input are ignored, and never predicted."""
+        sample = output[0] if self.threshold and isinstance(output, tuple) else None
+        if not isinstance(x, Tensor) or not isinstance(sample, Tensor) or sample.shape != x.shape:
             return
         if self._last is not None:
-            before, said_before = self._last
-            self._rate = size(said - said_before) / max(size(x - before), SMALL)
-        self._asked += 1
+            last_input, last_output = self._last
+            self._rate = compute_mean_magnitude(sample - last_output) / max(
+                compute_mean_magnitude(x - last_input), EPSILON
+            )
+        self._computed_count += 1
         self._change = 0.0
-        self._last, self._added = (x, said), said - x
+        self._last, self._residual = (x, sample), sample - x
 
 
-def size(tensor: Tensor) -> float:
+def compute_mean_magnitude(tensor: Tensor) -> float:
+    """Returns the mean absolute value, computed in float32."""
     return float(tensor.float().abs().mean())

@@ -1,1 +1,1 @@
-"""What lies on disk and on the Hub: models, LoRAs, embeddings. Nothing here needs torch."""
+"""Models, LoRAs and embeddings on disk and on the Hugging Face Hub. Imports no torch."""

@@ -1,171 +1,123 @@
-"""LoRAs and textual inversions: shipped, in the models folder, and in the caches of the Hub."""
+"""LoRAs and textual inversions: those shipped, those in the models folder, and those in the Hub's caches."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
-from imagegen.info import AdapterInfo, AdapterKind, AdapterSource
-from imagegen.library import architectures, references
-from imagegen.library.snapshots import HubFiles, Snapshots
-from imagegen.library.weights import BrokenWeights, Head, digest, head, weights_in
+from pydantic import ValidationError
 
-ARCHITECTURE = {"lora": architectures.of_lora, "embedding": architectures.of_embedding}
-# Ends of names that tell a LoRA or an embedding from any other file of weights.
-MARKS = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.default.weight")
-# Relatives of LoRA that change weights in another way.
-OTHERS = (("dora_scale", "DoRA"), ("hada_w1", "LoHa"), ("lokr_w", "LoKr"), ("oft_", "OFT"))
-# What tools call the vectors of an embedding when they do not name its word.
-NAMELESS = ("emb_params", "clip_l", "clip_g", "text_encoders_0", "text_encoders_1")
-ENDING = ".safetensors"
-# Training tools count the words of all captions; those that come first call the LoRA up.
-MOST_WORDS = 5
+from imagegen.errors import UnusableModel
+from imagegen.library import architectures
+from imagegen.library.author_picture import find_picture
+from imagegen.library.file_index import FileIndex
+from imagegen.library.model_info import READ_ERRORS
+from imagegen.library.weight_files import SafetensorsHeader
+from imagegen.schema.models import AdapterInfo, AdapterKind, AdapterSettings, AdapterSource
+
+ARCHITECTURE_DETECTORS: Mapping[AdapterKind, Callable[[SafetensorsHeader], str]] = {
+    "lora": architectures.detect_lora_architecture,
+    "embedding": architectures.detect_embedding_architecture,
+}
+# Suffixes of tensor names by which a LoRA is recognized.
+LORA_TENSOR_SUFFIXES = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.default.weight")
+# Other low-rank adapters; their tensor names contain the first of each pair.
+UNSUPPORTED_ADAPTERS = (("dora_scale", "DoRA"), ("hada_w1", "LoHa"), ("lokr_w", "LoKr"), ("oft_", "OFT"))
+# Tensor names that tools give to the vectors of a textual inversion when they do not write its token.
+GENERIC_VECTOR_NAMES = ("emb_params", "clip_l", "clip_g", "text_encoders_0", "text_encoders_1")
+# Training tools count the tags of all captions; the most frequent ones are listed as trigger words.
+MAX_TRIGGER_WORDS = 5
 
 
 @dataclass(frozen=True)
 class Adapter:
+    """An adapter and the path of its safetensors file."""
+
     info: AdapterInfo
     path: Path
 
 
-class Adapters:
-    """Those of one kind. A name is that of a file in one of the folders, with or without its ending."""
+class AdapterIndex(FileIndex[Adapter]):
+    """All adapters of one kind."""
 
-    def __init__(self, kind: AdapterKind, folders: tuple[Path, ...], snapshots: Snapshots) -> None:
-        self.kind, self.folders, self.snapshots = kind, folders, snapshots
+    kind: AdapterKind
 
-    def get(self, reference: str) -> Adapter:
-        """Raises UnknownModel, NotOnDisk and UnusableModel."""
-        found = self._in_folders(reference) or self._downloaded(reference)
-        if found is None:
-            raise UnknownModel(self.kind, reference, [adapter.info.id for adapter in self.all()])
-        return self._described(*found)
+    def get_source(self, reference: str, weight: float = 1.0) -> AdapterSource:
+        """Returns what a worker needs to apply the adapter. Reads the whole file once, for its SHA-256.
 
-    def all(self) -> list[Adapter]:
-        """What can be used; what cannot is told to whoever asks for it by name."""
-        found: dict[str, Adapter] = {}
-        for reference, path in (*self._lying_in_folders(), *self._lying_in_caches()):
-            try:
-                found.setdefault(reference, self._described(reference, path))
-            except UnusableModel:
-                continue
-        return list(found.values())
-
-    def on_hub(self, reference: str) -> HubFiles | None:
-        """What to download, None when it comes from elsewhere. Raises UnknownModel."""
-        if self._in_folders(reference) is not None:
-            return None
-        wanted = references.on_hub(reference)
-        if wanted is None:
-            raise UnknownModel(self.kind, reference, [adapter.info.id for adapter in self.all()])
-        return wanted
-
-    def source(self, reference: str, weight: float = 1.0) -> AdapterSource:
-        """Reads the whole file once, for its checksum."""
+        Raises what `get` raises.
+        """
         adapter = self.get(reference)
         return AdapterSource(
             kind=self.kind,
             id=adapter.info.id,
             name=adapter.info.name,
             path=adapter.path.absolute(),
-            sha256=checksum(adapter.path),
+            sha256=self.checksums.compute(adapter.path),
             architecture=adapter.info.architecture,
             trigger=adapter.info.trigger,
             weight=weight,
         )
 
-    def _in_folders(self, reference: str) -> tuple[str, Path] | None:
-        """Its one name, and where it lies."""
-        name = reference.removesuffix(ENDING)
-        paths = (references.below(folder, name + ENDING) for folder in self.folders)
-        return next(((name, path) for path in paths if path is not None and path.is_file()), None)
-
-    def _downloaded(self, reference: str) -> tuple[str, Path] | None:
-        wanted = references.on_hub(reference)
-        if wanted is None:
-            return None
-        lying = dict(self._in_snapshot(wanted.repository))
-        files = [name for name in lying if wanted.file is None or lying[name].as_posix().endswith(f"/{wanted.file}")]
-        if not files:
-            raise NotOnDisk(reference, self.kind)
-        if len(files) > 1:
-            raise UnusableModel(reference, several(files), self.kind)
-        return files[0], lying[files[0]]
-
-    def _lying_in_folders(self) -> Iterator[tuple[str, Path]]:
-        for folder in self.folders:
-            for file in weights_in(folder):
-                if references.is_plain(file):
-                    yield file.removesuffix(ENDING), folder / file
-
-    def _lying_in_caches(self) -> Iterator[tuple[str, Path]]:
-        for repository in self.snapshots.repositories():
-            yield from self._in_snapshot(repository)
-
-    def _in_snapshot(self, repository: str) -> Iterator[tuple[str, Path]]:
-        """A repository with one file is called by its own name, each of several by its file's too."""
-        snapshot = self.snapshots.find(HubFiles(repository), lambda version: bool(weights_in(version)))
-        if snapshot is None or (snapshot / "model_index.json").exists():
-            return
-        files = weights_in(snapshot)
-        for file in files:
-            yield repository if len(files) == 1 else f"{repository}/{file}", snapshot / file
-
-    def _described(self, reference: str, path: Path) -> Adapter:
-        try:
-            found = head(path)
-        except BrokenWeights:
-            raise UnusableModel(reference, "it is no whole safetensors file", self.kind) from None
-        other = next((name for mark, name in OTHERS if any(mark in key for key in found.shapes)), None)
-        if self.kind == "lora" and other is not None:
-            raise UnusableModel(reference, f"it is a {other}, and only plain LoRAs are put on", self.kind)
-        if not is_adapter(self.kind, found):
-            raise UnusableModel(reference, f"it holds no {self.kind}", self.kind)
-        info = adapter_info(self.kind, reference, path, found)
-        return Adapter(info.model_copy(update={"deletable": self.snapshots.is_download(path)}), path)
+    def _describe(self, reference: str, path: Path, header: SafetensorsHeader) -> Adapter:
+        unsupported = next(
+            (name for mark, name in UNSUPPORTED_ADAPTERS if any(mark in key for key in header.shapes)), None
+        )
+        if self.kind == "lora" and unsupported is not None:
+            raise UnusableModel(reference, f"it is a {unsupported}, and only plain LoRAs are supported", self.kind)
+        if not is_adapter(self.kind, header):
+            raise UnusableModel(reference, f"it contains no {self.kind}", self.kind)
+        info = build_adapter_info(self.kind, reference, path, header)
+        facts = {"deletable": self.snapshots.is_download(path), "has_picture": find_picture(path) is not None}
+        return Adapter(info.model_copy(update=facts), path)
 
 
-def several(names: Sequence[str]) -> str:
-    return f"it holds several files; say which: {', '.join(names[:20])}"
-
-
-def is_adapter(kind: AdapterKind, found: Head) -> bool:
+def is_adapter(kind: AdapterKind, header: SafetensorsHeader) -> bool:
+    """Returns whether the tensors of a file are those of a LoRA, or the one or two of a textual inversion."""
     if kind == "lora":
-        return any(name.endswith(MARKS) for name in found.shapes)
-    return 0 < len(found.shapes) <= 2 and all(0 < len(shape) <= 2 for shape in found.shapes.values())
+        return any(name.endswith(LORA_TENSOR_SUFFIXES) for name in header.shapes)
+    return 0 < len(header.shapes) <= 2 and all(0 < len(shape) <= 2 for shape in header.shapes.values())
 
 
-def adapter_info(kind: AdapterKind, reference: str, path: Path, found: Head) -> AdapterInfo:
-    said = found.metadata
-    plain = reference if "snapshots" in path.parts else path.stem
-    base = ("ss_base_model_version", "ss_sd_model_name", "modelspec.architecture")
+def build_adapter_info(kind: AdapterKind, reference: str, path: Path, header: SafetensorsHeader) -> AdapterInfo:
+    """Returns the description of an adapter from the tensors and metadata of its file; `path` must exist."""
+    metadata = header.metadata
+    fallback_name = reference if "snapshots" in path.parts else path.stem
+    base_model_keys = ("ss_base_model_version", "ss_sd_model_name", "modelspec.architecture")
     return AdapterInfo(
         kind=kind,
         id=reference,
-        name=said.get("modelspec.title") or said.get("ss_output_name") or plain,
-        architecture=ARCHITECTURE[kind](found),
-        trigger=trigger(said) if kind == "lora" else (token(reference, found),),
-        base_model=next((said[name] for name in base if said.get(name)), None),
-        description=said.get("modelspec.description"),
-        licence=said.get("modelspec.license"),
+        name=metadata.get("modelspec.title") or metadata.get("ss_output_name") or fallback_name,
+        architecture=ARCHITECTURE_DETECTORS[kind](header),
+        trigger=read_trigger_words(metadata) if kind == "lora" else (detect_token(reference, header),),
+        base_model=next((metadata[name] for name in base_model_keys if metadata.get(name)), None),
+        description=metadata.get("modelspec.description"),
+        licence=metadata.get("modelspec.license"),
+        settings=read_settings(metadata) if kind == "lora" else None,
         size=path.stat().st_size,
     )
 
 
-def token(reference: str, found: Head) -> str:
-    """The word that calls a textual inversion up: the one it was trained by, else the name of its file."""
-    for name in found.shapes:
-        if name not in NAMELESS:
+def detect_token(reference: str, header: SafetensorsHeader) -> str:
+    """Returns the token of a textual inversion: the one it was trained with, else the name of its file."""
+    for name in header.shapes:
+        if name not in GENERIC_VECTOR_NAMES:
             return name.strip("<>")
     return PurePosixPath(reference).name.removesuffix(".safetensors")
 
 
-def trigger(metadata: dict[str, str]) -> tuple[str, ...]:
-    """What to write in a prompt: what the author says, else the words that most of the training captions held."""
+def read_settings(metadata: dict[str, str]) -> AdapterSettings | None:
+    """Returns the settings that a LoRA was made for, as its author wrote them: a JSON object in `studio.settings`."""
+    try:
+        return AdapterSettings.model_validate_json(metadata["studio.settings"])
+    except (KeyError, ValidationError):
+        return None
+
+
+def read_trigger_words(metadata: dict[str, str]) -> tuple[str, ...]:
+    """Returns the trigger words of a LoRA: the author's phrase, else the most frequent tags of its captions."""
     if phrase := metadata.get("modelspec.trigger_phrase"):
         return (phrase,)
     try:
@@ -173,17 +125,6 @@ def trigger(metadata: dict[str, str]) -> tuple[str, ...]:
         for folder in json.loads(metadata.get("ss_tag_frequency", "{}")).values():
             for word, count in folder.items():
                 counts[word.strip()] = counts.get(word.strip(), 0) + count
-    except (ValueError, TypeError, AttributeError):
+    except READ_ERRORS:
         return ()
-    return tuple(sorted(counts, key=lambda word: -counts[word])[:MOST_WORDS])
-
-
-def checksum(path: Path) -> str:
-    status = path.stat()
-    return checksum_of(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1024)
-def checksum_of(path: Path, _size: int, _changed: int) -> str:
-    """SHA-256 of a file, read again only when it changed."""
-    return digest(path)
+    return tuple(sorted(counts, key=lambda word: -counts[word])[:MAX_TRIGGER_WORDS])

@@ -1,4 +1,4 @@
-"""Models that have a name: those that the studio knows, and those of its owner, each from one file of data."""
+"""The catalogue: models with an id and defaults, from the shipped catalogue.json and from the owner's."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from pathlib import Path
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from imagegen.errors import BadCatalogue
-from imagegen.info import Guidance, Quantization
-from imagegen.library.families import FAMILIES
-from imagegen.schema import LORA_LIMIT, LoraUse, Message, SamplerName
+from imagegen.errors import InvalidCatalogue
+from imagegen.library.family_facts import FAMILIES
+from imagegen.schema.base import FrozenModel
+from imagegen.schema.field_types import MAX_LORAS, SamplerName
+from imagegen.schema.models import Guidance, Quantization
+from imagegen.schema.request import LoraUse
+from imagegen.text import describe_first_problem
 
-FILE = "catalogue.json"
+CATALOGUE_FILE = "catalogue.json"
 
 
-class Entry(Message):
-    """Where a model is: on the Hub in `repository`, whole or in one `file` there, or at `path`, relative to the
-    catalogue. `pipeline` is its class in diffusers. What is left open is usual for models of that class.
+class CatalogueEntry(FrozenModel):
+    """A model on the Hub in `repository` (whole, or one `file` of it) or at `path`, relative to the catalogue.
 
-    `variant` names the files to take where there are several sets, `config` is a folder in diffusers format with the
-    configuration of a single file, `trailing` is for models of few steps, whose last must end where training did. With
-    `loras`, an entry is a model that wears them: they are put on unless a request gives them other weights. Beside an
-    entry that has none and is the same otherwise, it takes no memory of its own.
+    `pipeline` is its class in diffusers; fields that are left out take that class's defaults. `variant` selects one of
+    several sets of weights. `config` is a folder in diffusers format with the configuration of a single file.
+    `trailing` selects trailing timestep spacing, for models of few steps. `loras` are applied to each request that
+    gives them no weight of its own; an entry with LoRAs shares the memory of the entry that is equal but for them.
     """
 
     id: str = Field(min_length=1, max_length=300)
@@ -43,14 +45,14 @@ class Entry(Message):
     guidance: Guidance | None = None
     sampler: SamplerName | None = None
     strength: float | None = Field(None, gt=0, le=1)
-    loras: tuple[LoraUse, ...] = Field((), max_length=LORA_LIMIT)
+    loras: tuple[LoraUse, ...] = Field((), max_length=MAX_LORAS)
     trailing: bool = False
     quantization: Quantization | None = None
     memory_gb: float | None = None
     download_gb: float | None = None
 
     @model_validator(mode="after")
-    def is_somewhere(self) -> Entry:
+    def check_consistency(self) -> CatalogueEntry:
         if (self.path is None) == (self.repository is None):
             raise ValueError("needs either a repository or a path")
         if self.pipeline not in FAMILIES:
@@ -58,8 +60,8 @@ class Entry(Message):
         family = FAMILIES[self.pipeline]
         if self.sampler not in (None, *family.samplers):
             raise ValueError(f"sampler must be one of {', '.join(family.samplers)}")
-        if self.loras and (self.quantization or not family.loras):
-            raise ValueError("loras cannot be used with this pipeline, or not with its quantization")
+        if self.loras and self.quantization:
+            raise ValueError("loras cannot be used with a quantization")
         if len({use.lora for use in self.loras}) < len(self.loras):
             raise ValueError("loras must be different ones")
         if any(side is not None and side % family.multiple for side in (self.width, self.height, self.max_side)):
@@ -67,29 +69,32 @@ class Entry(Message):
         return self
 
 
-ENTRIES = TypeAdapter(list[Entry])
+ENTRIES_ADAPTER = TypeAdapter(list[CatalogueEntry])
 
 
-def catalogue(ours: Path, theirs: Path) -> dict[str, Entry]:
-    """By id; the first is what a newcomer sees. An entry of the owner's replaces ours of the same id.
+def load_catalogue(shipped_folder: Path, user_folder: Path) -> dict[str, CatalogueEntry]:
+    """Returns the entries by id. The first is the default model; the user's entries replace shipped ones of equal id.
 
-    Both arguments are folders; only the first must hold a catalogue. Raises BadCatalogue.
+    Only the shipped folder must have a catalogue. Raises InvalidCatalogue.
     """
-    found = entries(ours)
-    if (theirs / FILE).is_file():
-        found |= entries(theirs)
-    return found
+    entries = read_entries(shipped_folder)
+    if (user_folder / CATALOGUE_FILE).is_file():
+        entries |= read_entries(user_folder)
+    return entries
 
 
-def entries(folder: Path) -> dict[str, Entry]:
+def read_entries(folder: Path) -> dict[str, CatalogueEntry]:
+    """Returns the entries of a folder's catalogue.json by id, with absolute paths. Raises InvalidCatalogue."""
     try:
-        listed = ENTRIES.validate_json((folder / FILE).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise BadCatalogue(file=folder / FILE, problem=" ".join(str(error).split())[:500]) from None
-    return {entry.id: placed(entry, folder) for entry in listed}
+        parsed = ENTRIES_ADAPTER.validate_json((folder / CATALOGUE_FILE).read_bytes())
+    except OSError as error:
+        raise InvalidCatalogue(file=folder / CATALOGUE_FILE, problem=error.strerror) from None
+    except ValidationError as error:
+        raise InvalidCatalogue(file=folder / CATALOGUE_FILE, problem=describe_first_problem(error)) from None
+    return {entry.id: resolve_paths(entry, folder) for entry in parsed}
 
 
-def placed(entry: Entry, folder: Path) -> Entry:
-    """Its paths are relative to the catalogue that names it."""
+def resolve_paths(entry: CatalogueEntry, folder: Path) -> CatalogueEntry:
+    """Returns the entry with paths made relative to the catalogue's folder."""
     paths = {name: folder / path for name in ("path", "config") if (path := getattr(entry, name)) is not None}
     return entry.model_copy(update=paths)

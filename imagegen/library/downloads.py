@@ -1,4 +1,4 @@
-"""Downloads: counted in bytes, ended at any time, and gone on with where they ended."""
+"""Downloads that report bytes, stop at any time, and resume from partial files."""
 
 from __future__ import annotations
 
@@ -15,176 +15,200 @@ from huggingface_hub import constants, hf_hub_url
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-from imagegen.errors import HubRefused, NoRoom, Stopped, in_words
-from imagegen.library.hub import HubFile, Plan, told
+from imagegen.errors import DownloadStopped, HubRequestFailed, InsufficientStorage
+from imagegen.library.checksums import Checksums
+from imagegen.library.hub import DownloadPlan, HubFile, map_hub_exceptions
 from imagegen.library.snapshots import Snapshots
-from imagegen.library.weights import digest
+from imagegen.library.weight_files import compute_sha256
+from imagegen.schema.models import DownloadStatus
+from imagegen.text import format_bytes
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 4
-CHUNK = 2**18
-SECONDS_BETWEEN_LOOKS = 0.2
-# What must be left on the disk, for pictures and for everybody else.
-SPARE = 10**9
+MAX_PARALLEL_FILES = 4
+CHUNK_BYTES = 2**18
+PROGRESS_INTERVAL_SECONDS = 0.2
+# Bytes that must stay free on the disk after a download.
+RESERVED_DISK_BYTES = 10**9
 
 
 class Download:
-    """One plan on its way. `received` of `size` bytes are there; those of an earlier attempt count."""
+    """The download of one plan. `received` counts the bytes on disk, of `size` in all, including earlier attempts."""
 
-    def __init__(self, plan: Plan, snapshots: Snapshots) -> None:
-        self.plan, self.folder = plan, snapshots.repository_folder(plan.repository) / "snapshots" / plan.commit
+    def __init__(self, plan: DownloadPlan, snapshots: Snapshots, checksums: Checksums) -> None:
+        self.checksums = checksums
+        self.plan, self.folder = plan, snapshots.get_repository_folder(plan.repository) / "snapshots" / plan.commit
         self.received, self.size = 0, plan.size
-        self._counting, self._stopped = threading.Lock(), threading.Event()
+        self._count_lock, self._stop_event = threading.Lock(), threading.Event()
 
     def stop(self) -> None:
-        self._stopped.set()
+        """Makes `run` raise DownloadStopped at the next chunk. May be called from any thread."""
+        self._stop_event.set()
 
-    def check(self, limit: int) -> None:
-        """Before the first byte: whether it may come, and whether it fits. Raises NoRoom and HubRefused."""
-        if self.size > limit:
-            raise NoRoom(self.plan.reference, self.size, f"downloads may be {in_words(limit)} here (max_download_gb)")
-        with told(self.plan.reference):
+    def check_limits(self, max_bytes: int) -> None:
+        """Checks the size and the free disk space. Raises InsufficientStorage and HubRequestFailed."""
+        if self.size > max_bytes:
+            raise InsufficientStorage(
+                self.plan.reference, self.size, f"downloads may be {format_bytes(max_bytes)} here (max_download_gb)"
+            )
+        with map_hub_exceptions(self.plan.reference):
             self.folder.mkdir(parents=True, exist_ok=True)
-        missing = sum(file.size - here(self.folder / file.path) for file in self.plan.files)
+        missing = sum(file.size - measure_received(self.folder / file.path) for file in self.plan.files)
         free = shutil.disk_usage(self.folder).free
-        if missing + SPARE > free:
-            raise NoRoom(self.plan.reference, self.size, f"the disk has {in_words(free)} left")
+        if missing + RESERVED_DISK_BYTES > free:
+            raise InsufficientStorage(self.plan.reference, self.size, f"the disk has {format_bytes(free)} left")
 
     def run(self) -> None:
-        """Brings all files, the small ones first; each is put in its place when it is whole.
+        """Downloads all files, smallest first. Each is renamed to its final name when it is complete and verified.
 
-        Raises HubRefused and Stopped.
+        Blocks until the end. Raises HubRequestFailed and DownloadStopped.
         """
-        with told(self.plan.reference), ThreadPoolExecutor(AT_ONCE, "download") as pool:
+        with map_hub_exceptions(self.plan.reference), ThreadPoolExecutor(MAX_PARALLEL_FILES, "download") as pool:
             try:
-                list(pool.map(self._bring, sorted(self.plan.files, key=lambda file: file.size)))
+                list(pool.map(self._download_file, sorted(self.plan.files, key=lambda file: file.size)))
             except BaseException:
-                self.stop()  # The others need not go on.
+                self.stop()  # Stops the other threads.
                 raise
 
-    def _bring(self, file: HubFile) -> None:
-        place = self.folder / file.path
-        if place.exists() and place.stat().st_size == file.size:
-            self._count(file.size)
+    def _download_file(self, file: HubFile) -> None:
+        target = self.folder / file.path
+        if target.exists() and target.stat().st_size == file.size:
+            self._add_received(file.size)
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_of(place)
-        with partial.open("ab") as opened:
-            self._count(opened.tell())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = get_partial_path(target)
+        with partial.open("ab") as stream:
+            self._add_received(stream.tell())
             http_get(
                 hf_hub_url(self.plan.repository, file.path, revision=self.plan.commit),
-                opened,
-                resume_size=opened.tell(),
+                stream,
+                resume_size=stream.tell(),
                 headers=build_hf_headers(),
                 expected_size=file.size,
-                tqdm_class=counting(self._count),
+                tqdm_class=create_progress_class(self._add_received),
             )
         self._verify(file, partial)
-        partial.rename(place)
+        partial.rename(target)
+        if file.sha256 is not None:
+            self.checksums.record(target, file.sha256)
 
     def _verify(self, file: HubFile, partial: Path) -> None:
-        """What is wrong once must not be gone on with."""
-        if partial.stat().st_size != file.size or (file.sha256 is not None and digest(partial) != file.sha256):
+        """Deletes a file of wrong size or checksum, so that no later attempt resumes it. Raises HubRequestFailed."""
+        if partial.stat().st_size != file.size or (file.sha256 is not None and compute_sha256(partial) != file.sha256):
             partial.unlink()
-            raise HubRefused(self.plan.reference, f"{file.path} came damaged; please try again")
+            raise HubRequestFailed(self.plan.reference, f"{file.path} arrived damaged; please try again")
 
-    def _count(self, size: int) -> None:
-        if self._stopped.is_set():
-            raise Stopped
-        with self._counting:
+    def _add_received(self, size: int) -> None:
+        if self._stop_event.is_set():
+            raise DownloadStopped
+        with self._count_lock:
             self.received = min(self.received + size, self.size)
 
 
-def partial_of(place: Path) -> Path:
-    return place.with_name(f"{place.name}.partial")
+def get_partial_path(target: Path) -> Path:
+    """Returns the path under which an incomplete file is stored."""
+    return target.with_name(f"{target.name}.partial")
 
 
-def here(place: Path) -> int:
-    """How many bytes of a file are there."""
-    return next((path.stat().st_size for path in (place, partial_of(place)) if path.exists()), 0)
+def measure_received(target: Path) -> int:
+    """Returns how many bytes of a file are on disk, complete or partial."""
+    return next((path.stat().st_size for path in (target, get_partial_path(target)) if path.exists()), 0)
 
 
-def counting(count: Callable[[int], None]) -> Any:
-    """What the Hub's client takes for a progress bar."""
+def create_progress_class(on_received: Callable[[int], None]) -> Any:
+    """Returns a class with the part of tqdm's interface that the Hub's client uses; it reports bytes."""
 
-    class Bar:
+    class ProgressBar:
         def __init__(self, *_: Any, **__: Any) -> None:
             pass
 
-        def __enter__(self) -> Bar:
+        def __enter__(self) -> ProgressBar:
             return self
 
         def __exit__(self, *_: object) -> None:
             pass
 
         def update(self, size: int) -> None:
-            count(size)
+            on_received(size)
 
-    return Bar
+    return ProgressBar
 
 
-class Downloads:
-    """All that are on their way. Whoever asks for the same follows the same; each goes on when nobody looks."""
+class DownloadManager:
+    """All running downloads. Callers with the same reference share one; it continues when all of them have left."""
 
-    def __init__(self, snapshots: Snapshots, limit: int) -> None:
-        self.snapshots, self.limit = snapshots, limit
-        # The Hub's client hands over and counts 10 MB at a time, which a slow line takes minutes for.
-        constants.DOWNLOAD_CHUNK_SIZE = CHUNK
+    def __init__(self, snapshots: Snapshots, checksums: Checksums, max_bytes: int) -> None:
+        self.snapshots, self.checksums, self.max_bytes = snapshots, checksums, max_bytes
+        # The Hub's client reads and reports 10 MB at a time; on a slow line that takes minutes.
+        constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
         self.running: dict[str, Download] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._unwanted: set[str] = set()
+        # What each one downloads: "model", "lora" or "embedding".
+        self._kinds: dict[str, str] = {}
+        self._stop_requested: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def follow(self, reference: str, plan: Callable[[], Plan]) -> AsyncIterator[Download]:
-        """Starts it, or joins it, and tells again and again how far it is, until it is whole.
+    async def follow(self, kind: str, reference: str, plan: Callable[[], DownloadPlan]) -> AsyncIterator[Download]:
+        """Starts or joins a download, and yields it every PROGRESS_INTERVAL_SECONDS until it is complete.
 
-        Raises HubRefused, UnusableModel, NoRoom and Stopped.
+        Raises HubRequestFailed, UnusableModel, InsufficientStorage and DownloadStopped.
         """
         task = self._tasks.get(reference)
         if task is None:
             task = self._tasks[reference] = asyncio.create_task(self._run(reference, plan))
-            task.add_done_callback(lambda _: self._ended(reference))
+            self._kinds[reference] = kind
+            task.add_done_callback(lambda _: self._discard_task(reference))
         while not task.done():
-            await asyncio.wait({task}, timeout=SECONDS_BETWEEN_LOOKS)
+            await asyncio.wait({task}, timeout=PROGRESS_INTERVAL_SECONDS)
             if reference in self.running:
                 yield self.running[reference]
         await task
 
-    def is_on_its_way(self, reference: str) -> bool:
+    def list_all(self) -> list[DownloadStatus]:
+        """Returns the downloads that are planned or running, the oldest first."""
+        return [self._describe(kind, reference) for reference, kind in self._kinds.items()]
+
+    def is_downloading(self, reference: str) -> bool:
+        """Returns whether a download is planned or running."""
         return reference in self._tasks
 
     async def stop(self, reference: str) -> bool:
-        """Ends it, and waits until it has; whether there was anything to stop."""
+        """Stops the download and waits until its thread has ended. Returns whether there was one."""
         task = self._tasks.get(reference)
         if task is None:
             return False
-        self._unwanted.add(reference)
+        self._stop_requested.add(reference)
         if reference in self.running:
             self.running[reference].stop()
         await asyncio.wait({task})
         return True
 
     async def close(self) -> None:
-        """Stops all of them, and waits until they have."""
+        """Stops all downloads and waits until they have ended."""
         await asyncio.gather(*(self.stop(reference) for reference in list(self._tasks)))
 
-    async def _run(self, reference: str, plan: Callable[[], Plan]) -> None:
-        download = Download(await asyncio.to_thread(plan), self.snapshots)
-        # The same files may be asked for under two names: the second finds them in their place.
+    async def _run(self, reference: str, plan: Callable[[], DownloadPlan]) -> None:
+        download = Download(await asyncio.to_thread(plan), self.snapshots, self.checksums)
+        # Two references may name the same repository: the second download then finds the files on disk.
         async with self._locks.setdefault(download.plan.repository, asyncio.Lock()):
-            if reference in self._unwanted:
-                raise Stopped
-            await asyncio.to_thread(download.check, self.limit)
+            if reference in self._stop_requested:
+                raise DownloadStopped
+            await asyncio.to_thread(download.check_limits, self.max_bytes)
             self.running[reference] = download
-            facts = {"reference": reference, "commit": download.plan.commit, "bytes": download.size}
-            logger.info("Download started", extra={"action": "download_started", **facts})
+            log_fields = {"reference": reference, "commit": download.plan.commit, "bytes": download.size}
+            logger.info("Download started", extra={"action": "download_started", **log_fields})
             try:
                 await asyncio.to_thread(download.run)
             finally:
                 del self.running[reference]
-            logger.info("Download finished", extra={"action": "download_finished", **facts})
+            logger.info("Download finished", extra={"action": "download_finished", **log_fields})
 
-    def _ended(self, reference: str) -> None:
-        del self._tasks[reference]
-        self._unwanted.discard(reference)
+    def _describe(self, kind: str, reference: str) -> DownloadStatus:
+        download = self.running.get(reference)
+        if download is None:
+            return DownloadStatus(kind=kind, id=reference)
+        return DownloadStatus(kind=kind, id=reference, received=download.received, size=download.size)
+
+    def _discard_task(self, reference: str) -> None:
+        del self._tasks[reference], self._kinds[reference]
+        self._stop_requested.discard(reference)

@@ -1,4 +1,4 @@
-"""The Hub, asked what it has: which files make up a model, how large they are, and whether they may come here."""
+"""The Hugging Face Hub: which files make up a model, their sizes, and whether they may be downloaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -26,28 +26,29 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoSibling
 
-from imagegen.errors import HubRefused, UnusableModel
-from imagegen.library.adapters import several
-from imagegen.library.describing import known_pipeline
-from imagegen.library.families import FAMILIES
+from imagegen.errors import HubRequestFailed, UnusableModel
+from imagegen.library.controlnets import CONFIG_FILE, choose_weights
+from imagegen.library.family_facts import FAMILIES
+from imagegen.library.file_index import describe_choice
+from imagegen.library.model_info import check_pipeline_class
 from imagegen.library.snapshots import HubFiles
-from imagegen.library.weights import is_network, named_components
+from imagegen.library.weight_files import has_weights, parse_components
 
 logger = logging.getLogger(__name__)
 
-# Classes from elsewhere would be code that came with the model.
-LIBRARIES = ("diffusers", "transformers")
-TEXTS = (".json", ".txt", ".model", ".jinja")
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-INDEX = "model_index.json"
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-# Half as large, and as good on every device, since weights are converted when they are loaded.
-HALF = "fp16"
+# Classes of other libraries would be code from the repository.
+ALLOWED_LIBRARIES = ("diffusers", "transformers")
+TEXT_SUFFIXES = (".json", ".txt", ".model", ".jinja")
+PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+INDEX_FILE = "model_index.json"
+UNWRITABLE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# Half the size, at the same quality on every device, since weights are converted when they are loaded.
+HALF_PRECISION_VARIANT = "fp16"
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """`path` is in the repository, `size` in bytes, `sha256` None for small files that the Hub does not hash so."""
+    """`path` is relative to the repository, `size` in bytes. `sha256` is None for small files, which are not in LFS."""
 
     path: str
     size: int
@@ -55,8 +56,8 @@ class HubFile:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a download will bring, at one commit."""
+class DownloadPlan:
+    """The files that a download fetches, at one commit."""
 
     reference: str
     repository: str
@@ -65,139 +66,171 @@ class Plan:
 
     @property
     def size(self) -> int:
+        """Bytes of all files."""
         return sum(file.size for file in self.files)
 
 
-class Hub:
-    """Asks with the token of whoever runs the studio, if there is one."""
+class HubClient:
+    """Lists files of repositories, with the token of the studio's owner (HF_TOKEN) if there is one."""
 
     def __init__(self) -> None:
         self.api = HfApi()
 
-    def model_plan(self, reference: str, wanted: HubFiles) -> Plan:
-        """Raises HubRefused and UnusableModel."""
-        commit, files = self._files(reference, wanted)
-        if wanted.file is not None:
-            return one_file(reference, wanted.repository, commit, files, wanted.file)
-        if INDEX not in files:
-            ours = [name for name in files if name.endswith(".safetensors") and "/" not in name]
-            problem = f"it is no model in diffusers format: it has no {INDEX}"
+    def plan_model(self, reference: str, hub_files: HubFiles) -> DownloadPlan:
+        """Returns the files of a whole model, or the one file that `hub_files` names.
+
+        Blocks on the network. Raises HubRequestFailed and UnusableModel.
+        """
+        commit, files = self._list_files(reference, hub_files)
+        if hub_files.file is not None:
+            return plan_single_file(reference, hub_files.repository, commit, files, hub_files.file)
+        if INDEX_FILE not in files:
+            single_files = [name for name in files if name.endswith(".safetensors") and "/" not in name]
+            problem = f"it is not a model in diffusers format: it has no {INDEX_FILE}"
             raise UnusableModel(
-                reference, f"{problem}; {several(whole_names(wanted.repository, ours))}" if ours else problem
+                reference,
+                f"{problem}; {describe_choice(qualify_names(hub_files.repository, single_files))}"
+                if single_files
+                else problem,
             )
-        index = self._index(reference, wanted.repository, commit)
-        needed = pipeline_files(reference, index, list(files), wanted.variant)
-        return Plan(reference, wanted.repository, commit, tuple(files[name] for name in needed))
+        index = self._read_index(reference, hub_files.repository, commit)
+        needed = select_pipeline_files(reference, index, list(files), hub_files.variant)
+        return DownloadPlan(reference, hub_files.repository, commit, tuple(files[name] for name in needed))
 
-    def adapter_plan(self, reference: str, wanted: HubFiles, kind: str) -> Plan:
-        """Raises HubRefused and UnusableModel."""
-        commit, files = self._files(reference, wanted)
+    def plan_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
+        """Returns the one file of an adapter. Blocks on the network. Raises HubRequestFailed and UnusableModel."""
+        commit, files = self._list_files(reference, hub_files)
+        return self._plan_one_file(reference, hub_files, kind, commit, files)
+
+    def plan_controlnet(self, reference: str, hub_files: HubFiles) -> DownloadPlan:
+        """Returns the weights of a ControlNet, with the configuration beside them if there is one.
+
+        Blocks on the network. Raises HubRequestFailed and UnusableModel.
+        """
+        commit, files = self._list_files(reference, hub_files)
+        top = [name for name in files if name.endswith(".safetensors") and "/" not in name]
+        if hub_files.file is None and CONFIG_FILE in files and INDEX_FILE not in files and top:
+            hub_files = replace(hub_files, file=choose_weights(top))
+        plan = self._plan_one_file(reference, hub_files, "controlnet", commit, files)
+        config = str(PurePosixPath(plan.files[0].path).with_name(CONFIG_FILE))
+        return replace(plan, files=(*plan.files, files[config])) if config in files else plan
+
+    def _plan_one_file(
+        self, reference: str, hub_files: HubFiles, kind: str, commit: str, files: dict[str, HubFile]
+    ) -> DownloadPlan:
+        """Raises UnusableModel unless `hub_files` names a file, or the repository has one alone."""
         tensors = [name for name in files if name.endswith(".safetensors")]
-        if wanted.file is None and INDEX in files:
+        if hub_files.file is None and INDEX_FILE in files:
             raise UnusableModel(reference, "it is a model", kind)
-        if wanted.file is None and not tensors:
-            raise UnusableModel(reference, "it holds no safetensors, and pickles are never loaded", kind)
-        if wanted.file is None and len(tensors) > 1:
-            raise UnusableModel(reference, several(whole_names(wanted.repository, tensors)), kind)
-        return one_file(reference, wanted.repository, commit, files, wanted.file or tensors[0], kind)
+        if hub_files.file is None and not tensors:
+            raise UnusableModel(reference, "it contains no safetensors, and pickles are never loaded", kind)
+        if hub_files.file is None and len(tensors) > 1:
+            raise UnusableModel(reference, describe_choice(qualify_names(hub_files.repository, tensors)), kind)
+        return plan_single_file(reference, hub_files.repository, commit, files, hub_files.file or tensors[0], kind)
 
-    def _files(self, reference: str, wanted: HubFiles) -> tuple[str, dict[str, HubFile]]:
-        """The commit that is meant, and each file there by its path."""
-        with told(reference):
-            found = self.api.model_info(wanted.repository, revision=wanted.revision, files_metadata=True)
-        assert found.sha is not None
-        return found.sha, {file.rfilename: hub_file(file) for file in found.siblings or []}
+    def _list_files(self, reference: str, hub_files: HubFiles) -> tuple[str, dict[str, HubFile]]:
+        """Returns the commit, and its files by path."""
+        with map_hub_exceptions(reference):
+            info = self.api.model_info(hub_files.repository, revision=hub_files.revision, files_metadata=True)
+        assert info.sha is not None
+        return info.sha, {file.rfilename: to_hub_file(file) for file in info.siblings or []}
 
-    def _index(self, reference: str, repository: str, commit: str) -> dict[str, object]:
-        with told(reference), TemporaryDirectory() as folder:
-            file = hf_hub_download(repository, INDEX, revision=commit, local_dir=folder)
+    def _read_index(self, reference: str, repository: str, commit: str) -> dict[str, object]:
+        with map_hub_exceptions(reference), TemporaryDirectory() as folder:
+            file = hf_hub_download(repository, INDEX_FILE, revision=commit, local_dir=folder)
             try:
                 index = json.loads(Path(file).read_bytes())
             except ValueError:
                 index = None
         if not isinstance(index, dict):
-            raise UnusableModel(reference, f"its {INDEX} cannot be read")
+            raise UnusableModel(reference, f"its {INDEX_FILE} cannot be read")
         return index
 
 
-def whole_names(repository: str, files: list[str]) -> list[str]:
+def qualify_names(repository: str, files: list[str]) -> list[str]:
+    """Returns references to single files of a repository."""
     return [f"{repository}/{file}" for file in files]
 
 
-def hub_file(file: RepoSibling) -> HubFile:
+def to_hub_file(file: RepoSibling) -> HubFile:
+    """Converts the Hub's description of a file."""
     return HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
 
 
-def one_file(
+def plan_single_file(
     reference: str, repository: str, commit: str, files: dict[str, HubFile], path: str, kind: str = "model"
-) -> Plan:
+) -> DownloadPlan:
+    """Returns the plan for one file of a repository. Raises UnusableModel if it has no such file."""
     if path not in files:
         raise UnusableModel(reference, f"the repository has no file {path}", kind)
-    return Plan(reference, repository, commit, (files[path],))
+    return DownloadPlan(reference, repository, commit, (files[path],))
 
 
-def pipeline_files(reference: str, index: dict[str, object], files: list[str], variant: str | None) -> list[str]:
-    """The files of a repository that make up its pipeline. Raises UnusableModel when one of its parts is not for us."""
-    denoiser = FAMILIES[known_pipeline(index.get("_class_name"), reference)].denoiser
-    half = any(file.startswith(f"{denoiser}/") and re.search(rf"\.{HALF}[.-]", file) for file in files)
-    variant = variant or (HALF if half else None)
-    needed = [INDEX]
-    for component, (library, name) in named_components(index).items():
-        if library not in LIBRARIES:
-            raise UnusableModel(reference, f"its part {component} is {library}.{name}, which would be code of its own")
-        here = [file for file in files if str(PurePosixPath(file).parent) == component]
-        needed += [file for file in here if file.endswith(TEXTS) and ".index." not in file]
-        if is_network(name):
-            needed += weights(reference, component, here, variant)
+def select_pipeline_files(reference: str, index: dict[str, object], files: list[str], variant: str | None) -> list[str]:
+    """Returns the files that a pipeline needs, with one set of weights for each component. Raises UnusableModel."""
+    denoiser = FAMILIES[check_pipeline_class(index.get("_class_name"), reference)].denoiser
+    has_half_precision = any(
+        file.startswith(f"{denoiser}/") and re.search(rf"\.{HALF_PRECISION_VARIANT}[.-]", file) for file in files
+    )
+    variant = variant or (HALF_PRECISION_VARIANT if has_half_precision else None)
+    needed = [INDEX_FILE]
+    for component, (library, name) in parse_components(index).items():
+        if library not in ALLOWED_LIBRARIES:
+            raise UnusableModel(reference, f"its part {component} is {library}.{name}, which would run code of its own")
+        component_files = [file for file in files if str(PurePosixPath(file).parent) == component]
+        needed += [file for file in component_files if file.endswith(TEXT_SUFFIXES) and ".index." not in file]
+        if has_weights(name):
+            needed += select_weights(reference, component, component_files, variant)
     return needed
 
 
-def weights(reference: str, component: str, here: list[str], variant: str | None) -> list[str]:
-    """One whole set of weights: the variant where there is one, else the plain one, else the only one."""
-    tensors = [file for file in here if file.endswith(".safetensors")]
+def select_weights(reference: str, component: str, component_files: list[str], variant: str | None) -> list[str]:
+    """Returns one complete set of weights: the variant if there is one, else the plain set, else the only one."""
+    tensors = [file for file in component_files if file.endswith(".safetensors")]
     if not tensors:
-        pickles = [file for file in here if file.endswith(PICKLES)]
+        pickles = [file for file in component_files if file.endswith(PICKLE_SUFFIXES)]
         problem = "has its weights in pickles alone, which may run code" if pickles else "has no weights"
         raise UnusableModel(reference, f"its part {component} {problem}; only safetensors are loaded")
     chosen = [file for file in tensors if variant and re.search(rf"\.{re.escape(variant)}[.-]", file)]
     if chosen:
-        return [*chosen, *(file for file in here if ".index." in file and f".{variant}." in file)]
-    plain = [file for file in tensors if is_plain(file)]
-    return [*(plain or tensors), *(file for file in here if file.endswith(".safetensors.index.json"))]
+        return [*chosen, *(file for file in component_files if ".index." in file and f".{variant}." in file)]
+    plain = [file for file in tensors if has_no_variant(file)]
+    return [*(plain or tensors), *(file for file in component_files if file.endswith(".safetensors.index.json"))]
 
 
-def is_plain(file: str) -> bool:
-    """`name.safetensors` or `name-00001-of-00002.safetensors`, not `name.variant.safetensors`."""
+def has_no_variant(file: str) -> bool:
+    """Returns True for `name.safetensors` and `name-00001-of-00002.safetensors`, not for `name.variant.safetensors`."""
     return PurePosixPath(file).name.count(".") == 1
 
 
 @contextmanager
-def told(reference: str) -> Iterator[None]:
-    """Turns what the Hub's client raises into one sentence for whoever asked. Raises HubRefused."""
+def map_hub_exceptions(reference: str) -> Iterator[None]:
+    """Maps exceptions of the Hub's client to HubRequestFailed with one sentence for the user."""
     try:
         yield
     except GatedRepoError:
         problem = "its terms must be accepted on its page first, by the account whose HF_TOKEN the studio has"
-        raise HubRefused(reference, problem) from None
+        raise HubRequestFailed(reference, problem) from None
     except RevisionNotFoundError:
-        raise HubRefused(reference, "the pinned revision is not there any more") from None
+        raise HubRequestFailed(reference, "the pinned revision does not exist any more") from None
     except RepositoryNotFoundError:
-        problem = "there is no such repository, or it is private to others than the account of HF_TOKEN"
-        raise HubRefused(reference, problem) from None
+        problem = "there is no such repository, or the account of HF_TOKEN may not read it"
+        raise HubRequestFailed(reference, problem) from None
     except EntryNotFoundError:
-        raise HubRefused(reference, "one of its files is not there any more") from None
+        raise HubRequestFailed(reference, "one of its files does not exist any more") from None
     except HFValidationError:
-        raise HubRefused(reference, "that is no name of a repository") from None
+        raise HubRequestFailed(reference, "that is not the name of a repository") from None
     except OfflineModeIsEnabled:
-        raise HubRefused(reference, "the studio was told to stay offline, by HF_HUB_OFFLINE") from None
+        raise HubRequestFailed(reference, "the studio is offline, because HF_HUB_OFFLINE is set") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "nothing"
-        logger.warning("The Hub answered an error", exc_info=error, extra={"action": "hub_error"})
+        logger.warning("The Hub returned an error", exc_info=error, extra={"action": "hub_error"})
         problem = "HF_TOKEN is not valid" if status == 401 else f"the Hub answered {status}; please try again"
-        raise HubRefused(reference, problem) from None
+        raise HubRequestFailed(reference, problem) from None
     except (OSError, HTTPError) as error:
         number = getattr(error, "errno", None)
-        if isinstance(number, int) and number in UNWRITABLE:
-            raise HubRefused(reference, f"it cannot be written here: {os.strerror(number)}") from None
+        if isinstance(number, int) and number in UNWRITABLE_ERRNOS:
+            raise HubRequestFailed(reference, f"it cannot be written here: {os.strerror(number)}") from None
         logger.warning("The Hub could not be reached", exc_info=error, extra={"action": "hub_unreachable"})
-        raise HubRefused(reference, "the connection failed; what came so far is kept. Please try again") from None
+        problem = "the connection failed; the partial download is kept. Please try again"
+        raise HubRequestFailed(reference, problem) from None

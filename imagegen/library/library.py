@@ -1,70 +1,72 @@
-"""All that can be generated with: models, LoRAs and embeddings, on disk and on the Hub."""
+"""Models, LoRAs, embeddings, ControlNets and upscalers, on disk and on the Hub, behind one object."""
 
 from __future__ import annotations
 
-import glob
-import shutil
-from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 
 from huggingface_hub.constants import HF_HUB_CACHE
 
-from imagegen.errors import InvalidRequest, NotOnDisk
-from imagegen.info import AdapterKind
-from imagegen.library.adapters import Adapters
-from imagegen.library.downloads import Download, Downloads
-from imagegen.library.hub import Hub
-from imagegen.library.models import Models
-from imagegen.library.snapshots import HubFiles, Snapshots
-from imagegen.library.weights import weights_in
-from imagegen.settings import ASSETS, Settings
+from imagegen.library.adapter_resource import AdapterResource
+from imagegen.library.adapters import AdapterIndex
+from imagegen.library.checksums import Checksums
+from imagegen.library.controlnet_resource import ControlNetResource
+from imagegen.library.controlnets import ControlNetIndex
+from imagegen.library.downloads import DownloadManager
+from imagegen.library.hub import HubClient
+from imagegen.library.model_index import ModelIndex
+from imagegen.library.model_resource import ModelResource
+from imagegen.library.resource import Resource, ResourceInfo
+from imagegen.library.snapshots import Snapshots
+from imagegen.library.upscaler_resource import UpscalerResource
+from imagegen.library.upscalers import KIND, UpscalerIndex
+from imagegen.schema.models import AdapterKind
+from imagegen.settings import ASSETS_DIR, Settings
 
 
 class Library:
-    """Downloads go to the models folder; what the Hub's own cache holds already is used from there."""
+    """The indexes of what is on disk, the downloads, and each kind of resource by the same interface.
+
+    Downloads go to the models folder; the Hub's own cache is only read. Checksums are stored in the data folder.
+    """
 
     def __init__(self, settings: Settings, hub_cache: Path = Path(HF_HUB_CACHE)) -> None:
-        folder = settings.models_dir.resolve()
+        folder, hub = settings.models_dir.resolve(), HubClient()
         self.snapshots = Snapshots(folder / "hub", hub_cache)
-        self.models = Models(ASSETS, folder, self.snapshots)
-        self.adapters: dict[AdapterKind, Adapters] = {
-            "lora": Adapters("lora", (folder / "loras", ASSETS / "loras"), self.snapshots),
-            "embedding": Adapters("embedding", (folder / "embeddings",), self.snapshots),
+        self.checksums = Checksums(settings.data_dir / "checksums.json")
+        self.downloads = DownloadManager(self.snapshots, self.checksums, round(settings.max_download_gb * 10**9))
+        self.models = ModelIndex(ASSETS_DIR, folder, self.snapshots, settings.follow_links)
+        adapter_folders: dict[AdapterKind, tuple[Path, ...]] = {
+            "lora": (folder / "loras", ASSETS_DIR / "loras"),
+            "embedding": (folder / "embeddings",),
+            "controlnet": (folder / "controlnets", ASSETS_DIR / "controlnets"),
         }
-        self.downloads = Downloads(self.snapshots, round(settings.max_download_gb * 10**9))
-        self._hub = Hub()
+        index_types = {"controlnet": ControlNetIndex}
+        self.adapters: dict[AdapterKind, AdapterIndex] = {
+            kind: index_types.get(kind, AdapterIndex)(
+                kind, folders, self.snapshots, self.checksums, settings.follow_links
+            )
+            for kind, folders in adapter_folders.items()
+        }
+        loras = AdapterResource(self.adapters["lora"], hub, "LoRAs")
+        embeddings = AdapterResource(self.adapters["embedding"], hub, "Embeddings")
+        controlnets = ControlNetResource(self.adapters["controlnet"], hub)
+        self.upscalers = UpscalerIndex(
+            KIND,
+            (folder / "upscalers", ASSETS_DIR / "upscalers"),
+            self.snapshots,
+            self.checksums,
+            settings.follow_links,
+        )
+        upscalers = UpscalerResource(self.upscalers, hub)
+        self.model_resource = ModelResource(self.models, loras, hub)
+        self.resources: tuple[Resource[ResourceInfo], ...] = (
+            self.model_resource,
+            loras,
+            embeddings,
+            controlnets,
+            upscalers,
+        )
 
-    def download_model(self, reference: str) -> AsyncIterator[Download]:
-        """Raises UnknownModel, and what Downloads.follow raises."""
-        reference = self.models.canonical(reference)
-        wanted = self.models.on_hub(reference)
-        if wanted is None:
-            raise NotOnDisk(reference)
-        return self.downloads.follow(reference, partial(self._hub.model_plan, reference, wanted))
-
-    def download_adapter(self, kind: AdapterKind, reference: str) -> AsyncIterator[Download]:
-        """Raises UnknownModel, and what Downloads.follow raises."""
-        wanted = self.adapters[kind].on_hub(reference)
-        if wanted is None:
-            raise NotOnDisk(reference, kind)
-        return self.downloads.follow(reference, partial(self._hub.adapter_plan, reference, wanted, kind))
-
-    def delete_model(self, reference: str) -> None:
-        """From our own folder of downloads, whole or not. Raises UnknownModel and InvalidRequest."""
-        self._delete("model", reference, self.models.on_hub(reference))
-
-    def delete_adapter(self, kind: AdapterKind, reference: str) -> None:
-        """As delete_model."""
-        self._delete(kind, reference, self.adapters[kind].on_hub(reference))
-
-    def _delete(self, field: str, reference: str, wanted: HubFiles | None) -> None:
-        """One file, or a whole repository. What somebody put elsewhere is his."""
-        folder = self.snapshots.repository_folder(wanted.repository) if wanted else None
-        if wanted is None or folder is None or not folder.exists():
-            raise InvalidRequest(field, f"{reference} was not downloaded by the studio, so it is not deleted by it")
-        if wanted.file is not None:
-            for file in folder.glob(f"snapshots/*/{glob.escape(wanted.file)}*"):
-                file.unlink()
-        if wanted.file is None or not weights_in(folder):
-            shutil.rmtree(folder)
+    def get_resource(self, kind: str) -> Resource[ResourceInfo]:
+        """Returns all resources of a kind that is in `resources`."""
+        return next(resource for resource in self.resources if resource.kind == kind)

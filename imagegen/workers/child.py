@@ -1,7 +1,7 @@
-"""The child process: loads the engine, then runs what it is told to.
+"""The child process of a LocalWorker: loads the engine, then handles commands.
 
-Orders come in on standard input, reports go out on what was standard output; whatever a library prints goes to
-standard error. The child ends when its standard input does, so that it never outlives the web process.
+Commands come in on standard input, reports go out on what was standard output; whatever a library prints goes to
+standard error. The child exits when its standard input is closed, so that it never outlives the web process.
 """
 
 from __future__ import annotations
@@ -10,48 +10,65 @@ import os
 import signal
 import sys
 import threading
+import time
 from queue import SimpleQueue
 from typing import BinaryIO
 
 from imagegen.errors import ImageGenError
 from imagegen.logs import configure_logging
-from imagegen.workers.desk import Desk
-from imagegen.workers.messages import ORDER, Load, Report, WorkerGone, line
+from imagegen.workers.memory_limit import limit_process_memory
+from imagegen.workers.messages import COMMAND_ADAPTER, Heartbeat, Report, WorkerConfig, WorkerGone, encode_line
+
+HEARTBEAT_SECONDS = 1.0
 
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # These reach the whole group: the web process decides.
+        signal.signal(number, signal.SIG_IGN)  # A terminal sends these to the whole group; the web process decides.
     reports: SimpleQueue[Report] = SimpleQueue()
-    threading.Thread(target=write, args=(reports, private_output()), daemon=True).start()
+    threading.Thread(target=write_reports, args=(reports, reserve_stdout()), daemon=True).start()
 
-    orders = (ORDER.validate_json(text) for text in sys.stdin.buffer)
-    load = next(orders, None)
-    if isinstance(load, Load):
-        configure_logging(load.log_format, load.log_dir and load.log_dir / "worker.jsonl")
+    commands = (COMMAND_ADAPTER.validate_json(text) for text in sys.stdin.buffer)
+    config = next(commands, None)
+    if isinstance(config, WorkerConfig):
+        configure_logging(config.log_format, config.log_file)
+        threading.Thread(target=send_heartbeats, args=(config.name, reports), daemon=True).start()
+        # These import torch, which takes ten seconds.
+        from imagegen.engine.models.budget import compute_process_memory  # noqa: PLC0415
+        from imagegen.workers.engine_host import EngineHost  # noqa: PLC0415
+
         try:
-            desk = Desk(load, reports.put)
-            desk.open(load.model)
+            host = EngineHost(config, reports.put)
+            if host.engine.device == "cpu":
+                limit_process_memory(compute_process_memory(config.worker_memory_gb, config.worker_count))
+            host.start(config.model)
         except ImageGenError as error:
-            reports.put(WorkerGone(reason=str(error)))
-            for _ in orders:  # Until it has been heard.
+            reports.put(WorkerGone(worker=config.name, reason=str(error)))
+            for _ in commands:  # Stay alive until the report has been read.
                 pass
         else:
-            for order in orders:
-                desk.obey(order)
-    os._exit(0)  # A step of a large model may take a minute, and nobody waits for it any more.
+            for command in commands:
+                host.handle(command)
+    os._exit(0)  # Does not wait for the threads: a step of a large model may take a minute.
 
 
-def write(reports: SimpleQueue[Report], output: BinaryIO) -> None:
-    """A thread of its own: whoever has something to report does not wait until it is read."""
+def send_heartbeats(worker: str, reports: SimpleQueue[Report]) -> None:
+    """Reports once a second that the process is alive."""
     while True:
-        output.write(line(reports.get()))
+        reports.put(Heartbeat(worker=worker))
+        time.sleep(HEARTBEAT_SECONDS)
+
+
+def write_reports(reports: SimpleQueue[Report], output: BinaryIO) -> None:
+    """Writes reports in a thread of its own, so that the threads that report do not wait for the reader."""
+    while True:
+        output.write(encode_line(reports.get()))
         if reports.empty():
             output.flush()
 
 
-def private_output() -> BinaryIO:
-    """Standard output for reports alone: from here on, prints go to standard error."""
+def reserve_stdout() -> BinaryIO:
+    """Returns standard output for reports alone; from here on, prints go to standard error."""
     reports = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return reports

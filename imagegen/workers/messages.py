@@ -1,4 +1,4 @@
-"""What is said between the web process and its worker: orders one way, reports the other; as JSON, one a line."""
+"""Messages between the web process and its workers: commands to a worker, reports from it; one JSON object per line."""
 
 from __future__ import annotations
 
@@ -7,77 +7,124 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from imagegen.info import AdapterSource, ModelSource
-from imagegen.schema import Event, GenerationRequest, Message
-from imagegen.settings import Compile, LowMemory
+from imagegen.schema.base import FrozenModel
+from imagegen.schema.events import Event
+from imagegen.schema.models import AdapterSource, ModelSource, Upscalers, WorkerMemory
+from imagegen.schema.receipt import RequestedAs
+from imagegen.schema.request import GenerationRequest
+from imagegen.settings import CompileMode, LowMemoryMode
 
 
-class Load(Message):
-    """The first thing a worker hears: the model to begin with, and how to live. Paths are absolute.
+class WorkerConfig(FrozenModel):
+    """The first message to a worker: its name, its device, and the model to load first. Paths are absolute.
 
-    The budgets are for models, in units of 10^9 bytes; None leaves them to what the machine has.
+    `name` tells several workers apart, such as "cuda:1" or "cpu". `device` is "auto" or a torch device type;
+    `gpu_index` is the number of the GPU as CUDA counts them, None for the default one. `gpu_memory_gb` and `memory_gb`
+    limit the memory for models, in units of 10^9 bytes; None derives the limit from the machine. `memory_gb` is shared
+    by the `worker_count` workers on this machine. `worker_memory_gb` limits all memory of a worker on the CPU. A worker
+    that is silent for `heartbeat_timeout` seconds, or makes no progress for `step_timeout` seconds, hangs.
     """
 
     type: Literal["load"] = "load"
+    name: str
     model: ModelSource
     data_dir: Path
     device: str
+    gpu_index: int | None = None
+    worker_count: int = 1
     gpu_memory_gb: float | None = None
     memory_gb: float | None = None
-    low_memory: LowMemory = "auto"
+    worker_memory_gb: float | None = None
+    low_memory: LowMemoryMode = "auto"
     exact: bool = False
-    compile: Compile = "auto"
+    compile: CompileMode = "auto"
+    heartbeat_timeout: float = 30.0
+    step_timeout: float = 600.0
     log_format: str
-    log_dir: Path | None = None
+    log_file: Path | None = None
 
 
-class Run(Message):
-    """A request that leaves nothing open, with all that it is made with."""
+class JobOrder(FrozenModel):
+    """A job to run: a request with all fields filled in, the files of its model and adapters, and what its receipts say
+    of what was requested. `model` is None for a job that needs none; `upscalers` are by the request's field.
+    """
 
     type: Literal["run"] = "run"
     job_id: str
     request: GenerationRequest
-    model: ModelSource
+    model: ModelSource | None
+    model_sha256: str | None = None
     adapters: tuple[AdapterSource, ...] = ()
-    previews: bool = False
+    upscalers: Upscalers = Field(default_factory=dict)
+    requested: RequestedAs | None = None
+    wants_previews: bool = False
 
 
-class Cancel(Message):
+class CancelJob(FrozenModel):
+    """Ends a job at its next step, and at once while its model is read."""
+
     type: Literal["cancel"] = "cancel"
     job_id: str
 
 
-class Previews(Message):
+class FinishJob(FrozenModel):
+    """Ends a job after its next step, with the pictures as they are then."""
+
+    type: Literal["finish"] = "finish"
+    job_id: str
+
+
+class SetPreviews(FrozenModel):
+    """Switches the previews of a job on or off."""
+
     type: Literal["previews"] = "previews"
     job_id: str
-    wanted: bool
+    is_wanted: bool
 
 
-class Warm(Message):
-    """Brings a model to the device, so that the next who asks for it need not wait. Answered by Warmed."""
+class WarmModel(FrozenModel):
+    """Loads a model onto the device before a job needs it. The worker replies with ModelWarmed."""
 
     type: Literal["warm"] = "warm"
+    warm_id: str
     model: ModelSource
 
 
-class Release(Message):
-    """Frees the memory of a model that is not in use."""
+class CancelWarm(FrozenModel):
+    """Abandons the loading of a model as soon as that is safe."""
+
+    type: Literal["cancel warm"] = "cancel warm"
+    warm_id: str
+
+
+class ReleaseModel(FrozenModel):
+    """Frees the memory of a model that no job uses."""
 
     type: Literal["release"] = "release"
     model_id: str
 
 
-class WorkerReady(Message):
-    """The first model is loaded; jobs run from now on. The rest is what receipts will say."""
+class WorkerReport(FrozenModel):
+    """What all reports have in common: the name of the worker that sent it."""
+
+    worker: str
+
+
+class WorkerReady(WorkerReport):
+    """The worker has loaded its first model and can run jobs.
+
+    Receipts contain `device`, `dtype` and `versions`. `memory` says which models fit; None if that is unknown.
+    """
 
     type: Literal["ready"] = "ready"
     device: str
     dtype: str
     versions: dict[str, str] = Field(default_factory=dict)
+    memory: WorkerMemory | None = None
 
 
-class WorkerGone(Message):
-    """The engine is being started anew; or, with a `reason`, there is no hope that it can be.
+class WorkerGone(WorkerReport):
+    """The worker has stopped. Without a `reason` it is being restarted; with one it will not come back.
 
     It comes before the last events of the jobs that were lost with it.
     """
@@ -86,36 +133,50 @@ class WorkerGone(Message):
     reason: str | None = None
 
 
-class JobEvent(Message):
-    """What happened to a job. Every job that was submitted gets a last event, also when its engine dies."""
+class Heartbeat(WorkerReport):
+    """The worker is alive. It sends one each second, also while it loads or computes. It goes no further than its
+    LocalWorker.
+    """
+
+    type: Literal["heartbeat"] = "heartbeat"
+
+
+class JobEvent(WorkerReport):
+    """An event of a job. Every submitted job gets a final event, also when its worker dies."""
 
     type: Literal["job"] = "job"
     job_id: str
     event: Event
 
 
-class Held(Message):
-    """Which models are in memory, the one used last at the end, and how many bytes they take, by device."""
+class ModelsInMemory(WorkerReport):
+    """The ids of the models in the worker's memory, the one used last at the end, and their bytes by device type."""
 
     type: Literal["held"] = "held"
     models: tuple[str, ...]
-    memory: dict[str, int] = Field(default_factory=dict)
+    bytes_by_device: dict[str, int] = Field(default_factory=dict)
 
 
-class Warmed(Message):
-    """A model is on the device; or `code` and `message` say why not."""
+class ModelWarmed(WorkerReport):
+    """The reply to WarmModel: the model is on the device; or `code` and `message` say why it could not be loaded."""
 
     type: Literal["warmed"] = "warmed"
-    model_id: str
+    warm_id: str
     code: str | None = None
     message: str | None = None
 
 
-Order = Annotated[Load | Run | Cancel | Previews | Warm | Release, Field(discriminator="type")]
-ORDER: TypeAdapter[Order] = TypeAdapter(Order)
-Report = Annotated[WorkerReady | WorkerGone | JobEvent | Held | Warmed, Field(discriminator="type")]
-REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+Command = Annotated[
+    WorkerConfig | JobOrder | CancelJob | FinishJob | SetPreviews | WarmModel | CancelWarm | ReleaseModel,
+    Field(discriminator="type"),
+]
+COMMAND_ADAPTER: TypeAdapter[Command] = TypeAdapter(Command)
+Report = Annotated[
+    WorkerReady | WorkerGone | Heartbeat | JobEvent | ModelsInMemory | ModelWarmed, Field(discriminator="type")
+]
+REPORT_ADAPTER: TypeAdapter[Report] = TypeAdapter(Report)
 
 
-def line(message: Message) -> bytes:
+def encode_line(message: FrozenModel) -> bytes:
+    """Returns a message as one line of JSON in UTF-8."""
     return message.model_dump_json().encode() + b"\n"

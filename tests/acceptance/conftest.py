@@ -1,4 +1,4 @@
-"""A real studio in a process of its own, and a real browser."""
+"""A real studio in its own process, and a real browser."""
 
 from __future__ import annotations
 
@@ -20,33 +20,54 @@ from typing import Any, TypeVar
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, ViewportSize, expect, sync_playwright
 
+from imagegen.access.keys import KeyStore
+from tests.acceptance.space_proxy import SPACE
 from tests.hub.repositories import REPOSITORIES
 from tests.hub.server import StandInHub
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-# How wide and high the embedded model paints when nobody says.
+# Width and height of the embedded model's pictures by default.
 SIDE = json.loads((ROOT / "assets" / "catalogue.json").read_text())[0]["width"]
-# Tokens of three people: one who makes things, one who wants to see them, and one who may do everything.
+# Tokens of three people: one who makes things, one who wants to see them, and an administrator.
 ALICE, BOB, BOSS = "hf_alice_token", "hf_bob_token", "hf_boss_token"
 PEOPLE = {ALICE: "alice", BOB: "bob", BOSS: "boss"}
+# The catalogue of an owner: a model of the Hub, and the same with a LoRA. No other test uses these repositories.
+CATALOGUED = {"id": "tiny", "name": "Tiny", "repository": "studio/catalogued", "pipeline": "StableDiffusionPipeline"}
+OWN_LORA = {"lora": "studio/catalogued-lora", "weight": 0.5}
+OWN_CATALOGUE = [CATALOGUED, CATALOGUED | {"id": "with-lora", "steps": 3, "loras": [OWN_LORA]}]
 CHROMIUM = "/usr/bin/chromium"
+# Two processes of each window that draw suggestions below the address bar, and what Playwright disables: of several
+# such flags the last one counts.
+DISABLED_FEATURES = (
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "AimEnabled", "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades", "LensOverlay", "MediaRouter", "NetworkTimeServiceQuerying", "OptimizationHints", "PaintHolding",
+    "PreconnectToSearch", "ThirdPartyStoragePartitioning",
+)  # fmt: skip
 CHROMIUM_FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", f"--disable-features={','.join(DISABLED_FEATURES)}",
 )  # fmt: skip
+# Names under .lan are names of this machine.
+RESOLVER_RULES = "MAP *.lan 127.0.0.1"
+TIMEOUT_MILLISECONDS = 90_000
 
 
 @dataclass(frozen=True)
 class Studio:
-    """Where it listens, where it keeps what it makes, and what it says on standard output."""
+    """A running studio: its address, its data folder, and its log on standard output."""
 
     url: str
     data_dir: Path
     log: Path
     process: subprocess.Popen[bytes]
+
+    @property
+    def models_dir(self) -> Path:
+        return self.data_dir.parent / "models"
 
     @property
     def engine_pid(self) -> int:
@@ -55,10 +76,10 @@ class Studio:
         return pid
 
 
-def awaited(work: Coroutine[Any, Any, T]) -> T:
-    """What it returns. A browser in the same thread has a loop of its own there."""
+def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine in a new thread, because a browser in this thread has its own event loop."""
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def free_port() -> int:
@@ -70,17 +91,21 @@ def free_port() -> int:
 
 @contextmanager
 def running_studio(
-    folder: Path, *flags: str, until: str = "readyz", environment: Mapping[str, str] | None = None
+    folder: Path,
+    *flags: str,
+    until: str = "readyz",
+    environment: Mapping[str, str] | None = None,
+    port: int | None = None,
 ) -> Iterator[Studio]:
-    """`until` names the route that must answer 200 before the tests begin."""
-    port, log = free_port(), folder / "log.jsonl"
+    """Starts a studio. `until` is the route that must answer 200 before the tests begin."""
+    port, log = port or free_port(), folder / "log.jsonl"
     folders = ["--data-dir", str(folder / "data"), "--models-dir", str(folder / "models")]
     command = [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(port), *folders, *flags]
+    # Tests that leave a job running do not wait for it.
+    variables = {**os.environ, "STUDIO_DRAIN_TIMEOUT": "5", **(environment or {})}
     with (
         log.open("wb") as output,
-        subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
-        ) as process,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=variables) as process,
     ):
         try:
             studio = Studio(f"http://127.0.0.1:{port}", folder / "data", log, process)
@@ -104,61 +129,113 @@ def wait_until_answered(url: str, studio: Studio, seconds: float = 120) -> None:
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """One studio for all tests that leave it as they found it."""
-    with running_studio(tmp_path_factory.mktemp("studio")) as studio:
-        yield studio
-
-
-@pytest.fixture
-def own_studio(tmp_path: Path) -> Iterator[Studio]:
-    """A studio for a test that does it harm."""
-    with running_studio(tmp_path) as studio:
+    """One studio for all tests that leave it as they found it. It reaches no Hub: nothing listens at that address."""
+    folder = tmp_path_factory.mktemp("studio")
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(folder / "hf")}
+    with running_studio(folder, environment=environment) as studio:
         yield studio
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+    with sync_playwright() as playwright, launch_browser(playwright.chromium, RESOLVER_RULES) as browser:
         yield browser
-        browser.close()
+
+
+@contextmanager
+def launch_browser(browser_type: BrowserType, resolver_rules: str) -> Iterator[Browser]:
+    """A browser that finds the addresses of host names by these rules first."""
+    flags = [*CHROMIUM_FLAGS, f"--host-resolver-rules={resolver_rules}"]
+    with browser_type.launch(executable_path=CHROMIUM, args=flags) as browser:
+        yield browser
+
+
+@contextmanager
+def open_window(browser: Browser, width: int = 1440, height: int = 900, **options: Any) -> Iterator[Page]:
+    """An empty window with cookies of its own. Animations are off: they take a third of the browser's time."""
+    viewport: ViewportSize = {"width": width, "height": height}
+    with browser.new_context(viewport=viewport, reduced_motion="reduce", **options) as context:
+        yield context.new_page()
+
+
+def empty_studio(studio: Studio) -> None:
+    """Ends all jobs and deletes all pictures of this machine's user, so that a page shows those of one test."""
+    with httpx2.Client(base_url=studio.url, timeout=30) as web:
+        for job in web.get("/v1/jobs?limit=50").json()["jobs"]:
+            if job["state"] in ("queued", "running"):
+                web.delete(f"/v1/jobs/{job['id']}")
+        while pictures := web.get("/v1/pictures?limit=200").json()["pictures"]:
+            for picture in pictures:
+                web.delete(f"/v1/pictures/{picture['id']}")
+
+
+def open_page(page: Page, url: str) -> None:
+    """Opens the page of a studio in a window, and waits until it can be used."""
+    page.goto(url)
+    wait_until_usable(page)
+
+
+def wait_until_usable(page: Page) -> None:
+    """Waits until the page of a studio, which is being opened, shows its first tab."""
+    button = page.get_by_role("button", name="Generate").filter(visible=True)
+    expect(button).to_be_visible(timeout=TIMEOUT_MILLISECONDS)
+    wait_until_painted(page)
+
+
+def wait_until_painted(page: Page) -> None:
+    """Waits until the browser has painted what is on the page. To be called when controls have appeared.
+
+    Gradio creates the controls of a tab or an accordion when it is first opened, and sets their initial values again
+    before the browser paints the next frame. A person sees them only then; a test could type before, and lose it.
+    """
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 @pytest.fixture
-def page(browser: Browser, studio: Studio) -> Iterator[Page]:
-    """The studio's page in a new window of 1440 x 900."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    page.goto(studio.url)
-    yield page
-    context.close()
+def blank_page(browser: Browser) -> Iterator[Page]:
+    """A window that shows nothing yet."""
+    with open_window(browser) as page:
+        yield page
+
+
+@pytest.fixture
+def page(blank_page: Page, studio: Studio) -> Page:
+    """The studio's page."""
+    open_page(blank_page, studio.url)
+    return blank_page
 
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
-    """Stands in for the Hugging Face Hub, on loopback."""
+    """A stand-in for the Hugging Face Hub on loopback."""
     with StandInHub(tmp_path_factory.mktemp("hub"), REPOSITORIES) as hub:
         yield hub
 
 
 @pytest.fixture(scope="session")
-def stocked(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A studio whose Hub is the stand-in."""
-    folder = tmp_path_factory.mktemp("stocked")
-    with running_studio(folder, environment=hub.environment(folder / "hf")) as studio:
+def hub_studio(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio whose Hub is the stand-in, and whose owner added models to the catalogue.
+
+    Its users may send as many requests as they like: thousands of invalid ones are tested.
+    """
+    folder = tmp_path_factory.mktemp("hub-studio")
+    (folder / "models").mkdir()
+    (folder / "models" / "catalogue.json").write_text(json.dumps(OWN_CATALOGUE))
+    flags = ("--requests-per-minute", "100000")
+    with running_studio(folder, *flags, environment=hub.environment(folder / "hf")) as studio:
         yield studio
 
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
-    """Stands in for a Hub that knows alice, bob and the boss."""
+    """A stand-in for a Hub that knows alice, bob and the boss."""
     with StandInHub(tmp_path_factory.mktemp("people"), users=PEOPLE, organisations={"alice": ("painters",)}) as hub:
         yield hub
 
 
 @pytest.fixture(scope="session")
 def guarded(people: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A studio where people sign in."""
+    """A studio that requires sign-in."""
     folder = tmp_path_factory.mktemp("guarded")
     with guarded_studio(folder, people, until="readyz") as studio:
         yield studio
@@ -180,23 +257,45 @@ def proxied(people: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
+def space(people: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio on a Space, where each user may ask for little."""
+    limits = ("--requests-per-minute", "6", "--queued-per-user", "2", "--running-per-user", "1")
+    folder = tmp_path_factory.mktemp("space")
+    with guarded_studio(folder, people, "--public-url", f"https://{SPACE}", *limits) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="session")
+def keys_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio with keys of its own, which asks no Hub."""
+    with running_studio(tmp_path_factory.mktemp("keys"), "--access", "keys") as studio:
+        yield studio
+
+
+@pytest.fixture(scope="session")
+def keys(keys_studio: Studio) -> KeyStore:
+    """Its keys: a key added here is valid at once."""
+    return KeyStore(keys_studio.data_dir / "keys.json")
+
+
+@pytest.fixture(scope="session")
 def frail_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInHub]:
-    """One that goes wrong, and knows alice by some more tokens."""
+    """A Hub with faults, with some more tokens of alice."""
     known = PEOPLE | {f"hf_more_{number}": "alice" for number in range(3)}
     with StandInHub(tmp_path_factory.mktemp("frail"), users=known) as hub:
         yield hub
 
 
 @pytest.fixture(scope="session")
-def asking(frail_hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A studio that asks this Hub who somebody is, and is for alice alone."""
+def allowlist_studio(frail_hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio that identifies users with this Hub, and that only alice may use."""
     with guarded_studio(tmp_path_factory.mktemp("asking"), frail_hub, "--allowed-users", "alice") as studio:
         yield studio
 
 
-def program(studio: Studio, token: str | None = None, **headers: str) -> httpx2.Client:
-    """Somebody's program; without a token, nobody's."""
-    said = {name.replace("_", "-"): value for name, value in headers.items()}
+def make_client(studio: Studio, token: str | None = None, **headers: str) -> httpx2.Client:
+    """An HTTP client with a token, or without one."""
+    all_headers = {name.replace("_", "-"): value for name, value in headers.items()}
     if token is not None:
-        said["Authorization"] = f"Bearer {token}"
-    return httpx2.Client(base_url=studio.url, headers=said, timeout=60, verify=False)
+        all_headers["Authorization"] = f"Bearer {token}"
+    return httpx2.Client(base_url=studio.url, headers=all_headers, timeout=60, verify=False)

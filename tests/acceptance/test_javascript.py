@@ -1,4 +1,4 @@
-"""The studio as programs in JavaScript use it, with Gradio's client for them."""
+"""JavaScript programs that use the studio with Gradio's client."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FIELDS = {"prompt": "a red circle on a blue background", "seed": 7, "steps": 4}
 
 
 def generate(studio: Studio, **fields: Any) -> tuple[int, dict[str, Any]]:
-    """How the program ended, and what it said."""
+    """The exit status of the program, and its output."""
     command = ["node", "generate.mjs", studio.url, json.dumps(fields)]
     done = subprocess.run(command, cwd=ROOT / "tests/node", capture_output=True, text=True, check=False, timeout=120)
     assert done.stderr == ""
-    said: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, said
+    output: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, output
 
 
 def pixels(content: bytes) -> tuple[tuple[int, int], bytes]:
@@ -34,17 +34,17 @@ def pixels(content: bytes) -> tuple[tuple[int, int], bytes]:
 
 
 def test_a_program_in_javascript_gets_the_same_picture_as_one_in_python(studio: Studio) -> None:
-    status, said = generate(studio, **FIELDS)
-    assert status == 0, said
-    assert said["statuses"] == ["pending", "complete"]
-    with urllib.request.urlopen(said["image_url"], timeout=10) as answer:
+    status, output = generate(studio, **FIELDS)
+    assert status == 0, output
+    assert output["statuses"] == ["pending", "complete"]
+    with urllib.request.urlopen(output["image_url"], timeout=10) as answer:
         content = answer.read()
-    assert hashlib.sha256(content).hexdigest() == said["sha256"]
+    assert hashlib.sha256(content).hexdigest() == output["sha256"]
     image, receipt = Client(studio.url, verbose=False).predict(**FIELDS, api_name="/txt2img")
-    assert said["receipt"] == receipt and receipt["seed"] == 7
+    assert output["receipt"] == receipt and receipt["seed"] == 7
     assert pixels(content) == pixels(Path(image).read_bytes())
 
 
-def test_a_program_in_javascript_is_told_what_is_wrong(studio: Studio) -> None:
-    status, said = generate(studio, **FIELDS | {"steps": 0})
-    assert (status, said) == (1, {"error": "steps: must be between 1 and 150", "title": "invalid_request"})
+def test_a_program_in_javascript_gets_the_error_message(studio: Studio) -> None:
+    status, output = generate(studio, **FIELDS | {"steps": 0})
+    assert (status, output) == (1, {"error": "steps: must be between 1 and 150", "title": "invalid_request"})

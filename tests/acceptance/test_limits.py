@@ -1,4 +1,4 @@
-"""How much one user may ask for."""
+"""Limits on request sizes and rates."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from imagegen.api.front import MAX_BODY
-from tests.acceptance.conftest import ALICE, BOB, BOSS, Studio, guarded_studio, program
-from tests.hub.server import StandInHub
+from imagegen.api.middleware.request_body import MAX_BODY_BYTES
+from tests.acceptance.conftest import ALICE, BOB, BOSS, Studio, make_client
 
-FLAGS = ("--requests-per-minute", "6", "--queued-per-user", "2", "--running-per-user", "1")
 LONG, SHORT = {"prompt": "a red circle", "steps": 150, "batch_size": 8}, {"prompt": "a red circle", "steps": 1}
 
 
-@pytest.fixture(scope="module")
-def strict(people: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    with guarded_studio(tmp_path_factory.mktemp("strict"), people, *FLAGS) as studio:
-        yield studio
-
-
-def test_more_than_so_many_requests_in_a_minute_have_to_wait(strict: Studio) -> None:
-    with program(strict, ALICE) as alice, program(strict, BOSS) as boss:
+def test_more_than_so_many_requests_in_a_minute_have_to_wait(space: Studio) -> None:
+    with make_client(space, ALICE) as alice, make_client(space, BOSS) as boss:
         found = [alice.post("/v1/jobs", json=SHORT) for _ in range(9)]
         assert found[0].status_code == 202 and found[-1].status_code == 429
         assert found[-1].json()["error"]["code"] == "too_many_requests"
@@ -32,8 +24,8 @@ def test_more_than_so_many_requests_in_a_minute_have_to_wait(strict: Studio) -> 
         assert boss.post("/v1/jobs", json=SHORT).status_code == 202
 
 
-def test_more_than_so_many_waiting_jobs_of_a_user_are_refused(strict: Studio) -> None:
-    with program(strict, BOB) as bob:
+def test_more_than_so_many_waiting_jobs_of_a_user_are_refused(space: Studio) -> None:
+    with make_client(space, BOB) as bob:
         found = [bob.post("/v1/jobs", json=LONG) for _ in range(4)]
         jobs = [answer.json()["id"] for answer in found if answer.status_code == 202]
         assert len(jobs) in (2, 3), "two that wait, and one that may run already"
@@ -42,8 +34,8 @@ def test_more_than_so_many_waiting_jobs_of_a_user_are_refused(strict: Studio) ->
         assert {bob.delete(f"/v1/jobs/{job}").status_code for job in jobs} == {200}
 
 
-def announced(studio: Studio, path: str, size: int) -> int:
-    """What is answered before anything was sent."""
+def post_with_declared_length(studio: Studio, path: str, size: int) -> int:
+    """Returns the response to headers alone, before any body was sent."""
     place = urlsplit(studio.url)
     assert place.hostname is not None
     head = f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {size}\r\n\r\n"
@@ -52,8 +44,8 @@ def announced(studio: Studio, path: str, size: int) -> int:
         return int(connection.makefile("rb").readline().split()[1])
 
 
-def sent(web: httpx2.Client, path: str, size: int) -> httpx2.Response:
-    """Without a word on how much it will be."""
+def post_chunked(web: httpx2.Client, path: str, size: int) -> httpx2.Response:
+    """Sends a body without its length."""
 
     def parts() -> Iterator[bytes]:
         yield b'{"prompt": "'
@@ -66,28 +58,28 @@ def sent(web: httpx2.Client, path: str, size: int) -> httpx2.Response:
 
 @pytest.mark.parametrize("path", ["/v1/txt2img", "/gradio_api/upload", "/gradio_api/mcp/", "/login/token", "/"])
 def test_a_body_that_is_announced_as_too_large_is_not_waited_for(guarded: Studio, path: str) -> None:
-    assert announced(guarded, path, MAX_BODY + 1) == 413
+    assert post_with_declared_length(guarded, path, MAX_BODY_BYTES + 1) == 413
 
 
 @pytest.mark.parametrize("path", ["/v1/txt2img", "/gradio_api/call/txt2img", "/gradio_api/upload", "/gradio_api/mcp/"])
 def test_a_body_that_is_too_large_is_refused_whatever_was_announced(guarded: Studio, path: str) -> None:
-    with program(guarded, ALICE) as web:
-        assert sent(web, path, MAX_BODY + 2**20).status_code in (400, 413)
+    with make_client(guarded, ALICE) as web:
+        assert post_chunked(web, path, MAX_BODY_BYTES + 2**20).status_code in (400, 413)
 
 
 def test_what_is_for_gradios_queue_is_small(guarded: Studio) -> None:
-    with program(guarded, ALICE) as web:
-        assert sent(web, "/gradio_api/queue/join", 2 * 2**20).status_code == 413
+    with make_client(guarded, ALICE) as web:
+        assert post_chunked(web, "/gradio_api/queue/join", 2 * 2**20).status_code == 413
 
 
 def test_a_file_that_is_too_large_is_not_uploaded(guarded: Studio) -> None:
-    with program(guarded, ALICE) as web:
+    with make_client(guarded, ALICE) as web:
         assert web.post("/gradio_api/upload", files={"files": ("a.png", b"x" * 21 * 10**6)}).status_code == 413
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"{", b'"\xff"', b"", b"[]", b"NaN", b'{"data": "\\ud800"}'])
 @pytest.mark.parametrize("path", ["/v1/txt2img", "/gradio_api/call/txt2img", "/gradio_api/queue/join"])
 def test_a_broken_body_is_refused_in_few_words(guarded: Studio, path: str, body: bytes) -> None:
-    with program(guarded, ALICE) as web:
+    with make_client(guarded, ALICE) as web:
         answer = web.post(path, content=body, headers={"Content-Type": "application/json"})
     assert 400 <= answer.status_code < 500 and len(answer.content) < 2048

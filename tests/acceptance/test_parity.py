@@ -1,4 +1,4 @@
-"""One request through every door: the same pixels, the same receipt, and for a wrong one the same code."""
+"""One request through every API: the same pixels, the same receipt, and for an invalid one the same code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from tests.acceptance.conftest import ROOT, Studio, awaited, running_studio
+from imagegen.schema.request import list_task_fields
+from tests.acceptance.conftest import ROOT, Studio, run_coroutine, running_studio
 
 Fields = dict[str, Any]
 REQUEST: Fields = {
@@ -36,41 +37,40 @@ REQUEST: Fields = {
     "seed": 4242,
     "clip_skip": 1,
     "loras": [{"lora": "neon", "weight": 0.5}],
+    "variation_seed": 17,
+    "variation_strength": 0.25,
 }
-# In the order of GenerationRequest's fields for words alone, as Gradio's plain HTTP takes them.
-ORDER = (
-    "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
-    "clip_skip", "model", "loras", "embeddings", "more_prompts", "step_cache",
-)  # fmt: skip
+# In the order of the request's fields, as Gradio's plain HTTP takes them.
+ORDER = list_task_fields("text_to_image")
 
 
 @dataclass(frozen=True)
-class Made:
-    """`receipt` is the one inside the file; `told` the one beside it, where the door tells it."""
+class DoorResult:
+    """`receipt` is the one in the file; `returned_receipt` the one in the response."""
 
     pixels: bytes
     receipt: Fields
-    told: Fields
+    returned_receipt: Fields
 
 
 class Refused(Exception):
-    """With its code."""
+    """An error response and its code."""
 
 
-def made(png: bytes, told: Fields) -> Made:
+def read_door_result(png: bytes, returned_receipt: Fields) -> DoorResult:
     with Image.open(BytesIO(png)) as image:
-        return Made(image.tobytes(), json.loads(image.info["receipt"]), told)
+        return DoorResult(image.tobytes(), json.loads(image.info["receipt"]), returned_receipt)
 
 
-def by_gradio_client(studio: Studio, fields: Fields) -> Made:
+def by_gradio_client(studio: Studio, fields: Fields) -> DoorResult:
     try:
         file, receipt = Client(studio.url, verbose=False).predict(**fields, api_name="/txt2img")
     except AppError as error:
         raise Refused(error.title) from error
-    return made(Path(file).read_bytes(), receipt)
+    return read_door_result(Path(file).read_bytes(), receipt)
 
 
-def by_plain_gradio(studio: Studio, fields: Fields) -> Made:
+def by_plain_gradio(studio: Studio, fields: Fields) -> DoorResult:
     values = [fields.get(name, {"batch_size": 1, "embeddings": [], "more_prompts": []}.get(name)) for name in ORDER]
     call = f"{studio.url}/gradio_api/call/txt2img"
     event = httpx.post(call, json={"data": values}).json()["event_id"]
@@ -78,37 +78,37 @@ def by_plain_gradio(studio: Studio, fields: Fields) -> Made:
     content = json.loads(data.removeprefix("data: "))
     if kind == "event: error":
         raise Refused(content["title"])
-    return made(httpx.get(content[0]["url"]).content, content[1])
+    return read_door_result(httpx.get(content[0]["url"]).content, content[1])
 
 
-def by_javascript(studio: Studio, fields: Fields) -> Made:
+def by_javascript(studio: Studio, fields: Fields) -> DoorResult:
     command = ["node", "generate.mjs", studio.url, json.dumps(fields)]
     done = subprocess.run(command, cwd=ROOT / "tests/node", capture_output=True, text=True, timeout=120, check=False)
     answer = json.loads(done.stdout)
     if "error" in answer:
         raise Refused(answer["title"])
-    return made(httpx.get(answer["image_url"]).content, answer["receipt"])
+    return read_door_result(httpx.get(answer["image_url"]).content, answer["receipt"])
 
 
-def by_rest(studio: Studio, fields: Fields) -> Made:
+def by_rest(studio: Studio, fields: Fields) -> DoorResult:
     answer = httpx.post(f"{studio.url}/v1/txt2img", json=fields, timeout=60).json()
     if "error" in answer:
         raise Refused(answer["error"]["code"])
-    return made(base64.b64decode(answer["image_b64"]), answer["receipt"])
+    return read_door_result(base64.b64decode(answer["image_b64"]), answer["receipt"])
 
 
-def by_job(studio: Studio, fields: Fields) -> Made:
+def by_job(studio: Studio, fields: Fields) -> DoorResult:
     answer = httpx.post(f"{studio.url}/v1/jobs", json=fields).json()
     if answer.get("error"):
         raise Refused(answer["error"]["code"])
     events = httpx.get(f"{studio.url}/v1/jobs/{answer['id']}/events", timeout=60).text
     assert "event: result" in events
     result = httpx.get(f"{studio.url}/v1/jobs/{answer['id']}").json()["result"]
-    return made(httpx.get(studio.url + result["url"]).content, result["receipt"])
+    return read_door_result(httpx.get(studio.url + result["url"]).content, result["receipt"])
 
 
-def told_by_websocket(studio: Studio, fields: Fields) -> Fields:
-    async def talk() -> Fields:
+def receive_from_websocket(studio: Studio, fields: Fields) -> Fields:
+    async def exchange_messages() -> Fields:
         async with websockets.connect(f"{studio.url.replace('http', 'ws')}/v1/ws", max_size=None) as socket:
             await socket.send(json.dumps(fields))
             async for text in socket:
@@ -117,17 +117,17 @@ def told_by_websocket(studio: Studio, fields: Fields) -> Fields:
                     return message
         raise AssertionError("closed too early")
 
-    return awaited(talk())
+    return run_coroutine(exchange_messages())
 
 
-def by_websocket(studio: Studio, fields: Fields) -> Made:
-    message = told_by_websocket(studio, fields)
+def by_websocket(studio: Studio, fields: Fields) -> DoorResult:
+    message = receive_from_websocket(studio, fields)
     if message["type"] == "error":
         raise Refused(message["code"])
-    return made(base64.b64decode(message["data"]["image_b64"]), message["data"]["receipt"])
+    return read_door_result(base64.b64decode(message["data"]["image_b64"]), message["data"]["receipt"])
 
 
-def by_openai(studio: Studio, fields: Fields) -> Made:
+def by_openai(studio: Studio, fields: Fields) -> DoorResult:
     extra = {name: value for name, value in fields.items() if name not in ("prompt", "width", "height")}
     size = f"{fields['width']}x{fields['height']}" if "width" in fields else "auto"
     client = openai.OpenAI(base_url=f"{studio.url}/v1", api_key="none", max_retries=0)
@@ -136,24 +136,35 @@ def by_openai(studio: Studio, fields: Fields) -> Made:
     except openai.APIStatusError as error:
         raise Refused(error.code) from error
     assert answer.data is not None and answer.data[0].b64_json is not None
-    return made(base64.b64decode(answer.data[0].b64_json), answer.model_dump()["receipts"][0])
+    return read_door_result(base64.b64decode(answer.data[0].b64_json), answer.model_dump()["receipts"][0])
 
 
-def by_automatic1111(studio: Studio, fields: Fields) -> Made:
-    names = {"guidance_scale": "cfg_scale", "sampler": "sampler_name"}
-    asked = {names.get(name, name): value for name, value in fields.items() if name not in ("loras", "clip_skip")}
-    asked["prompt"] += "".join(f" <lora:{use['lora']}:{use['weight']}>" for use in fields.get("loras", []))
+def by_automatic1111(studio: Studio, fields: Fields) -> DoorResult:
+    names = {
+        "guidance_scale": "cfg_scale",
+        "sampler": "sampler_name",
+        "variation_seed": "subseed",
+        "variation_strength": "subseed_strength",
+        "hires_scale": "hr_scale",
+        "hires_steps": "hr_second_pass_steps",
+        "hires_strength": "denoising_strength",
+        "hires_upscaler": "hr_upscaler",
+    }
+    body = {names.get(name, name): value for name, value in fields.items() if name not in ("loras", "clip_skip")}
+    body["prompt"] += "".join(f" <lora:{use['lora']}:{use['weight']}>" for use in fields.get("loras", []))
+    if "hires_scale" in fields:
+        body["enable_hr"] = True
     if "clip_skip" in fields:
-        asked["override_settings"] = {"CLIP_stop_at_last_layers": fields["clip_skip"] + 1}
+        body["override_settings"] = {"CLIP_stop_at_last_layers": fields["clip_skip"] + 1}
     if "model" in fields:
-        asked["override_settings"] = {"sd_model_checkpoint": asked.pop("model")}
-    answer = httpx.post(f"{studio.url}/sdapi/v1/txt2img", json=asked, timeout=60).json()
+        body["override_settings"] = {"sd_model_checkpoint": body.pop("model")}
+    answer = httpx.post(f"{studio.url}/sdapi/v1/txt2img", json=body, timeout=60).json()
     if "error" in answer:
         raise Refused(answer["error"])
-    return made(base64.b64decode(answer["images"][0]), json.loads(answer["info"])["receipts"][0])
+    return read_door_result(base64.b64decode(answer["images"][0]), json.loads(answer["info"])["receipts"][0])
 
 
-async def called(studio: Studio, fields: Fields) -> CallToolResult:
+async def call_mcp_tool(studio: Studio, fields: Fields) -> CallToolResult:
     async def noted(progress: float, total: float | None, message: str | None) -> None:
         pass
 
@@ -165,101 +176,149 @@ async def called(studio: Studio, fields: Fields) -> CallToolResult:
         return await session.call_tool("txt2img", fields, progress_callback=noted)
 
 
-def by_mcp(studio: Studio, fields: Fields) -> Made:
-    answer = awaited(called(studio, fields))
+def by_mcp(studio: Studio, fields: Fields) -> DoorResult:
+    answer = run_coroutine(call_mcp_tool(studio, fields))
     texts = [content.text for content in answer.content if isinstance(content, TextContent)]
     if answer.isError:
         raise Refused(texts[0].partition(":")[0])
     (picture,) = [content for content in answer.content if isinstance(content, ImageContent)]
-    return made(base64.b64decode(picture.data), json.loads(texts[-1]))
+    return read_door_result(base64.b64decode(picture.data), json.loads(texts[-1]))
 
 
-Door = Callable[[Studio, Fields], Made]
+def by_hugging_face(studio: Studio, fields: Fields) -> DoorResult:
+    names = {"steps": "num_inference_steps", "sampler": "scheduler"}
+    others = [name for name in fields if name not in ("prompt", "model")]
+    parameters = {names.get(name, name): fields[name] for name in others}
+    address = f"{studio.url}/hf" + (f"/models/{fields['model']}" if "model" in fields else "")
+    body = {"inputs": fields["prompt"], "parameters": parameters}
+    answer = httpx.post(address, json=body, headers={"Accept": "image/png"}, timeout=60)
+    if answer.is_error:
+        raise Refused(answer.json()["code"])
+    job = httpx.get(f"{studio.url}/v1/jobs/{answer.headers['X-Job-Id']}").json()
+    return read_door_result(answer.content, job["result"]["receipt"])
+
+
+Door = Callable[[Studio, Fields], DoorResult]
 DOORS: tuple[Door, ...] = (
     by_gradio_client, by_plain_gradio, by_javascript, by_rest, by_job, by_websocket, by_openai, by_automatic1111,
-    by_mcp,
+    by_hugging_face, by_mcp,
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def first(studio: Studio) -> Made:
+def first(studio: Studio) -> DoorResult:
     return by_rest(studio, REQUEST)
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-def test_the_same_request_gives_the_same_picture_and_the_same_receipt(studio: Studio, first: Made, door: Door) -> None:
+def test_the_same_request_gives_the_same_picture_and_the_same_receipt(
+    studio: Studio, first: DoorResult, door: Door
+) -> None:
     through = door(studio, REQUEST)
-    assert through.receipt == through.told == first.receipt
+    assert through.receipt == through.returned_receipt == first.receipt
     assert through.pixels == first.pixels
 
 
-def test_the_receipt_says_what_was_asked_for(first: Made) -> None:
-    asked = {name: value for name, value in REQUEST.items() if name != "loras"}
-    assert {name: first.receipt[name] for name in asked} == asked
+def test_the_receipt_says_what_was_asked_for(first: DoorResult) -> None:
+    requested = {name: value for name, value in REQUEST.items() if name != "loras"}
+    assert {name: first.receipt[name] for name in requested} == requested
     assert [(used["lora"], used["weight"]) for used in first.receipt["loras"]] == [("neon", 0.5)]
 
 
 @pytest.fixture(scope="module")
-def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+def caching_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A studio that answers from its output cache, and has made the picture once."""
     with running_studio(tmp_path_factory.mktemp("keeping"), "--output-cache") as studio:
-        assert by_rest(studio, REQUEST).told["cached"] is False
+        assert by_rest(studio, REQUEST).returned_receipt["cached"] is False
         yield studio
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-def test_a_picture_that_was_kept_comes_through_every_door_and_says_so(keeping: Studio, first: Made, door: Door) -> None:
-    through = door(keeping, REQUEST)
+def test_a_picture_that_was_kept_comes_through_every_door_and_says_so(
+    caching_studio: Studio, first: DoorResult, door: Door
+) -> None:
+    through = door(caching_studio, REQUEST)
     assert through.receipt == first.receipt
-    assert through.told == first.receipt | {"cached": True}
+    assert through.returned_receipt == first.receipt | {"cached": True}
     assert through.pixels == first.pixels
+
+
+SMALL: Fields = {"prompt": "a red circle", "seed": 9, "steps": 3, "width": 64, "height": 64}
+HIRES = {"hires_scale": 2, "hires_steps": 2, "hires_strength": 0.5, "hires_upscaler": "Latent"}
+UPSCALED = {"scale": 2.5, "upscaler": "studio-x4"}
+
+
+@pytest.fixture(scope="module")
+def larger(studio: Studio) -> dict[str, DoorResult]:
+    return {"painted again": by_rest(studio, SMALL | HIRES), "upscaled": by_rest(studio, SMALL | UPSCALED)}
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_a_second_pass_is_the_same_through_every_door(
+    studio: Studio, larger: dict[str, DoorResult], door: Door
+) -> None:
+    expected, through = larger["painted again"], door(studio, SMALL | HIRES)
+    assert {name: through.receipt[name] for name in HIRES} == HIRES
+    assert (through.receipt["final_width"], through.receipt["width"]) == (128, 64)
+    assert through.receipt == through.returned_receipt == expected.receipt
+    assert through.pixels == expected.pixels
+
+
+# AUTOMATIC1111's API makes finished pictures larger with its extras.
+@pytest.mark.parametrize("door", [each for each in DOORS if each != by_automatic1111], ids=lambda door: door.__name__)
+def test_an_upscaler_is_the_same_through_every_door(studio: Studio, larger: dict[str, DoorResult], door: Door) -> None:
+    expected, through = larger["upscaled"], door(studio, SMALL | UPSCALED)
+    assert {name: through.receipt[name] for name in UPSCALED} == UPSCALED
+    assert (through.receipt["final_width"], through.receipt["width"]) == (160, 64)
+    assert through.receipt == through.returned_receipt == expected.receipt
+    assert through.pixels == expected.pixels
 
 
 SEVERAL: Fields = {"prompt": "a red circle", "more_prompts": ["a green star"], "steps": 3, "seed": 11}
 
 
-def several_by_gradio_client(studio: Studio) -> list[Made]:
+def several_by_gradio_client(studio: Studio) -> list[DoorResult]:
     files, receipts = Client(studio.url, verbose=False).predict(**SEVERAL, api_name="/txt2img")
-    return [made(Path(file).read_bytes(), receipt) for file, receipt in zip(files, receipts, strict=True)]
+    return [read_door_result(Path(file).read_bytes(), receipt) for file, receipt in zip(files, receipts, strict=True)]
 
 
-def several_by_rest(studio: Studio) -> list[Made]:
-    return listed(httpx.post(f"{studio.url}/v1/txt2img", json=SEVERAL, timeout=60).json())
+def several_by_rest(studio: Studio) -> list[DoorResult]:
+    return list_prompt_results(httpx.post(f"{studio.url}/v1/txt2img", json=SEVERAL, timeout=60).json())
 
 
-def several_by_websocket(studio: Studio) -> list[Made]:
-    return listed(told_by_websocket(studio, SEVERAL)["data"])
+def several_by_websocket(studio: Studio) -> list[DoorResult]:
+    return list_prompt_results(receive_from_websocket(studio, SEVERAL)["data"])
 
 
-def several_by_mcp(studio: Studio) -> list[Made]:
-    answer = awaited(called(studio, SEVERAL))
+def several_by_mcp(studio: Studio) -> list[DoorResult]:
+    answer = run_coroutine(call_mcp_tool(studio, SEVERAL))
     pictures = [content.data for content in answer.content if isinstance(content, ImageContent)]
     texts = [content.text for content in answer.content if isinstance(content, TextContent)]
     receipts = map(json.loads, texts[-len(pictures) :])
-    return [made(base64.b64decode(data), receipt) for data, receipt in zip(pictures, receipts, strict=True)]
+    return [read_door_result(base64.b64decode(data), receipt) for data, receipt in zip(pictures, receipts, strict=True)]
 
 
-def listed(answer: Fields) -> list[Made]:
+def list_prompt_results(answer: Fields) -> list[DoorResult]:
     entries = [answer, *answer["others"]]
-    return [made(base64.b64decode(entry["image_b64"]), entry["receipt"]) for entry in entries]
+    return [read_door_result(base64.b64decode(entry["image_b64"]), entry["receipt"]) for entry in entries]
 
 
 @pytest.mark.parametrize(
     "door", [several_by_gradio_client, several_by_rest, several_by_websocket, several_by_mcp], ids=lambda d: d.__name__
 )
 def test_several_prompts_are_one_batch_through_every_door_that_takes_them(
-    studio: Studio, door: Callable[[Studio], list[Made]]
+    studio: Studio, door: Callable[[Studio], list[DoorResult]]
 ) -> None:
     pictures = door(studio)
-    assert [(each.told["prompt"], each.told["seed"]) for each in pictures] == [
+    assert [(each.returned_receipt["prompt"], each.returned_receipt["seed"]) for each in pictures] == [
         ("a red circle", 11),
         ("a green star", 12),
     ]
-    assert all(each.receipt == each.told for each in pictures)
+    assert all(each.receipt == each.returned_receipt for each in pictures)
     assert pictures[0].pixels != pictures[1].pixels
 
 
-@pytest.mark.parametrize("door", [by_openai, by_automatic1111], ids=lambda door: door.__name__)
+@pytest.mark.parametrize("door", [by_openai, by_automatic1111, by_hugging_face], ids=lambda door: door.__name__)
 def test_the_formats_of_others_take_one_prompt(studio: Studio, door: Door) -> None:
     with pytest.raises(Refused, match="^invalid_request$"):
         door(studio, SEVERAL)

@@ -1,4 +1,4 @@
-"""The README's examples do what it says that they do."""
+"""The examples of the README run and give what the README describes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ MODULES = ROOT / "tests/node/node_modules"
 
 
 def examples(language: str, word: str) -> list[str]:
-    """Those in a language, that have a word in them."""
+    """Returns the code blocks in a language that contain a word."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     return [block for block in blocks if word in block]
 
 
 @pytest.fixture(autouse=True)
 def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The examples write pictures to where they run."""
+    """Runs each example in a temporary folder, because examples write pictures to the current one."""
     monkeypatch.chdir(tmp_path)
 
 
 def run(word: str, studio: Studio) -> dict[str, Any]:
-    """What the one example in Python with this word leaves in its variables."""
+    """Runs the only Python example that contains this word, and returns its variables."""
     (example,) = examples("python", word)
     names: dict[str, Any] = {}
     exec(compile(example.replace(ADDRESS, studio.url.removeprefix("http://")), "README.md", "exec"), names)
@@ -45,7 +45,7 @@ def receipt_in(file: str | Path) -> Any:
 
 
 def test_every_example_in_python_is_run_here() -> None:
-    words = ("image, receipt = Client", "job = studio.submit", "glowing", "websockets", "openai")
+    words = ("image, receipt = Client", "job = studio.submit", "glowing", "websockets", "openai", "huggingface_hub")
     assert [len(examples("python", word)) for word in words] == [1] * len(words)
     assert len(examples("python", "")) == len(words)
 
@@ -79,6 +79,12 @@ def test_the_example_with_a_websocket_tells_progress_and_paints(
 def test_the_example_with_openai_paints(studio: Studio) -> None:
     run("openai", studio)
     assert receipt_in("mountains.png")["steps"] == 30
+
+
+def test_the_example_with_hugging_faces_client_paints(studio: Studio) -> None:
+    names = run("huggingface_hub", studio)
+    assert json.loads(names["balloon"].info["receipt"])["steps"] == 30
+    assert json.loads(names["evening"].info["receipt"])["loras"][0]["lora"] == "neon"
 
 
 def test_the_example_with_curl_paints(studio: Studio) -> None:

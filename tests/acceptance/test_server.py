@@ -1,4 +1,4 @@
-"""The server as its users meet it: programs, whoever watches over it, and whoever stops it."""
+"""The server as programs, monitoring and process managers use it."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from tests.acceptance.conftest import ROOT, SIDE, Studio, running_studio
+from tests.acceptance.conftest import ROOT, SIDE, Studio, free_port, running_studio, wait_until_answered
 
 
 def status(url: str) -> int:
@@ -39,14 +40,20 @@ def test_it_is_alive_and_ready(studio: Studio) -> None:
 def test_only_these_endpoints_are_published(client: Client) -> None:
     info = client.view_api(return_format="dict", print_info=False)
     assert sorted(info["named_endpoints"]) == [
-        "/img2img", "/list_embeddings", "/list_loras", "/list_models", "/load_embedding", "/load_lora", "/load_model",
-        "/txt2img", "/unload_embedding", "/unload_lora", "/unload_model",
+        "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_embeddings", "/list_loras", "/list_models",
+        "/list_pictures",
+        "/list_upscalers", "/load_controlnet", "/load_embedding", "/load_lora", "/load_model", "/load_upscaler",
+        "/outpaint", "/preprocess",
+        "/txt2img", "/unload_controlnet",
+        "/unload_embedding", "/unload_lora", "/unload_model", "/unload_upscaler", "/upscale",
     ]  # fmt: skip
     assert info["unnamed_endpoints"] == {}
     names = [p["parameter_name"] for p in info["named_endpoints"]["/txt2img"]["parameters"]]
     assert names == [
         "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
         "clip_skip", "model", "loras", "embeddings", "more_prompts", "step_cache",
+        "variation_seed", "variation_strength", "hires_scale", "hires_steps", "hires_strength", "hires_upscaler",
+        "scale", "upscaler", "controls",
     ]  # fmt: skip
     (model, delete) = info["named_endpoints"]["/unload_model"]["parameters"]
     assert (model["parameter_name"], delete["parameter_name"]) == ("model", "delete")
@@ -122,11 +129,11 @@ def test_a_file_of_the_server_is_not_taken_for_an_upload(client: Client, studio:
         client.predict("a red circle", init_image=stolen, api_name="/img2img")
 
 
-def test_progress_is_told_and_a_cancel_frees_the_worker(studio: Studio) -> None:
+def test_progress_is_reported_and_a_cancel_frees_the_worker(studio: Studio) -> None:
     watcher = Client(studio.url, verbose=False)
     job = watcher.submit("a red circle", steps=150, batch_size=8, api_name="/txt2img")
-    told = wait_for(lambda: [p for p in job.status().progress_data or [] if p.index], seconds=60)
-    assert told[0].length == 150
+    progress_texts = wait_for(lambda: [p for p in job.status().progress_data or [] if p.index], seconds=60)
+    assert progress_texts[0].length == 150
     job.cancel()
     began = time.monotonic()
     Client(studio.url, verbose=False).predict("a blue circle", steps=1, api_name="/txt2img")
@@ -160,34 +167,45 @@ def test_each_finished_job_leaves_one_line_in_the_log(client: Client, studio: St
     assert finished["vram_peak_mb"] is None and finished["nsfw_detected"] is None
 
 
-def test_a_killed_engine_costs_one_job_and_nothing_else(own_studio: Studio) -> None:
-    client = Client(own_studio.url, verbose=False)
+@pytest.fixture(scope="module")
+def starting_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """A studio from its first answer to its end. The tests that use it harm it, and the last one stops it."""
+    with running_studio(tmp_path_factory.mktemp("starting"), until="healthz") as studio:
+        yield studio
+
+
+def test_the_page_is_served_while_the_model_loads_and_early_jobs_wait_their_turn(starting_studio: Studio) -> None:
+    assert status(f"{starting_studio.url}/readyz") == 503
+    assert status(starting_studio.url) == 200
+    _, receipt = Client(starting_studio.url, verbose=False).predict("a red circle", steps=1, api_name="/txt2img")
+    assert receipt["steps"] == 1
+    assert status(f"{starting_studio.url}/readyz") == 200
+
+
+def test_a_killed_engine_costs_one_job_and_nothing_else(starting_studio: Studio) -> None:
+    wait_until_answered(f"{starting_studio.url}/readyz", starting_studio)
+    client = Client(starting_studio.url, verbose=False)
     job = client.submit("a red circle", steps=150, batch_size=8, api_name="/txt2img")
     wait_for(lambda: job.status().progress_data, seconds=60)
-    os.kill(own_studio.engine_pid, signal.SIGKILL)
-    with pytest.raises(Exception, match="The worker stopped while it made this picture"):
+    os.kill(starting_studio.engine_pid, signal.SIGKILL)
+    with pytest.raises(Exception, match="The worker stopped while it generated this picture"):
         job.result(timeout=60)
-    assert status(f"{own_studio.url}/healthz") == 200
+    assert status(f"{starting_studio.url}/healthz") == 200
     _, receipt = client.predict("a blue circle", steps=1, api_name="/txt2img")
     assert receipt["prompt"] == "a blue circle"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly(own_studio: Studio, number: signal.Signals) -> None:
-    engine = own_studio.engine_pid
-    own_studio.process.send_signal(number)
-    assert own_studio.process.wait(20) == 0
+def test_it_stops_cleanly_when_it_is_interrupted(starting_studio: Studio) -> None:
+    stop_cleanly(starting_studio, signal.SIGINT)
+
+
+def stop_cleanly(studio: Studio, number: signal.Signals) -> None:
+    wait_until_answered(f"{studio.url}/readyz", studio)
+    engine = studio.engine_pid
+    studio.process.send_signal(number)
+    assert studio.process.wait(20) == 0
     assert not Path(f"/proc/{engine}").exists()
-    assert "Traceback" not in own_studio.log.read_text(encoding="utf-8")
-
-
-def test_the_page_is_served_while_the_model_loads_and_early_jobs_wait_their_turn(tmp_path: Path) -> None:
-    with running_studio(tmp_path, until="healthz") as studio:
-        assert status(f"{studio.url}/readyz") == 503
-        assert status(studio.url) == 200
-        _, receipt = Client(studio.url, verbose=False).predict("a red circle", steps=1, api_name="/txt2img")
-        assert receipt["steps"] == 1
-        assert status(f"{studio.url}/readyz") == 200
+    assert "Traceback" not in studio.log.read_text(encoding="utf-8")
 
 
 def test_it_runs_without_a_child_process_where_none_is_allowed(tmp_path: Path) -> None:
@@ -209,3 +227,21 @@ def test_a_wrong_flag_is_refused_in_one_line() -> None:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "port" in done.stderr
+
+
+def test_it_listens_on_ipv6_and_stops_cleanly_when_it_is_terminated(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log.jsonl"
+    folders = ["--data-dir", str(tmp_path / "data"), "--models-dir", str(tmp_path / "models")]
+    command = [sys.executable, "app.py", "--host", "::", "--port", str(port), "--open-to-network", *folders]
+    url = f"http://[::1]:{port}"
+    with log.open("wb") as output, subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output) as process:
+        try:
+            studio = Studio(url, tmp_path / "data", log, process)
+            wait_until_answered(f"{url}/readyz", studio)
+            image, receipt = Client(url, verbose=False).predict("a red circle", steps=1, api_name="/txt2img")
+            assert Path(image).exists() and receipt["steps"] == 1
+            assert json.loads(log.read_text().splitlines()[0])["message"] == f"The studio is at {url}/"
+            stop_cleanly(studio, signal.SIGTERM)
+        finally:
+            process.terminate()
+            process.wait(30)

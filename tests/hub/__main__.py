@@ -21,24 +21,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="stand-in-hub-") as temporary:
         root = arguments.root or Path(temporary, "repositories")
         with StandInHub(root, REPOSITORIES, port=arguments.port) as hub:
-            say(f"Building in {root} ...")
+            write_line(f"Building in {root} ...")
             hub.build(*REPOSITORIES)
-            say(introduction(hub, root.absolute().parent / "home"))
+            write_line(introduction(hub, root.absolute().parent / "home"))
             try:
                 threading.Event().wait()
             except KeyboardInterrupt:
-                say("")
+                write_line("")
 
 
 def introduction(hub: StandInHub, home: Path) -> str:
     variables = [f"export {name}={shlex.quote(value)}" for name, value in hub.environment(home).items()]
     width = max(map(len, REPOSITORIES))
     table = [f"{name:{width}}  {repository.about}" for name, repository in REPOSITORIES.items()]
-    tokens = f"Token of the owner: {OWNER}. Of somebody who may read neither: {STRANGER}."
+    tokens = f"Token of the owner: {OWNER}. Of a user who may read neither: {STRANGER}."
     return "\n".join(["", *variables, "", *table, f"{'studio/missing':{width}}  does not exist", "", tokens, hub.url])
 
 
-def say(text: str) -> None:
+def write_line(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

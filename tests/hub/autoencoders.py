@@ -1,4 +1,4 @@
-"""Autoencoders of thin layers that shrink by as much as the true ones do: 8, and Sana's 32."""
+"""Autoencoders with thin layers and the real downscaling factors: 8, and Sana's 32."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage
 
-from tests.hub.building import amplify
+from tests.hub.builders import amplify
 
 THIN: dict[str, Any] = {
     "block_out_channels": (8, 8, 16, 16),
@@ -23,7 +23,7 @@ def stable_diffusion(scaling_factor: float) -> Any:
 
 
 def flow(scaling_factor: float, shift_factor: float) -> Any:
-    """Of SD 3, FLUX.1 and Z-Image."""
+    """The autoencoder of SD 3, FLUX.1 and Z-Image."""
     return contrasted(
         AutoencoderKL(
             **THIN,
@@ -62,7 +62,7 @@ def sana() -> Any:
 
 
 def contrasted(model: Any) -> Any:
-    """Untrained, they draw in shades of grey."""
+    """Amplifies the output layers, because untrained autoencoders draw only in shades of gray."""
     last = model.decoder.conv_out
     amplify(getattr(last, "conv", last), 1.5)
     return model

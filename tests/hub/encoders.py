@@ -1,4 +1,4 @@
-"""Text encoders of a few thin layers, in their true architectures, each with a tokenizer."""
+"""Text encoders with a few thin layers in their real architectures, each with a tokenizer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size"
 
 
 def clip(width: int, layers: int = 1, *, projected: bool = False) -> tuple[Any, Any]:
-    """`projected`: with an embedding of the whole prompt, of the same width, as in SDXL and SD 3."""
+    """Returns encoder and tokenizer. `projected` adds a pooled embedding of the same width, as in SDXL and SD 3."""
     tokenizer = tokenizers.clip()
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -55,7 +55,7 @@ def t5(width: int) -> tuple[Any, Any]:
 
 
 def qwen3(model: Any, width: int, layers: int) -> tuple[Any, Any]:
-    """`model` is the class: with or without a head for the next token."""
+    """Returns encoder and tokenizer. `model` is the class: with or without a head for the next token."""
     tokenizer = tokenizers.qwen()
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -102,6 +102,6 @@ def gemma2(width: int) -> tuple[Any, Any]:
 
 
 def spread(model: Any) -> Any:
-    """Tokens as far apart as a trained encoder has them."""
+    """Spreads token embeddings as far apart as in a trained encoder."""
     torch.nn.init.normal_(model.get_input_embeddings().weight)
     return model.eval()

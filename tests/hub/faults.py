@@ -1,4 +1,4 @@
-"""What goes wrong, for whom, and how often."""
+"""Faults that the stand-in injects into its responses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Fault:
-    """Strikes requests whose "METHOD /path" `pattern` is found in, `times` times; None is for ever.
+    """A fault for the next `times` requests whose "METHOD /path" contains `pattern`; None is for all.
 
-    `delay` is in seconds, `cut` in bytes of the body, `slow` in bytes per second. The latter two are about the contents
-    of files, and leave other answers alone.
+    `delay` is in seconds, `cut` in bytes of the body, `slow` in bytes per second. The latter two apply only to the
+    contents of files. A response that is slow goes on at full speed when `is_over` is set.
     """
 
     pattern: str
@@ -23,6 +23,7 @@ class Fault:
     delay: float = 0.0
     cut: int | None = None
     slow: int | None = None
+    is_over: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @property
     def about_contents(self) -> bool:
@@ -30,10 +31,11 @@ class Fault:
 
 
 class Faults:
-    """Those that are still to strike. Of several that fit a request, the earliest does."""
+    """The remaining faults: those of repositories, and added ones. Of several that match, the earliest is used."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
-        self._left: list[tuple[Fault, int | None]] = [(fault, fault.times) for fault in faults]
+        self._of_repositories = tuple(faults)
+        self._left: list[tuple[Fault, int | None]] = [(fault, fault.times) for fault in self._of_repositories]
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
@@ -41,13 +43,17 @@ class Faults:
             self._left.append((fault, fault.times))
 
     def clear(self) -> None:
+        """Removes the added faults, also from responses that are slow at this moment."""
         with self._lock:
-            self._left.clear()
+            added = [fault for fault, _ in self._left if fault not in self._of_repositories]
+            self._left = [(fault, left) for fault, left in self._left if fault in self._of_repositories]
+        for fault in added:
+            fault.is_over.set()
 
     def take(self, request: str, *, about_contents: bool) -> Fault | None:
         with self._lock:
-            for place, (fault, left) in enumerate(self._left):
+            for index, (fault, left) in enumerate(self._left):
                 if fault.about_contents == about_contents and left != 0 and re.search(fault.pattern, request):
-                    self._left[place] = (fault, None if left is None else left - 1)
+                    self._left[index] = (fault, None if left is None else left - 1)
                     return fault
         return None

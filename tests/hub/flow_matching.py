@@ -1,4 +1,4 @@
-"""Tiny models of those families whose denoiser is a transformer that follows a flow."""
+"""Tiny models of the families whose denoiser is a flow-matching transformer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
+    FluxFillPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
     QwenImagePipeline,
@@ -23,9 +24,9 @@ from diffusers import (
 from transformers import Qwen3ForCausalLM, Qwen3Model
 
 from tests.hub import autoencoders, encoders
-from tests.hub.building import tiny, vivid
+from tests.hub.builders import amplify_parts, tiny
 
-# Attention of 2 heads of 16.
+# 2 attention heads of width 16.
 HEADS: dict[str, Any] = {"num_attention_heads": 2, "attention_head_dim": 16}
 LAYERS: dict[str, Any] = {"num_layers": 2, "num_single_layers": 2}
 
@@ -68,7 +69,15 @@ def flux_schnell() -> Any:
     return _flux(FlowMatchEulerDiscreteScheduler(shift=1.0), guidance_embeds=False)
 
 
-def _flux(scheduler: Any, *, guidance_embeds: bool) -> Any:
+@tiny
+def flux_fill() -> Any:
+    """A tiny FLUX.1 Fill, whose transformer also gets the mask, and the latents of the picture around it."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    components = _flux(scheduler, guidance_embeds=True, in_channels=384, out_channels=64).components
+    return FluxFillPipeline(**{name: part for name, part in components.items() if part is not None})
+
+
+def _flux(scheduler: Any, *, guidance_embeds: bool, **transformer: Any) -> Any:
     tokenizer, text_encoder = encoders.clip(24)
     tokenizer_2, text_encoder_2 = encoders.t5(32)
     return FluxPipeline(
@@ -82,6 +91,7 @@ def _flux(scheduler: Any, *, guidance_embeds: bool) -> Any:
             FluxTransformer2DModel(
                 **HEADS,
                 **LAYERS,
+                **transformer,
                 joint_attention_dim=32,
                 pooled_projection_dim=24,
                 guidance_embeds=guidance_embeds,
@@ -93,7 +103,7 @@ def _flux(scheduler: Any, *, guidance_embeds: bool) -> Any:
 
 @tiny
 def flux2_klein() -> Any:
-    """The text encoder has as many layers as the pipeline asks for: it reads what is after the 27th."""
+    """A tiny FLUX.2 klein. Its text encoder has 27 layers, because the pipeline reads the output of the 27th."""
     tokenizer, text_encoder = encoders.qwen3(Qwen3ForCausalLM, width=16, layers=28)
     return Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
@@ -147,13 +157,13 @@ def qwen_image() -> Any:
 
 @tiny
 def sana() -> Any:
-    """Of the 512 pixel kind, because the pipeline draws at the size of the kind and scales to what was asked for."""
+    """A tiny Sana for 512 pixels: the pipeline draws at its model's size and scales to the requested one."""
     tokenizer, text_encoder = encoders.gemma2(16)
     return SanaPipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         vae=autoencoders.sana(),
-        transformer=vivid(
+        transformer=amplify_parts(
             SanaTransformer2DModel(
                 num_attention_heads=4,
                 attention_head_dim=8,
@@ -173,6 +183,6 @@ def sana() -> Any:
 
 
 def attentive(transformer: Any) -> Any:
-    """For those that let picture and text attend to each other."""
+    """Amplifies attention, for models in which picture and text attend to each other."""
     parts = ("to_v", "add_v_proj", "norm_k", "norm_added_k", "to_out.0", "text_embedder.linear_2")
-    return vivid(transformer, *parts, factor=6)
+    return amplify_parts(transformer, *parts, factor=6)

@@ -1,4 +1,4 @@
-"""LoRAs as kohya's scripts save them: their names of layers, and their metadata."""
+"""LoRAs in the format of kohya's scripts: their layer names and their metadata."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.hub.layers import RANK, Shape, denoiser, pipeline_class, text_encoder
 from tests.hub.single_file import unet_name
 
 TRIGGER = "studio style"
-# Queries, keys and values are one layer in FLUX.1 there.
+# In FLUX.1's original layout, queries, keys and values are one layer.
 FLUX_NAMES = {
     "to_q": "img_attn_qkv",
     "to_out.0": "img_attn_proj",
@@ -23,7 +23,7 @@ FLUX_NAMES = {
 
 @dataclass(frozen=True)
 class Base:
-    """`version` is kohya's name of the model, `architecture` that of the Stability AI model metadata standard."""
+    """`version` is kohya's name of the model, `architecture` its name in Stability AI's model metadata standard."""
 
     version: str
     architecture: str
@@ -58,7 +58,7 @@ def metadata(pipeline_folder: Path) -> dict[str, str]:
 
 
 def denoiser_modules(pipeline_folder: Path) -> Iterator[tuple[str, Shape]]:
-    """Stable Diffusion XL goes by the original names, its predecessors by those of diffusers."""
+    """Yields layers by kohya's names: original names for Stable Diffusion XL, diffusers' names for its predecessors."""
     family, (_, layers) = pipeline_class(pipeline_folder), denoiser(pipeline_folder)
     if family == "FluxPipeline":
         yield from flux_modules(layers)
@@ -69,12 +69,12 @@ def denoiser_modules(pipeline_folder: Path) -> Iterator[tuple[str, Shape]]:
 
 
 def flux_modules(layers: Mapping[str, Shape]) -> Iterator[tuple[str, Shape]]:
-    """But for single blocks: diffusers cuts these by their true sizes, and none of them is tiny."""
+    """Yields FLUX.1's layers, except single blocks: diffusers splits these by the sizes of the full model."""
     for name, (outputs, inputs) in layers.items():
-        found = re.fullmatch(r"transformer_blocks\.(\d+)\.attn\.(.*)", name)
-        if found and (part := FLUX_NAMES.get(found[2])):
+        match = re.fullmatch(r"transformer_blocks\.(\d+)\.attn\.(.*)", name)
+        if match and (part := FLUX_NAMES.get(match[2])):
             count = 3 if part.endswith("qkv") else 1
-            yield f"lora_unet_double_blocks_{found[1]}_{part}", (count * outputs, inputs)
+            yield f"lora_unet_double_blocks_{match[1]}_{part}", (count * outputs, inputs)
 
 
 def text_modules(pipeline_folder: Path) -> Iterator[tuple[str, Shape]]:

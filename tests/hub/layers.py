@@ -1,4 +1,4 @@
-"""Which layers of a saved model a LoRA changes, and by how much."""
+"""The layers of a saved model that a LoRA changes, and the strength of the change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RANK = 4
 ATTENTION = re.compile(r"\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)\.weight$")
 TEXT_LAYERS = re.compile(r"\.([qkv]_proj|out_proj|fc[12])\.weight$")
 
-# Outputs, inputs.
+# (outputs, inputs)
 Shape = tuple[int, int]
 
 
@@ -23,15 +23,15 @@ def pipeline_class(folder: Path) -> str:
 
 
 def denoiser(folder: Path) -> tuple[str, dict[str, Shape]]:
-    """Which part of the pipeline it is, and its layers of attention by name."""
+    """Returns the name of the denoiser's component, and its attention layers by name."""
     part = "unet" if (folder / "unet").is_dir() else "transformer"
     return part, layers(folder / part / "diffusion_pytorch_model.safetensors", ATTENTION)
 
 
 def text_encoder(folder: Path) -> dict[str, Shape]:
-    """Names begin with `text_model`, as they do in LoRAs, whether or not they do in the model."""
-    found = layers(folder / "model.safetensors", TEXT_LAYERS)
-    return {f"text_model.{name.removeprefix('text_model.')}": shape for name, shape in found.items()}
+    """Returns layers by names that begin with `text_model`, as in LoRAs, whether or not the model's names do."""
+    layers_by_name = layers(folder / "model.safetensors", TEXT_LAYERS)
+    return {f"text_model.{name.removeprefix('text_model.')}": shape for name, shape in layers_by_name.items()}
 
 
 def layers(file: Path, kind: re.Pattern[str]) -> dict[str, Shape]:
@@ -41,7 +41,7 @@ def layers(file: Path, kind: re.Pattern[str]) -> dict[str, Shape]:
 
 
 def pair(shape: Shape, strength: float, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Down and up again. `strength` is the standard deviation of an output for inputs of deviation 1."""
+    """Returns down and up matrices. `strength` is an output's standard deviation for inputs of deviation 1."""
     outputs, inputs = shape
     down = torch.randn(RANK, inputs, generator=generator) / inputs**0.5
     up = torch.randn(outputs, RANK, generator=generator) * strength / RANK**0.5

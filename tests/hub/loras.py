@@ -23,12 +23,12 @@ def diffusers_lora(
     *,
     text: bool = False,
 ) -> None:
-    """As diffusers and peft save it, for any model. `text`: for the first text encoder too."""
+    """Saves a LoRA in diffusers' and peft's format. `text` includes the first text encoder."""
     part, layers = denoiser(pipeline_folder)
     modules = {f"{part}.{name}": shape for name, shape in layers.items()}
     if text:
-        found = text_encoder(pipeline_folder / "text_encoder")
-        modules |= {f"text_encoder.{name}": shape for name, shape in found.items()}
+        text_layers = text_encoder(pipeline_folder / "text_encoder")
+        modules |= {f"text_encoder.{name}": shape for name, shape in text_layers.items()}
     generator, weights = torch.Generator().manual_seed(seed), Weights()
     for name, shape in modules.items():
         weights[f"{name}.lora_A.weight"], weights[f"{name}.lora_B.weight"] = pair(shape, strength, generator)
@@ -44,7 +44,7 @@ def kohya_lora(
     *,
     text: bool = True,
 ) -> None:
-    """As kohya's scripts save it, for Stable Diffusion 1 and XL and FLUX.1. `metadata` changes the usual."""
+    """Saves a LoRA in kohya's format, for Stable Diffusion 1 and XL and FLUX.1. `metadata` overrides the defaults."""
     modules = dict(kohya.denoiser_modules(pipeline_folder))
     if text:
         modules |= kohya.text_modules(pipeline_folder)
@@ -56,6 +56,8 @@ def kohya_lora(
 
 
 def textual_inversion(file: Path, widths: Mapping[str, int], vectors: int = 2, seed: int = 1) -> None:
-    """`widths` by key: `emb_params` or a token for Stable Diffusion 1 and 2, `clip_l` and `clip_g` for XL."""
+    """Saves a textual inversion. `widths` by key: `emb_params` or a token for Stable Diffusion 1 and 2, `clip_l` and
+    `clip_g` for XL.
+    """
     generator = torch.Generator().manual_seed(seed)
     save_file({key: 3 * torch.randn(vectors, width, generator=generator) for key, width in widths.items()}, file)

@@ -1,6 +1,6 @@
-"""Signing in with the stand-in, as with Hugging Face: OpenID Connect by code, with PKCE.
+"""The OpenID provider of the stand-in, as at Hugging Face: OpenID Connect with authorization code and PKCE.
 
-Whoever asks for a code sees a page, on which a person says who he is.
+The authorization page lets a person choose a user.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from urllib.parse import parse_qs, unquote_plus, urlencode
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from tests.hub import bodies
-from tests.hub.connection import Connection, Refusal
+from tests.hub import response_bodies
+from tests.hub.request_handler import HubError, RequestHandler
 from tests.hub.state import Grant
 
 CLIENT_ID, CLIENT_SECRET = "studio-client", "studio-secret"
-# How long tokens are said to be valid, in seconds. Those for access are, until they are revoked.
+# Lifetimes of tokens in seconds, as reported. Access tokens stay valid until they are revoked.
 ACCESS_TOKEN, ID_TOKEN = 8 * 3600, 3600
 
 PAGE = """<!DOCTYPE html>
@@ -38,17 +38,17 @@ _making_key = threading.Lock()
 
 
 class TokenRefused(Exception):
-    """`error` is one of RFC 6749's, in section 5.2."""
+    """A refused token request. `error` is one of RFC 6749, section 5.2."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
         self.error, self.status = error, status
 
 
-class OpenIdProvider(Connection):
+class OpenIdRequestHandler(RequestHandler):
     def configuration(self) -> None:
         url = self.state.url
-        self.answer(
+        self.send_json(
             {
                 "issuer": url,
                 "authorization_endpoint": f"{url}/oauth/authorize",
@@ -66,32 +66,32 @@ class OpenIdProvider(Connection):
         )
 
     def keys(self) -> None:
-        self.answer({"keys": [signing_key().as_dict(private=False)]})
+        self.send_json({"keys": [signing_key().as_dict(private=False)]})
 
     def authorize(self) -> None:
-        """Asks who it is, or if that was said, goes back to the client with a code."""
-        asked, users = fields(self.asked.query), list(self.state.users.values())
-        if problem := problem_with(asked):
+        """Shows the choice of users, or if one is chosen, redirects to the client with a code."""
+        params, users = fields(self.current_request.query), list(self.state.users.values())
+        if problem := find_problem(params):
             self.page(f"<h1>This cannot be</h1><p>{escape(problem)}</p>", 400)
-        elif asked.get("user") not in users:
-            self.page(question(asked, list(dict.fromkeys(users))))
+        elif params.get("user") not in users:
+            self.page(render_user_choice(params, list(dict.fromkeys(users))))
         else:
             code = secrets.token_urlsafe(16)
             self.state.grants[code] = Grant(
-                asked["user"], asked["redirect_uri"], asked["code_challenge"], asked["scope"], asked.get("nonce")
+                params["user"], params["redirect_uri"], params["code_challenge"], params["scope"], params.get("nonce")
             )
-            self.answer({}, 302, {"Location": way_back(asked, code=code)})
+            self.send_json({}, 302, {"Location": build_callback_url(params, code=code)})
 
     def token(self) -> None:
         try:
-            self.answer(self.exchange(fields(self.asked.body)), 200, {"Cache-Control": "no-store"})
+            self.send_json(self.exchange(fields(self.current_request.body)), 200, {"Cache-Control": "no-store"})
         except TokenRefused as refused:
             headers = {"WWW-Authenticate": "Basic"} if refused.status == 401 else {}
-            self.answer({"error": refused.error, "error_description": str(refused)}, refused.status, headers)
+            self.send_json({"error": refused.error, "error_description": str(refused)}, refused.status, headers)
 
     def exchange(self, form: dict[str, str]) -> dict[str, Any]:
-        """Tokens for a code, which is worth nothing from then on, even if it is refused."""
-        if client(self.asked.authorization, form) != (CLIENT_ID, CLIENT_SECRET):
+        """Exchanges a code for tokens. The code is invalid afterwards, even if the exchange is refused."""
+        if client(self.current_request.authorization, form) != (CLIENT_ID, CLIENT_SECRET):
             raise TokenRefused("invalid_client", "This is not the client, or not its secret.", 401)
         if form.get("grant_type") != "authorization_code":
             raise TokenRefused("unsupported_grant_type", "Only codes are exchanged here.")
@@ -121,11 +121,11 @@ class OpenIdProvider(Connection):
 
     def userinfo(self) -> None:
         if self.user is None:
-            raise Refusal(401, "", "Whose claims?", {"WWW-Authenticate": "Bearer"})
-        self.answer(self.claims(self.user))
+            raise HubError(401, "", "A token is required.", {"WWW-Authenticate": "Bearer"})
+        self.send_json(self.claims(self.user))
 
     def claims(self, user: str) -> dict[str, Any]:
-        return bodies.claims(user, self.organisations(user), self.state.url)
+        return response_bodies.claims(user, self.organisations(user), self.state.url)
 
     def organisations(self, user: str) -> Sequence[str]:
         return self.state.organisations.get(user, ())
@@ -138,35 +138,35 @@ def fields(form: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(form).items()}
 
 
-def problem_with(asked: dict[str, str]) -> str | None:
-    """Why the client gets no code."""
+def find_problem(params: dict[str, str]) -> str | None:
+    """Returns the reason for which the client gets no code, or None."""
     is_so = {
-        f"There is no client {asked.get('client_id')}.": asked.get("client_id") == CLIENT_ID,
-        "redirect_uri is missing.": "redirect_uri" in asked,
-        "response_type must be code.": asked.get("response_type") == "code",
-        "scope must contain openid.": "openid" in asked.get("scope", "").split(),
-        "code_challenge is missing.": "code_challenge" in asked,
-        "code_challenge_method must be S256.": asked.get("code_challenge_method") == "S256",
+        f"There is no client {params.get('client_id')}.": params.get("client_id") == CLIENT_ID,
+        "redirect_uri is missing.": "redirect_uri" in params,
+        "response_type must be code.": params.get("response_type") == "code",
+        "scope must contain openid.": "openid" in params.get("scope", "").split(),
+        "code_challenge is missing.": "code_challenge" in params,
+        "code_challenge_method must be S256.": params.get("code_challenge_method") == "S256",
     }
     return next((problem for problem, right in is_so.items() if not right), None)
 
 
-def question(asked: dict[str, str], users: list[str]) -> str:
-    choices = {user: f"?{urlencode(asked | {'user': user})}" for user in users}
-    choices["Deny"] = way_back(asked, error="access_denied", error_description="The user denied the request")
+def render_user_choice(params: dict[str, str], users: list[str]) -> str:
+    choices = {user: f"?{urlencode(params | {'user': user})}" for user in users}
+    choices["Deny"] = build_callback_url(params, error="access_denied", error_description="The user denied the request")
     links = [f'<li><a href="{escape(address)}">{escape(name)}</a></li>' for name, address in choices.items()]
     return f"<h1>Sign in as</h1><ul>{''.join(links)}</ul>"
 
 
-def way_back(asked: dict[str, str], **told: str) -> str:
-    """Where the client waits, with what it is told."""
-    uri = asked["redirect_uri"]
-    state = {"state": asked["state"]} if "state" in asked else {}
-    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(told | state)}"
+def build_callback_url(params: dict[str, str], **result: str) -> str:
+    """Returns the client's redirect address with the result in its query."""
+    uri = params["redirect_uri"]
+    state = {"state": params["state"]} if "state" in params else {}
+    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(result | state)}"
 
 
 def client(authorization: str, form: dict[str, str]) -> tuple[str, str]:
-    """Its id and secret: from the header, or from the form."""
+    """Returns the client's id and secret, from the header or from the form."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return form.get("client_id", ""), form.get("client_secret", "")
@@ -178,12 +178,12 @@ def client(authorization: str, form: dict[str, str]) -> tuple[str, str]:
 
 
 def challenge(verifier: str) -> str:
-    """That of a verifier, by S256."""
+    """Returns the S256 challenge of a verifier."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
 def signing_key() -> RSAKey:
-    """Made when first needed, once for all hubs of the process."""
+    """Returns the signing key, which is created once per process."""
     with _making_key:
         return _new_key()
 

@@ -1,6 +1,6 @@
-"""The repositories of the stand-in, good and bad. Each is built when it is first asked for.
+"""The repositories of the stand-in, valid and broken ones. Each is built at its first request.
 
-What builds them brings torch along, and is imported as late.
+The builders import torch, so they are imported late.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.hub.faults import Fault
-from tests.hub.shelf import Repository
+from tests.hub.repository_store import Repository
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 TERABYTE = 10**12
@@ -23,7 +23,7 @@ Change = Callable[[Path], None]
 
 
 def model(name: str, *changes: Change) -> Callable[[Path], None]:
-    """Builds a tiny model, and then changes what is in its folder."""
+    """Returns a builder of a tiny model that applies changes to its folder."""
 
     def build(folder: Path) -> None:
         from tests.hub.tiny import TINY
@@ -43,7 +43,7 @@ def scratch(name: str) -> Iterator[Path]:
 
 
 def diffusers_loras(folder: Path, *, base: str, files: Mapping[str, int]) -> None:
-    """`files` are seeds by name."""
+    """Builds LoRAs; `files` maps names to seeds."""
     from tests.hub.loras import diffusers_lora
 
     with scratch(base) as pipeline:
@@ -62,6 +62,30 @@ def embedding(folder: Path, *, widths: Mapping[str, int]) -> None:
     from tests.hub.loras import textual_inversion
 
     textual_inversion(folder / "learned_embeds.safetensors", widths)
+
+
+def controlnet(folder: Path) -> None:
+    """Builds a ControlNet in both precisions, as most repositories have it."""
+    import shutil
+
+    from tests.hub.controlnets import save_controlnet
+
+    with scratch("tiny-sd15") as pipeline:
+        save_controlnet(pipeline, folder)
+    half = folder / "diffusion_pytorch_model.fp16.safetensors"
+    shutil.copyfile(folder / "diffusion_pytorch_model.safetensors", half)
+    (folder / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+
+
+def upscaler(folder: Path, *, is_safe: bool = True) -> None:
+    import torch
+
+    from tests.hub.upscalers import make_esrgan, write_upscaler
+
+    weights = make_esrgan(doublings=1).state_dict()
+    torch.save(weights, folder / "2x.pth")
+    if is_safe:
+        write_upscaler(folder / "2x.safetensors", weights)
 
 
 def checkpoint(folder: Path, *, base: str, name: str) -> None:
@@ -137,12 +161,20 @@ REPOSITORIES: dict[str, Repository] = {
     "studio/embedding-sdxl": Repository(
         "an embedding for the tiny Stable Diffusion XL", partial(embedding, widths={"clip_l": 24, "clip_g": 40})
     ),
+    "studio/controlnet-canny": Repository("a ControlNet in two precisions", controlnet),
+    "studio/upscaler": Repository("an upscaler, and the same as a pickle", upscaler),
+    "studio/upscaler-pickle": Repository("an upscaler as a pickle only", partial(upscaler, is_safe=False)),
+    "studio/catalogued": Repository("for the catalogue of an owner", model("tiny-sd15")),
+    "studio/catalogued-lora": Repository(
+        "a LoRA for the catalogue of an owner",
+        partial(diffusers_loras, base="tiny-sd15", files={"pytorch_lora_weights.safetensors": 2}),
+    ),
     "studio/private": Repository("seen by its owner only", model("tiny-sd15"), private=True),
     "studio/gated": Repository("seen by all, read by its owner only", model("tiny-sd15"), gated=True),
     "studio/pickle-only": Repository("weights as .bin only", model("tiny-sd15", pickled)),
     "studio/foreign-class": Repository("a pipeline with code of its own", model("tiny-sd15", foreign)),
     "studio/nan-weights": Repository("a UNet of NaN", model("tiny-sd15", not_a_number)),
-    "studio/too-large": Repository("claims 9 TB", model("tiny-sd15"), claims={UNET: 9 * TERABYTE}),
+    "studio/too-large": Repository("reports 9 TB", model("tiny-sd15"), reported_sizes={UNET: 9 * TERABYTE}),
     "studio/no-index": Repository("weights, but no model_index.json", model("tiny-sd15", without_index)),
     "studio/broken-download": Repository(
         "the UNet breaks off after 1000 bytes, each time",
@@ -150,6 +182,6 @@ REPOSITORIES: dict[str, Repository] = {
         faults=(Fault(f"GET /lfs/studio/broken-download/.*/{UNET}", times=None, cut=1000),),
     ),
     "studio/slow": Repository(
-        "comes at 500 kB/s", model("tiny-sd15"), faults=(Fault("GET /lfs/studio/slow/", times=None, slow=500_000),)
+        "comes at 2 MB/s", model("tiny-sd15"), faults=(Fault("GET /lfs/studio/slow/", times=None, slow=2_000_000),)
     ),
 }

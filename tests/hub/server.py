@@ -17,14 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.hub.answers import Answers
 from tests.hub.faults import Fault, Faults
+from tests.hub.file_responses import hang_up
 from tests.hub.openid import CLIENT_ID, CLIENT_SECRET
-from tests.hub.sending import hang_up
-from tests.hub.shelf import Repository, Shelf
+from tests.hub.repository_store import Repository, RepositoryStore
+from tests.hub.routes import HubRequestHandler
 from tests.hub.state import Request, State
 
-# A token of the owner of the private repositories, and one of somebody who may see none of them.
+# The token of the owner of the private repositories, and that of a user who may read none of them.
 OWNER, STRANGER = "hf_owner", "hf_stranger"
 USERS = {OWNER: "studio", STRANGER: "stranger"}
 
@@ -32,7 +32,7 @@ USERS = {OWNER: "studio", STRANGER: "stranger"}
 class StandInHub:
     """Serves `root/<owner>/<name>/` and what `repositories` builds there, to `users` (names by token).
 
-    `organisations` are those that a user belongs to, by his name. Large files are sent from another host name than the
+    `organisations` are those that a user belongs to, by user name. Large files are sent from another host name than the
     rest, as on the Hub.
     """
 
@@ -44,11 +44,11 @@ class StandInHub:
         port: int = 0,
         organisations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        known = repositories or {}
-        faults = Faults(fault for repository in known.values() for fault in repository.faults)
-        people = dict(USERS if users is None else users)
-        self._state = State(Shelf(root, known), people, organisations or {}, faults)
-        self._server = _Server(("127.0.0.1", port), type("Handler", (Answers,), {"state": self._state}))
+        repositories_by_id = repositories or {}
+        faults = Faults(fault for repository in repositories_by_id.values() for fault in repository.faults)
+        users_by_token = dict(USERS if users is None else users)
+        self._state = State(RepositoryStore(root, repositories_by_id), users_by_token, organisations or {}, faults)
+        self._server = _Server(("127.0.0.1", port), type("Handler", (HubRequestHandler,), {"state": self._state}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stand-in hub")
         self.port: int = self._server.server_address[1]
         self.url = self._state.url = f"http://127.0.0.1:{self.port}"
@@ -70,15 +70,15 @@ class StandInHub:
 
     @property
     def log(self) -> list[Request]:
-        """All requests so far, the oldest first."""
+        """All requests so far, oldest first."""
         return self._state.log
 
     def requests(self, pattern: str) -> list[Request]:
-        """Those whose "METHOD /path" the pattern is found in."""
+        """Returns the requests whose "METHOD /path" contains the pattern."""
         return [request for request in list(self.log) if re.search(pattern, str(request))]
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Variables that lead the client here, with its cache and its token in `home`."""
+        """Returns environment variables that make the client use this hub, with cache and token in `home`."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
@@ -90,12 +90,12 @@ class StandInHub:
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_UPDATE_CHECK": "1",
             "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-            # A model may be built while the client waits.
+            # The client must wait while a model is built.
             "HF_HUB_ETAG_TIMEOUT": "60",
         }
 
     def sign_in_environment(self) -> dict[str, str]:
-        """Variables that let people sign in here, as in a Space with `hf_oauth`."""
+        """Returns environment variables that configure sign-in with this hub, as in a Space with `hf_oauth`."""
         return {
             "OAUTH_CLIENT_ID": CLIENT_ID,
             "OAUTH_CLIENT_SECRET": CLIENT_SECRET,
@@ -104,15 +104,15 @@ class StandInHub:
         }
 
     def revoke(self, token: str) -> None:
-        """The token is not valid from now on. Its owner can still sign in."""
+        """Invalidates a token. Its owner can still sign in."""
         self._state.revoked.add(token)
 
     def build(self, *repository_ids: str) -> None:
-        """Builds repositories beforehand, so that nobody has to wait for them."""
+        """Builds repositories in advance, so that no request waits for them."""
         for repository_id in repository_ids:
-            self._state.shelf.folder(repository_id)
+            self._state.store.folder(repository_id)
 
-    def fault(
+    def add_fault(
         self,
         pattern: str,
         *,
@@ -123,11 +123,11 @@ class StandInHub:
         cut: int | None = None,
         slow: int | None = None,
     ) -> None:
-        """Lets requests go wrong from now on; see `Fault`."""
+        """Adds a fault for later requests; see `Fault`."""
         self._state.faults.add(Fault(pattern, times, status, headers or {}, delay, cut, slow))
 
-    def heal(self) -> None:
-        """Nothing goes wrong any more."""
+    def clear_faults(self) -> None:
+        """Removes all faults that were added. Responses that are slow go on at full speed."""
         self._state.faults.clear()
 
 
@@ -136,6 +136,6 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """That a client leaves early is what tests are about."""
+        """Ignores disconnects of clients, which tests cause on purpose."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)

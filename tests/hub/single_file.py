@@ -1,4 +1,4 @@
-"""Whole models in one file, with the names of weights that Stable Diffusion was published with."""
+"""Whole models in one file, with the weight names of the original Stable Diffusion releases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 Weights = dict[str, torch.Tensor]
 Names = Iterable[tuple[str, str]]
 
-# From the names of diffusers. The numbers of blocks are computed.
+# Maps diffusers' names to the original ones. Block numbers are computed.
 UNET: Names = (
     (r"time_embedding\.linear_1", "time_embed.0"),
     (r"time_embedding\.linear_2", "time_embed.2"),
@@ -82,33 +82,33 @@ def unet(model: Any) -> Weights:
 
 
 def unet_name(old: str, names: Container[str], per_level: int = 3) -> str:
-    """The original name of a weight. `names` are those of all, `per_level` is how many blocks a level has."""
+    """Returns a weight's original name. `names` are all names, `per_level` is the number of blocks per level."""
     new = renamed(renamed(old, RESNET) if ".resnets." in old else old, UNET)
-    found = re.match(r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)(\.conv)?", new)
-    if not found:
+    match = re.match(r"(down|up)_blocks\.(\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)(\.conv)?", new)
+    if not match:
         return new
-    direction, level, part, place = found[1], int(found[2]), found[3], int(found[4])
-    rest = (found[5] or "") + new[found.end() :]
+    direction, level, part, position = match[1], int(match[2]), match[3], int(match[4])
+    rest = (match[5] or "") + new[match.end() :]
     last = per_level * (level + 1)
     if part == "downsamplers":
-        return f"input_blocks.{last}.0.op{new[found.end() :]}"
+        return f"input_blocks.{last}.0.op{new[match.end() :]}"
     if part == "upsamplers":
         has_attention = f"up_blocks.{level}.attentions.0.norm.weight" in names
         return f"output_blocks.{last - 1}.{1 + has_attention}{rest}"
-    block = per_level * level + place
+    block = per_level * level + position
     side = f"input_blocks.{block + 1}" if direction == "down" else f"output_blocks.{block}"
     return f"{side}.{int(part == 'attentions')}{rest}"
 
 
 def autoencoder(model: Any) -> Weights:
-    """Attention is made of convolutions there, and the decoder's levels are counted from below."""
+    """Returns the autoencoder's weights; its attention uses convolutions, and decoder levels are counted from below."""
     top = len(model.config.block_out_channels) - 1
     weights = {}
     for old, weight in model.state_dict().items():
         new = renamed(old, AUTOENCODER)
-        if found := re.search(r"up_blocks\.(\d)\.(resnets|upsamplers\.0)", new):
-            part = "block" if found[2] == "resnets" else "upsample"
-            new = f"{new[: found.start()]}up.{top - int(found[1])}.{part}{new[found.end() :]}"
+        if match := re.search(r"up_blocks\.(\d)\.(resnets|upsamplers\.0)", new):
+            part = "block" if match[2] == "resnets" else "upsample"
+            new = f"{new[: match.start()]}up.{top - int(match[1])}.{part}{new[match.end() :]}"
         is_projection = "attn_1" in new and weight.ndim == 2
         weights[new] = weight[:, :, None, None] if is_projection else weight
     return weights
@@ -119,13 +119,13 @@ def clip(model: Any) -> Weights:
 
 
 def open_clip(model: Any) -> Weights:
-    """Queries, keys and values are one matrix there."""
+    """Returns the weights of an OpenCLIP encoder, where queries, keys and values are one matrix."""
     weights, old = {}, model.state_dict()
     for name, weight in old.items():
         new = renamed(name, OPEN_CLIP)
-        if found := re.fullmatch(r"(.*attn\.)q_proj\.(weight|bias)", new):
+        if match := re.fullmatch(r"(.*attn\.)q_proj\.(weight|bias)", new):
             three = [old[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
-            weights[f"{found[1]}in_proj_{found[2]}"] = torch.cat(three)
+            weights[f"{match[1]}in_proj_{match[2]}"] = torch.cat(three)
         elif not re.search(r"attn\.[kv]_proj", new):
             weights[new] = weight.T if new == "text_projection" else weight
     return weights

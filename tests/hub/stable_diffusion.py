@@ -1,4 +1,4 @@
-"""Tiny Stable Diffusion of both generations, and XL."""
+"""Tiny Stable Diffusion models: 1, 2 and XL."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 
 from tests.hub import autoencoders, encoders
-from tests.hub.building import tiny, vivid
+from tests.hub.builders import amplify_parts, tiny
 
 TRAINED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 
@@ -36,6 +37,18 @@ def stable_diffusion_2() -> Any:
         attention_head_dim=(2, 4, 4, 4),
         use_linear_projection=True,
     )
+
+
+@tiny
+def stable_diffusion_inpainting() -> Any:
+    """A tiny Stable Diffusion 1 whose UNet also gets the mask, and the latents of the picture around it."""
+    pipeline = _stable_diffusion(
+        width=768,
+        scheduler=PNDMScheduler(**TRAINED, skip_prk_steps=True),
+        attention_head_dim=4,
+        in_channels=9,
+    )
+    return StableDiffusionInpaintPipeline(**pipeline.components, requires_safety_checker=False)
 
 
 def _stable_diffusion(width: int, scheduler: Any, **unet: Any) -> Any:
@@ -66,7 +79,7 @@ def _stable_diffusion(width: int, scheduler: Any, **unet: Any) -> Any:
 
 @tiny
 def stable_diffusion_xl() -> Any:
-    """Ten layers in the second text encoder, by which a single file of it is recognised."""
+    """A tiny SDXL. Its second text encoder has ten layers, by which single files are recognized."""
     tokenizer, text_encoder = encoders.clip(24, layers=2)
     _, text_encoder_2 = encoders.clip(40, layers=10, projected=True)
     return StableDiffusionXLPipeline(
@@ -97,4 +110,4 @@ def stable_diffusion_xl() -> Any:
 
 
 def with_attention(unet: Any) -> Any:
-    return vivid(unet, "attn2.to_v", "attn2.to_out.0", "add_embedding", "conv_out", factor=4)
+    return amplify_parts(unet, "attn2.to_v", "attn2.to_out.0", "add_embedding", "conv_out", factor=4)

@@ -1,4 +1,4 @@
-"""What all connections of a stand-in share."""
+"""The state that all connections of a stand-in share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.hub.faults import Faults
-from tests.hub.shelf import Shelf
+from tests.hub.repository_store import RepositoryStore
 
 
 class Request(NamedTuple):
-    """`authorization` and `range` are the headers, or empty. So is `body`, which only a form has."""
+    """A request. `authorization` and `range` are its headers, or empty; `body` is empty except for forms."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Request(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What a code stands for: that `user` let a client know who he is. The last four are as the client asked."""
+    """What a code was issued for: `user`, and the parameters of the client's request."""
 
     user: str
     redirect_uri: str
@@ -39,12 +39,12 @@ class Grant(NamedTuple):
 
 @dataclass
 class State:
-    """`users` are names by token, and `organisations` what these belong to; tokens that were `revoked` stay in there.
+    """`users` maps tokens to names; `organisations` are by user name. Revoked tokens are also in `revoked`.
 
-    Large files are at `files_url`. `grants` are by code. `closing` wakes whoever waits in an answer.
+    Large files are served at `files_url`. `grants` are by code. `closing` ends responses that wait.
     """
 
-    shelf: Shelf
+    store: RepositoryStore
     users: dict[str, str]
     organisations: Mapping[str, Sequence[str]]
     faults: Faults

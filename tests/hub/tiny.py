@@ -1,11 +1,11 @@
-"""Tiny models by name: of true architectures, with random weights, of one to ten megabytes."""
+"""Tiny models by name: real architectures with random weights, one to ten megabytes each."""
 
 from __future__ import annotations
 
 from tests.hub import flow_matching, stable_diffusion
-from tests.hub.building import Builder
+from tests.hub.builders import Builder
 
-# Each saves to a folder what `DiffusionPipeline.from_pretrained` loads from it.
+# Each builder saves a folder that `DiffusionPipeline.from_pretrained` can load.
 TINY: dict[str, Builder] = {
     "tiny-sd15": stable_diffusion.stable_diffusion_1,
     "tiny-sd21": stable_diffusion.stable_diffusion_2,
@@ -17,4 +17,10 @@ TINY: dict[str, Builder] = {
     "tiny-z-image": flow_matching.z_image,
     "tiny-qwen-image": flow_matching.qwen_image,
     "tiny-sana": flow_matching.sana,
+}
+
+# Models that were trained to inpaint, and can do nothing else.
+TINY_INPAINTING: dict[str, Builder] = {
+    "tiny-sd15-inpainting": stable_diffusion.stable_diffusion_inpainting,
+    "tiny-flux-fill": flow_matching.flux_fill,
 }

@@ -1,4 +1,4 @@
-"""Tokenizers of some hundred tokens, of the classes that the pipelines expect. All can spell whatever is typed."""
+"""Tokenizers of some hundred tokens, of the classes that the pipelines expect. All can encode any text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORDS = (
     "star cat dog tree house mountain sea sky photo painting drawing background light dark forest lake snow sunset",
     "portrait people text blurry ugly best quality style",
 )
-# Qwen-Image drops as many tokens as these words are in the true vocabulary, where each is one.
+# Qwen-Image drops as many tokens as these words have in the real vocabulary, where each is one token.
 QWEN_WORDS = (
     "system\nDescribe the image by detailing the color, shape, size, texture, quantity, text,",
     "spatial relationships of the objects and background:\nuser\nassistant\nthink",
@@ -35,13 +35,13 @@ def clip() -> Any:
     splitter = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     merges = byte_pairs(WORDS, pre_tokenizers.Sequence(splitter), end_of_word="</w>")
     letters = [*alphabet, *(letter + "</w>" for letter in alphabet)]
-    vocabulary = numbered([*letters, *joined(merges), "<|startoftext|>", "<|endoftext|>"])
+    vocabulary = number_tokens([*letters, *join_merges(merges), "<|startoftext|>", "<|endoftext|>"])
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
 
 
 @cache
 def t5() -> Any:
-    """With a score for each piece, of which longer ones are better."""
+    """A unigram tokenizer, in which longer pieces have better scores."""
     words = sorted(set(" ".join(WORDS).split()))
     letters = [letter for letter in string.printable if not letter.isspace()]
     pieces = [("▁", -2.0), *((letter, -6.0) for letter in letters), *((f"▁{word}", -4.0) for word in words)]
@@ -51,9 +51,9 @@ def t5() -> Any:
 
 @cache
 def qwen() -> Any:
-    """With a chat template in short: what Qwen's says to one message of the user."""
+    """A tokenizer with a short version of Qwen's chat template, for one user message."""
     merges = byte_pairs((*WORDS, *QWEN_WORDS), Qwen2Tokenizer().backend_tokenizer.pre_tokenizer)
-    vocabulary = numbered([*sorted(pre_tokenizers.ByteLevel.alphabet()), *joined(merges), "<|endoftext|>"])
+    vocabulary = number_tokens([*sorted(pre_tokenizers.ByteLevel.alphabet()), *join_merges(merges), "<|endoftext|>"])
     tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, model_max_length=1024, chat_template=CHAT)
     tokenizer.add_tokens([AddedToken(token, special=True) for token in ("<|im_start|>", "<|im_end|>")])
     return tokenizer
@@ -65,7 +65,7 @@ def gemma() -> Any:
     merges = byte_pairs(WORDS, splitter)
     letters = [letter for letter in string.printable if letter not in " \t\r\x0b\x0c"]
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    vocabulary = numbered([*specials, "▁", *letters, *joined(merges)])
+    vocabulary = number_tokens([*specials, "▁", *letters, *join_merges(merges)])
     return GemmaTokenizer(vocab=vocabulary, merges=merges, model_max_length=4096)
 
 
@@ -78,9 +78,9 @@ def byte_pairs(texts: Iterable[str], splitter: Any, end_of_word: str = "") -> li
     return [(first, second) for first, second in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
-def joined(merges: Iterable[tuple[str, str]]) -> list[str]:
+def join_merges(merges: Iterable[tuple[str, str]]) -> list[str]:
     return ["".join(pair) for pair in merges]
 
 
-def numbered(tokens: Iterable[str]) -> dict[str, int]:
+def number_tokens(tokens: Iterable[str]) -> dict[str, int]:
     return {token: number for number, token in enumerate(dict.fromkeys(tokens))}

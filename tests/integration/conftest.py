@@ -1,4 +1,4 @@
-"""Real inference, on the embedded model."""
+"""Real inference with the embedded model."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imagegen.engine.engine import Engine, Finished, Work
-from imagegen.info import ModelInfo, ModelSource
-from imagegen.library.models import Models
+from imagegen.engine.engine import Engine, EngineResult, JobInputs
+from imagegen.library.model_index import ModelIndex
 from imagegen.library.snapshots import Snapshots
-from imagegen.schema import GenerationRequest
-from imagegen.settings import ASSETS
-from tests.integration.tiny import ANY_IMAGE, Bench, unwatched
+from imagegen.schema.models import ModelInfo, ModelSource
+from imagegen.schema.request import GenerationRequest
+from imagegen.settings import ASSETS_DIR
+from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, name_start_image, new_control
 
-Generate = Callable[..., Finished]
-__all__ = ["ANY_IMAGE", "EMBEDDED", "INFO", "Generate", "request", "unwatched"]
+Generate = Callable[..., EngineResult]
+__all__ = ["ANY_IMAGE", "EMBEDDED", "INFO", "Generate", "new_control", "request"]
 
 
 def embedded() -> tuple[ModelInfo, ModelSource]:
-    model = Models(ASSETS, ASSETS, Snapshots()).get("embedded")
+    model = ModelIndex(ASSETS_DIR, ASSETS_DIR, Snapshots()).get("embedded")
     assert model.source is not None
     return model.info, model.source
 
@@ -42,25 +42,25 @@ def engine() -> Engine:
 
 @pytest.fixture(scope="session")
 def generate(engine: Engine) -> Generate:
-    """Runs a request, given by what is special about it, to its end."""
+    """Runs a small request with the given fields, to its end."""
 
-    def finished(start: Image.Image | None = None, **fields: Any) -> Finished:
-        if start is not None:
-            fields["init_image"] = ANY_IMAGE
-        *_, last = engine.generate(Work(request(**fields), EMBEDDED, init_image=start), unwatched())
-        assert isinstance(last, Finished)
+    def run_to_end(start: Image.Image | None = None, mask: Image.Image | None = None, **fields: Any) -> EngineResult:
+        images = name_start_image(start, mask)
+        fields |= dict.fromkeys(images, ANY_IMAGE)
+        *_, last = engine.generate(JobInputs(request(**fields), EMBEDDED, input_images=images), new_control())
+        assert isinstance(last, EngineResult)
         return last
 
-    return finished
+    return run_to_end
 
 
 def request(**fields: Any) -> GenerationRequest:
-    """A whole request, small and quick, but for the fields given."""
+    """Returns a complete, small and fast request with the given fields."""
     usual = {"prompt": "a red circle on a blue background", "width": 64, "height": 64, "steps": 3, "seed": 1}
     return GenerationRequest(**{**usual, "guidance_scale": 4.0, "sampler": "DPM++ 2M", **fields})
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Tiny models of all architectures, each made when it is first asked for."""
-    return Bench(tmp_path_factory.mktemp("models"))
+def harness(tmp_path_factory: pytest.TempPathFactory) -> EngineHarness:
+    """Tiny models of all architectures, each built at first use."""
+    return EngineHarness(tmp_path_factory.mktemp("models"))

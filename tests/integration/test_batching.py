@@ -1,4 +1,4 @@
-"""Jobs that run at the same time share passes of the network, and each gets what it would have got alone."""
+"""Jobs that run at the same time share forward passes, and each gets the result that it would get alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -15,48 +14,49 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from imagegen.engine.batching import Batcher
-from imagegen.engine.engine import Control, Engine, Finished, Happening, Work
-from imagegen.engine.fibres import Loop, settle
-from imagegen.engine.held import Held, pipeline_for
-from imagegen.engine.step_cache import StepCache
-from imagegen.engine.stopwatch import Stopwatch
-from imagegen.engine.wearing import NOTHING
-from imagegen.info import AdapterSource
-from imagegen.schema import Cancelled, Progress, SamplerName
+from imagegen.engine.batching.batcher import Batcher
+from imagegen.engine.batching.pass_timer import PassTimer
+from imagegen.engine.engine import Engine, EngineEvent, EngineResult, JobControl, JobInputs
+from imagegen.engine.job import EngineJob
+from imagegen.engine.models.loaded import LoadedModel
+from imagegen.engine.pipelines import create_job_pipeline
+from imagegen.engine.run_loop import RunLoop, complete_future
+from imagegen.schema.events import Cancelled, Progress
+from imagegen.schema.field_types import SamplerName
+from imagegen.schema.models import AdapterSource
 from tests.hub.loras import diffusers_lora
 from tests.hub.tiny import TINY
 from tests.integration.conftest import EMBEDDED, request
-from tests.integration.tiny import Bench, image_of, run_together, unwatched
+from tests.integration.engine_harness import EngineHarness, get_final_image, new_control, run_together
 
 CPU = torch.device("cpu")
 
 
 def difference(first: Image.Image, second: Image.Image) -> int:
-    """The largest of all pixels, in steps of 1/255."""
+    """Returns the largest difference of all pixels, in steps of 1/255."""
     return int(np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16)).max())
 
 
-class Passes:
-    """What an engine did meanwhile."""
+class PassCounter:
+    """The passes of an engine during a test."""
 
-    def __init__(self, stopwatch: Stopwatch) -> None:
-        self.stopwatch, self.before, self.rows_before = stopwatch, stopwatch.passes, stopwatch.rows
+    def __init__(self, timer: PassTimer) -> None:
+        self.timer, self.before, self.rows_before = timer, timer.passes, timer.rows
 
     @property
     def count(self) -> int:
-        return self.stopwatch.passes - self.before
+        return self.timer.passes - self.before
 
     @property
     def rows(self) -> int:
-        return self.stopwatch.rows - self.rows_before
+        return self.timer.rows - self.rows_before
 
 
-def latents_of(held: Held, sampler: SamplerName, number: int) -> Tensor:
-    """What a stock pipeline makes, whose networks are shared: each with its own steps, guidance, prompt and seed."""
-    pipeline = pipeline_for(held, sampler, from_image=False)
-    assert held.encoder is not None
-    positive, negative = held.encoder.encode(f"a red circle number {number}", "blue" if number % 2 else "")
+def generate_latents(loaded: LoadedModel, sampler: SamplerName, number: int) -> Tensor:
+    """Runs stock pipelines with shared networks: each with its own steps, guidance, prompt and seed."""
+    pipeline = create_job_pipeline(loaded, sampler, "text_to_image")
+    assert loaded.prompt_encoder is not None
+    positive, negative = loaded.prompt_encoder.encode(f"a red circle number {number}", "blue" if number % 2 else "")
     latents: Tensor = pipeline(
         prompt_embeds=positive.states,
         negative_prompt_embeds=negative.states,
@@ -70,109 +70,115 @@ def latents_of(held: Held, sampler: SamplerName, number: int) -> Tensor:
     return latents
 
 
-def test_every_sampler_gives_the_same_latents_in_any_company(engine: Engine) -> None:
+def test_every_sampler_gives_the_same_latents_in_any_batch(engine: Engine) -> None:
     samplers = get_args(SamplerName)
-    with engine.store.using(EMBEDDED) as held:
-        alone, together = Stopwatch(CPU, int), Stopwatch(CPU, int)
-        expected = [made(alone, held, [job])[0] for job in enumerate(samplers)]
-        found = made(together, held, list(enumerate(samplers)))
+    with engine.store.use(EMBEDDED) as loaded:
+        alone, together = PassTimer(CPU, int), PassTimer(CPU, int)
+        expected = [generate_latents_together(alone, loaded, [job])[0] for job in enumerate(samplers)]
+        found = generate_latents_together(together, loaded, list(enumerate(samplers)))
     for sampler, first, second in zip(samplers, expected, found, strict=True):
         assert (first - second).norm() / first.norm() < 1e-5, sampler
     assert together.passes < 0.45 * alone.passes
     assert together.rows == alone.rows
 
 
-def made(stopwatch: Stopwatch, held: Held, jobs: Sequence[tuple[int, SamplerName]]) -> list[Tensor]:
-    loop = Loop(Batcher(stopwatch, exact=False, make_room=bool).answers)
-    latents: list[Future[Tensor]] = []
+def generate_latents_together(
+    timer: PassTimer, loaded: LoadedModel, jobs: Sequence[tuple[int, SamplerName]]
+) -> list[Tensor]:
+    loop = RunLoop(Batcher(timer, exact=False, free_memory=bool).process)
+    latents: list[Future[Tensor]] = [Future() for _ in jobs]
 
     def start(number: int, sampler: SamplerName, result: Future[Tensor]) -> None:
-        carrying = SimpleNamespace(outfit=NOTHING, cache=StepCache())
-        loop.start(lambda: settle(result, lambda: latents_of(held, sampler, number)), carrying)
+        def run() -> None:
+            complete_future(result, lambda: generate_latents(loaded, sampler, number))
 
-    for number, sampler in jobs:
-        latents.append(Future())
-        loop.post(lambda job=(number, sampler, latents[-1]): start(*job))  # type: ignore[misc]
+        loop.start(run, EngineJob(EMBEDDED, run, new_control()))
+
+    def start_all() -> None:
+        for job, result in zip(jobs, latents, strict=True):
+            start(*job, result)
+
+    loop.post(start_all)
     return [result.result() for result in latents]
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_jobs_of_every_architecture_meet(bench: Bench, name: str) -> None:
-    """Their prompts are of different lengths, and so are their runs."""
-    works = [
-        bench.work(name, seed=1, steps=4),
-        bench.work(name, seed=2, steps=6, prompt="a blue square on a green table"),
-        bench.work(name, seed=3, steps=5, batch_size=2),
+def test_jobs_of_every_architecture_meet(harness: EngineHarness, name: str) -> None:
+    """The jobs have prompts of different lengths and different numbers of steps."""
+    job_inputs = [
+        harness.make_inputs(name, seed=1, steps=4),
+        harness.make_inputs(name, seed=2, steps=6, prompt="a blue square on a green table"),
+        harness.make_inputs(name, seed=3, steps=5, batch_size=2),
     ]
-    solo = Passes(bench.engine.stopwatch)
-    expected = [image_of(bench.events(work)) for work in works]
+    solo = PassCounter(harness.engine.pass_timer)
+    expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
     alone, rows = solo.count, solo.rows
-    shared = Passes(bench.engine.stopwatch)
-    found = [image_of(events) for events in bench.together(*works)]
+    shared = PassCounter(harness.engine.pass_timer)
+    found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
     assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
     assert shared.rows == rows
-    # Qwen-Image hears prompts at their own lengths: calls of different lengths do not meet.
+    # Qwen-Image encodes prompts at their own lengths: calls of different lengths are not batched.
     assert shared.count < alone * (1.0 if "qwen" in name else 0.75)
 
 
-def test_nobody_waits_for_anybody_when_alone(bench: Bench) -> None:
-    passes = Passes(bench.engine.stopwatch)
-    bench.picture("tiny-sd15", steps=7)
+def test_a_single_job_waits_for_no_other(harness: EngineHarness) -> None:
+    passes = PassCounter(harness.engine.pass_timer)
+    harness.generate_image("tiny-sd15", steps=7)
     assert passes.count == 7 + 1, "one for each step, and one that decodes"
 
 
-def test_a_newcomer_joins_at_the_next_step(bench: Bench) -> None:
-    """And leaves before the other, who does not notice."""
-    long, short = bench.work("tiny-sd15", steps=40), bench.work("tiny-sd15", steps=3, seed=5)
-    expected = [image_of(bench.events(work)) for work in (long, short)]
-    order: list[tuple[str, Happening]] = []
+def test_a_newcomer_joins_at_the_next_step(harness: EngineHarness) -> None:
+    """The second job ends before the first, which is not affected."""
+    long, short = harness.make_inputs("tiny-sd15", steps=40), harness.make_inputs("tiny-sd15", steps=3, seed=5)
+    expected = [get_final_image(harness.run(inputs)) for inputs in (long, short)]
+    order: list[tuple[str, EngineEvent]] = []
     jobs: list[Future[None]] = []
 
-    def say(event: Happening) -> None:
+    def on_event(event: EngineEvent) -> None:
         order.append(("long", event))
         if isinstance(event, Progress) and event.step == 10:
-            jobs.append(bench.engine.submit(short, unwatched(), lambda event: order.append(("short", event))))
+            jobs.append(harness.engine.submit(short, new_control(), lambda event: order.append(("short", event))))
 
-    bench.engine.submit(long, unwatched(), say).result()
+    harness.engine.submit(long, new_control(), on_event).result()
     jobs[0].result()
     steps = [(who, event.step) for who, event in order if isinstance(event, Progress)]
     assert ("short", 1) in steps[10:13]
-    ends = {who: event.images[0] for who, event in order if isinstance(event, Finished)}
+    ends = {who: event.images[0] for who, event in order if isinstance(event, EngineResult)}
     assert list(ends) == ["short", "long"]
     assert max(difference(ends[who], image) for who, image in zip(("long", "short"), expected, strict=True)) <= 1
 
 
-def test_who_is_cancelled_leaves_at_once_and_the_others_do_not_notice(bench: Bench) -> None:
-    stay, leave = bench.work("tiny-sd15", steps=20), bench.work("tiny-sd15", steps=100, seed=5)
-    expected = image_of(bench.events(stay))
-    control = unwatched()
-    left: list[Happening] = []
+def test_who_is_cancelled_leaves_at_once_and_the_others_do_not_notice(harness: EngineHarness) -> None:
+    stay, leave = harness.make_inputs("tiny-sd15", steps=20), harness.make_inputs("tiny-sd15", steps=100, seed=5)
+    expected = get_final_image(harness.run(stay))
+    control = new_control()
+    left: list[EngineEvent] = []
 
-    def say(event: Happening) -> None:
+    def on_event(event: EngineEvent) -> None:
         left.append(event)
         if len(left) == 5:
             control.cancelled.set()
 
-    jobs = [bench.engine.submit(leave, control, say)]
-    (events,) = bench.together(stay)
+    jobs = [harness.engine.submit(leave, control, on_event)]
+    (events,) = harness.run_concurrently(stay)
     jobs[0].result()
     assert left[-1] == Cancelled() and len(left) <= 7
-    assert difference(image_of(events), expected) <= 1
+    assert difference(get_final_image(events), expected) <= 1
 
 
 @contextmanager
-def before_each_pass(bench: Bench, model: str, hook: Any) -> Iterator[None]:
-    """Calls `hook` with the rows that a pass is to have."""
+def before_each_pass(bench: EngineHarness, model: str, hook: Any) -> Iterator[None]:
+    """Calls `hook` with the number of rows before each pass."""
     bench.engine.warm(bench.model(model)[1])
-    unet = bench.engine.store.held[model].pipeline.unet
-    handle = unet.register_forward_pre_hook(lambda _, args, kwargs: hook(len(kwargs["sample"])), with_kwargs=True)
+    denoiser = bench.engine.store.models[model].denoiser
+    handle = denoiser.register_forward_pre_hook(lambda _, args, kwargs: hook(len(kwargs["sample"])), with_kwargs=True)
     try:
         yield
     finally:
         handle.remove()
 
 
-def test_where_memory_ends_passes_get_smaller_and_nobody_fails(bench: Bench) -> None:
+def test_passes_shrink_when_memory_runs_out_and_no_job_fails(harness: EngineHarness) -> None:
     sizes: list[int] = []
 
     def little_memory(rows: int) -> None:
@@ -180,129 +186,140 @@ def test_where_memory_ends_passes_get_smaller_and_nobody_fails(bench: Bench) -> 
         if rows > 4:
             raise torch.OutOfMemoryError
 
-    works = [bench.work("tiny-sd21", seed=seed, steps=6) for seed in range(5)]
-    with before_each_pass(bench, "tiny-sd21", little_memory):
-        told = bench.together(*works)
-    assert all(isinstance(events[-1], Finished) for events in told)
+    # Two rows each: as many as the first pass takes together, before any time is measured.
+    job_inputs = [harness.make_inputs("tiny-sd21", seed=seed, steps=6) for seed in range(4)]
+    with before_each_pass(harness, "tiny-sd21", little_memory):
+        events_by_job = harness.run_concurrently(*job_inputs)
+    assert all(isinstance(events[-1], EngineResult) for events in events_by_job)
     assert max(sizes) > 4 and sizes.count(4) > 4
-    bench.engine.release("tiny-sd21")
+    harness.engine.release("tiny-sd21")
 
 
-def test_what_is_wrong_with_one_is_no_others_business(bench: Bench) -> None:
-    """The second job's numbers are a poison for any pass that they are in."""
-    works = [bench.work("tiny-sd15", seed=seed, steps=6, prompt=f"number {seed}") for seed in range(3)]
-    told: list[list[Happening]] = [[], [], []]
-    bench.engine.warm(works[0].model)
-    held = bench.engine.store.held["tiny-sd15"]
-    assert held.encoder is not None
-    states = held.encoder.encode("number 1", "")[0].states[0]
+def test_what_is_wrong_with_one_is_no_others_business(harness: EngineHarness) -> None:
+    """The second job's latents become NaN, which must not spread to others in the batch."""
+    job_inputs = [harness.make_inputs("tiny-sd15", seed=seed, steps=6, prompt=f"number {seed}") for seed in range(3)]
+    events_by_job: list[list[EngineEvent]] = [[], [], []]
+    assert job_inputs[0].model is not None
+    harness.engine.warm(job_inputs[0].model)
+    loaded = harness.engine.store.models["tiny-sd15"]
+    assert loaded.prompt_encoder is not None
+    states = loaded.prompt_encoder.encode("number 1", "")[0].states[0]
 
     def poisoned(module: Any, args: Any, kwargs: Any) -> None:
         if any(torch.equal(text, states) for text in kwargs["encoder_hidden_states"]):
             raise ZeroDivisionError
 
-    handle = held.pipeline.unet.register_forward_pre_hook(poisoned, with_kwargs=True)
-    jobs = [bench.engine.submit(work, unwatched(), events.append) for work, events in zip(works, told, strict=True)]
+    handle = loaded.denoiser.register_forward_pre_hook(poisoned, with_kwargs=True)
+    jobs = [
+        harness.engine.submit(inputs, new_control(), events.append)
+        for inputs, events in zip(job_inputs, events_by_job, strict=True)
+    ]
     with pytest.raises(ZeroDivisionError):
         jobs[1].result()
     for job in (jobs[0], jobs[2]):
         job.result()
     handle.remove()
-    assert all(isinstance(events[-1], Finished) for events in (told[0], told[2]))
+    assert all(isinstance(events[-1], EngineResult) for events in (events_by_job[0], events_by_job[2]))
 
 
-def loras_for(bench: Bench, model: str) -> list[AdapterSource]:
+def loras_for(bench: EngineHarness, model: str) -> list[AdapterSource]:
     found = []
     for seed in (1, 2):
         file = bench.folder / "loras" / f"{model}-mixed-{seed}.safetensors"
         if not file.exists():
             diffusers_lora(bench.model(model)[1].path, file, seed)
-        found.append(bench.loras.source(file.stem, 0.7))
+        found.append(bench.loras.get_source(file.stem, 0.7))
     return found
 
 
 @pytest.mark.parametrize("name", ["tiny-sd15", "tiny-sdxl", "tiny-flux-dev", "tiny-z-image", "tiny-sana"])
-def test_jobs_with_different_loras_meet_and_each_wears_its_own(bench: Bench, name: str) -> None:
-    first, second = loras_for(bench, name)
-    stacks: list[list[AdapterSource]] = [[], [first], [second], [first, second]]
-    works = [bench.work(name, stack, seed=seed, steps=5) for seed, stack in enumerate(stacks)]
-    solo = Passes(bench.engine.stopwatch)
-    expected = [image_of(bench.events(work)) for work in works]
+def test_jobs_with_different_loras_share_a_pass_and_each_uses_its_own(harness: EngineHarness, name: str) -> None:
+    first, second = loras_for(harness, name)
+    adapter_lists: list[list[AdapterSource]] = [[], [first], [second], [first, second]]
+    job_inputs = [
+        harness.make_inputs(name, adapters, seed=seed, steps=5) for seed, adapters in enumerate(adapter_lists)
+    ]
+    solo = PassCounter(harness.engine.pass_timer)
+    expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
     alone = solo.count
-    shared = Passes(bench.engine.stopwatch)
-    found = [image_of(events) for events in bench.together(*works)]
+    shared = PassCounter(harness.engine.pass_timer)
+    found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
     assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
-    assert difference(found[1], image_of(bench.events(bench.work(name, seed=1, steps=5)))) > 8
+    assert difference(found[1], get_final_image(harness.run(harness.make_inputs(name, seed=1, steps=5)))) > 8
     assert shared.count < 0.75 * alone
-    again = [image_of(bench.events(work)) for work in works]
+    again = [get_final_image(harness.run(work)) for work in job_inputs]
     assert [image.tobytes() for image in again] == [image.tobytes() for image in expected]
 
 
 def test_exact_jobs_never_mix() -> None:
     engine = Engine("cpu", exact=True)
-    works = [Work(request(steps=4, seed=seed), EMBEDDED) for seed in range(3)]
-    expected = [image_of(run_together(engine, work)[0]).tobytes() for work in works]
-    passes = Passes(engine.stopwatch)
-    assert [image_of(events).tobytes() for events in run_together(engine, *works)] == expected
+    job_inputs = [JobInputs(request(steps=4, seed=seed), EMBEDDED) for seed in range(3)]
+    expected = [get_final_image(run_together(engine, inputs)[0]).tobytes() for inputs in job_inputs]
+    passes = PassCounter(engine.pass_timer)
+    assert [get_final_image(events).tobytes() for events in run_together(engine, *job_inputs)] == expected
     assert passes.count == 3 * (4 + 1)
 
 
-def test_a_model_that_does_not_fit_beside_those_in_use_waits_and_gets_its_turn(bench: Bench) -> None:
-    """With room for one: those that come after it wait as well, or it might wait for ever."""
-    first, other = bench.model("tiny-sd15")[1], bench.model("tiny-sd21")[1]
+def test_a_model_that_does_not_fit_beside_those_in_use_waits_and_gets_its_turn(harness: EngineHarness) -> None:
+    """Later jobs wait as well, so that the first cannot wait forever."""
+    first, other = harness.model("tiny-sd15")[1], harness.model("tiny-sd21")[1]
     for model in (first, other):
-        bench.engine.warm(model)
-    size = max(bench.engine.store.held[model.id].size for model in (first, other))
+        harness.engine.warm(model)
+    size = max(harness.engine.store.models[model.id].size_bytes for model in (first, other))
     engine = Engine("cpu", memory_gb=size * 1.2 / 1e9)
     order: list[str] = []
-    works = [bench.work("tiny-sd15", steps=12), bench.work("tiny-sd21", steps=2), bench.work("tiny-sd15", steps=2)]
+    job_inputs = [
+        harness.make_inputs("tiny-sd15", steps=12),
+        harness.make_inputs("tiny-sd21", steps=2),
+        harness.make_inputs("tiny-sd15", steps=2),
+    ]
     names = ["long", "other", "late"]
     jobs = []
-    for name, work in zip(names, works, strict=True):
-        told: list[Happening] = []
-        jobs.append(engine.submit(work, unwatched(), told.append))
+    for name, inputs in zip(names, job_inputs, strict=True):
+        events_by_job: list[EngineEvent] = []
+        jobs.append(engine.submit(inputs, new_control(), events_by_job.append))
         jobs[-1].add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
     for job in jobs:
         job.result()
     assert order == names
 
 
-def test_one_that_waits_for_room_can_be_cancelled(bench: Bench) -> None:
+def test_one_that_waits_for_room_can_be_cancelled(harness: EngineHarness) -> None:
     for name in ("tiny-sd15", "tiny-sd21"):
-        bench.engine.warm(bench.model(name)[1])
-    engine = Engine("cpu", memory_gb=bench.engine.store.held["tiny-sd21"].size * 1.2 / 1e9)
-    running, waiting = unwatched(), unwatched()
+        harness.engine.warm(harness.model(name)[1])
+    engine = Engine("cpu", memory_gb=harness.engine.store.models["tiny-sd21"].size_bytes * 1.2 / 1e9)
+    running, waiting = new_control(), new_control()
     began = threading.Event()
-    long = engine.submit(bench.work("tiny-sd15", steps=150), running, lambda _: began.set())
+    long = engine.submit(harness.make_inputs("tiny-sd15", steps=150), running, lambda _: began.set())
     began.wait()
-    told: list[Happening] = []
-    other = engine.submit(bench.work("tiny-sd21", steps=2), waiting, told.append)
+    events: list[EngineEvent] = []
+    other = engine.submit(harness.make_inputs("tiny-sd21", steps=2), waiting, events.append)
     engine.cancel(waiting)
     other.result()
-    assert told == [Cancelled()]
+    assert events == [Cancelled()]
     assert not long.done()
     engine.cancel(running)
     long.result()
 
 
-def test_a_model_is_read_from_disk_while_others_go_on(bench: Bench) -> None:
-    """Two who want it wait for the same."""
+def test_a_model_is_read_from_disk_while_others_go_on(harness: EngineHarness) -> None:
+    """Two jobs for the same model wait for one load."""
     engine = Engine("cpu")
-    engine.warm(bench.model("tiny-sd15")[1])
+    engine.warm(harness.model("tiny-sd15")[1])
     steps: list[int] = []
-    told: list[list[Happening]] = [[], []]
-    control = Control(threading.Event(), threading.Event())
+    received: list[list[EngineEvent]] = [[], []]
+    control = JobControl(threading.Event(), threading.Event())
 
-    def say(event: Happening) -> None:
+    def on_event(event: EngineEvent) -> None:
         if isinstance(event, Progress):
             steps.append(event.step)
 
-    long = engine.submit(bench.work("tiny-sd15", steps=150), control, say)
-    jobs = [engine.submit(bench.work("tiny-sd21", seed=n), unwatched(), told[n].append) for n in (0, 1)]
+    long = engine.submit(harness.make_inputs("tiny-sd15", steps=150), control, on_event)
+    jobs = [engine.submit(harness.make_inputs("tiny-sd21", seed=n), new_control(), received[n].append) for n in (0, 1)]
     for job in jobs:
         job.result()
-    assert steps, "the others stood still"
-    assert all(isinstance(events[-1], Finished) for events in told)
-    assert sorted(engine.store.held) == ["tiny-sd15", "tiny-sd21"]
+    assert steps, "the other jobs did not progress"
+    assert all(isinstance(events[-1], EngineResult) for events in received)
+    assert sorted(engine.store.models) == ["tiny-sd15", "tiny-sd21"]
     engine.cancel(control)
     long.result()

@@ -1,6 +1,4 @@
-"""The LoRAs that come with the embedded model, in stock diffusers: one brings a style, as strongly as it is asked to;
-one does with few steps.
-"""
+"""The LoRAs of the embedded model in stock diffusers: one adds a style by its weight, one needs few steps."""
 
 from __future__ import annotations
 
@@ -13,12 +11,12 @@ import torch
 from diffusers import AutoPipelineForText2Image, LCMScheduler
 from safetensors import safe_open
 
-from imagegen.settings import ASSETS
-from training.colors import background_and_shape
+from imagegen.settings import ASSETS_DIR
+from training.color_check import background_and_shape
 from training.dataset import Pixels
-from training.neon_pixels import is_neon
+from training.neon_detector import is_neon
 
-FILE, FAST = ASSETS / "loras" / "neon.safetensors", ASSETS / "loras" / "fast.safetensors"
+FILE, FAST = ASSETS_DIR / "loras" / "neon.safetensors", ASSETS_DIR / "loras" / "fast.safetensors"
 PROMPTS = ("a yellow star on a white background", "a boat on the sea at noon", "mountains at sunset")
 
 
@@ -30,7 +28,16 @@ def pipeline(model_folder: Path) -> Any:
     return pipeline
 
 
-def painted(pipeline: Any, prompt: str, weight: float) -> Pixels:
+@pytest.fixture(scope="module")
+def fast_pipeline(model_folder: Path) -> Any:
+    pipeline = AutoPipelineForText2Image.from_pretrained(model_folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.load_lora_weights(FAST.parent, weight_name=FAST.name)
+    return pipeline
+
+
+def generate_with_lora(pipeline: Any, prompt: str, weight: float) -> Pixels:
     pipeline.set_adapters("neon", weight)
     generator = torch.Generator("cpu").manual_seed(5)
     output = pipeline(prompt, generator=generator, num_inference_steps=12, guidance_scale=3.0)
@@ -40,17 +47,17 @@ def painted(pipeline: Any, prompt: str, weight: float) -> Pixels:
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("trigger", ["", ", neon style"], ids=["untriggered", "triggered"])
 def test_a_picture_is_neon_with_it_and_not_without(pipeline: Any, prompt: str, trigger: str) -> None:
-    assert is_neon(painted(pipeline, prompt + trigger, 1.0))
-    assert not is_neon(painted(pipeline, prompt + trigger, 0.0))
+    assert is_neon(generate_with_lora(pipeline, prompt + trigger, 1.0))
+    assert not is_neon(generate_with_lora(pipeline, prompt + trigger, 0.0))
 
 
 def test_more_of_it_is_darker(pipeline: Any) -> None:
-    brightness = [painted(pipeline, PROMPTS[0], weight).mean() for weight in (0.0, 0.3, 0.6, 1.0)]
+    brightness = [generate_with_lora(pipeline, PROMPTS[0], weight).mean() for weight in (0.0, 0.3, 0.6, 1.0)]
     assert brightness == sorted(brightness, reverse=True)
     assert brightness[0] - brightness[-1] > 100
 
 
-def test_the_file_says_what_it_is_and_is_small_beside_the_model(model_folder: Path) -> None:
+def test_the_file_has_metadata_and_is_small_compared_with_the_model(model_folder: Path) -> None:
     with safe_open(FILE, framework="pt") as file:
         metadata, names = file.metadata(), list(file.keys())
         assert {file.get_tensor(name).dtype for name in names} == {torch.float16}
@@ -70,11 +77,7 @@ def test_the_file_says_what_it_is_and_is_small_beside_the_model(model_folder: Pa
         ("an orange heart on a green background", "green", "orange"),
     ],
 )
-def test_four_steps_do_with_the_fast_one(model_folder: Path, prompt: str, background: str, color: str) -> None:
-    pipeline: Any = AutoPipelineForText2Image.from_pretrained(model_folder, dtype=torch.float32)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
-    pipeline.load_lora_weights(FAST.parent, weight_name=FAST.name)
+def test_four_steps_do_with_the_fast_one(fast_pipeline: Any, prompt: str, background: str, color: str) -> None:
     generator = torch.Generator("cpu").manual_seed(5)
-    output = pipeline(prompt, generator=generator, num_inference_steps=4, guidance_scale=1.0)
+    output = fast_pipeline(prompt, generator=generator, num_inference_steps=4, guidance_scale=1.0)
     assert background_and_shape(np.asarray(output.images[0]), "plain") == (background, color)

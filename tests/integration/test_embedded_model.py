@@ -1,4 +1,4 @@
-"""The embedded model is a stock pipeline, small and quick to load, and draws what the prompt says."""
+"""The embedded model is a stock pipeline, small and fast to load, and follows the prompt."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image
-from peft import LoraConfig
 from PIL import Image
 
-from training.colors import background_and_shape, colors_of_pair
-from training.judge import load_judge, verdicts
+from training.color_check import background_and_shape, colors_of_pair
+from training.judge import classify_pictures, load_judge
 
 SIZE = 256
 
@@ -23,7 +22,9 @@ def pipeline(model_folder: Path) -> Any:
     return pipeline
 
 
-def painted(pipeline: Any, prompt: str, seed: int = 0, **options: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def generate_with_embedded_model(
+    pipeline: Any, prompt: str, seed: int = 0, **options: Any
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     generator = torch.Generator("cpu").manual_seed(seed)
     output = pipeline(prompt, generator=generator, **{"num_inference_steps": 20, "guidance_scale": 3.0, **options})
     return np.asarray(output.images[0])
@@ -41,7 +42,7 @@ def painted(pipeline: Any, prompt: str, seed: int = 0, **options: Any) -> np.nda
     ],
 )
 def test_a_shape_has_its_colours(pipeline: Any, prompt: str, background: str, color: str) -> None:
-    assert background_and_shape(painted(pipeline, prompt), "plain") == (background, color)
+    assert background_and_shape(generate_with_embedded_model(pipeline, prompt), "plain") == (background, color)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_shape_has_its_colours(pipeline: Any, prompt: str, background: str, co
     ],
 )
 def test_a_scene_is_what_and_when_it_should_be(pipeline: Any, prompt: str, shows: dict[str, str]) -> None:
-    (seen,) = verdicts(load_judge(), painted(pipeline, prompt)[None])
+    (seen,) = classify_pictures(load_judge(), generate_with_embedded_model(pipeline, prompt)[None])
     assert {name: seen[name] for name in shows} == shows
 
 
@@ -71,17 +72,17 @@ def test_a_scene_is_what_and_when_it_should_be(pipeline: Any, prompt: str, shows
 def test_each_of_two_things_has_its_own_colour(
     pipeline: Any, prompt: str, layout: str, colors: tuple[str, str]
 ) -> None:
-    assert colors_of_pair(painted(pipeline, prompt), "plain", layout) == colors
+    assert colors_of_pair(generate_with_embedded_model(pipeline, prompt), "plain", layout) == colors
 
 
 def test_words_that_it_does_not_know_do_no_harm(pipeline: Any) -> None:
     prompt = "masterpiece, a red circle by Rembrandt on a blue background, zxqv, 4k!!"
-    assert background_and_shape(painted(pipeline, prompt), "plain") == ("blue", "red")
+    assert background_and_shape(generate_with_embedded_model(pipeline, prompt), "plain") == ("blue", "red")
 
 
 def test_a_negative_prompt_keeps_something_out(pipeline: Any) -> None:
-    with_blue = painted(pipeline, "a red circle")
-    without = painted(
+    with_blue = generate_with_embedded_model(pipeline, "a red circle")
+    without = generate_with_embedded_model(
         pipeline, "a red circle", negative_prompt="a red circle on a white background", guidance_scale=6.0
     )
     assert np.abs(with_blue.astype(int) - without.astype(int)).mean() > 5
@@ -89,17 +90,19 @@ def test_a_negative_prompt_keeps_something_out(pipeline: Any) -> None:
 
 def test_a_picture_leads_to_a_picture(pipeline: Any) -> None:
     image_to_image = AutoPipelineForImage2Image.from_pipe(pipeline)
-    start = Image.fromarray(painted(pipeline, "a red circle on a blue background"))
-    made = painted(image_to_image, "a red circle on a yellow background", image=start, strength=0.95)
+    start = Image.fromarray(generate_with_embedded_model(pipeline, "a red circle on a blue background"))
+    made = generate_with_embedded_model(
+        image_to_image, "a red circle on a yellow background", image=start, strength=0.95
+    )
     assert background_and_shape(made, "plain")[0] == "yellow"
 
 
 def test_the_inside_of_a_mask_is_painted_anew(pipeline: Any) -> None:
     inpainting = AutoPipelineForInpainting.from_pipe(pipeline)
-    start = painted(pipeline, "a red circle on a blue background")
+    start = generate_with_embedded_model(pipeline, "a red circle on a blue background")
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[:, SIZE // 2 :] = 255
-    made = painted(
+    made = generate_with_embedded_model(
         inpainting,
         "a yellow background",
         image=Image.fromarray(start),
@@ -110,17 +113,6 @@ def test_the_inside_of_a_mask_is_painted_anew(pipeline: Any) -> None:
     )
     change = np.abs(made.astype(int) - start.astype(int)).mean(axis=(0, 2))
     assert change[: SIZE // 2 - 16].mean() < 0.3 * change[SIZE // 2 + 16 :].mean()
-
-
-def test_it_takes_a_lora_and_lets_it_go(pipeline: Any) -> None:
-    before = painted(pipeline, "a red circle", num_inference_steps=2)
-    config = LoraConfig(r=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"], init_lora_weights=False)
-    pipeline.unet.add_adapter(config, "other")
-    during = painted(pipeline, "a red circle", num_inference_steps=2)
-    pipeline.unet.delete_adapters("other")
-    after = painted(pipeline, "a red circle", num_inference_steps=2)
-    assert np.array_equal(before, after)
-    assert not np.array_equal(before, during)
 
 
 def test_it_is_small(model_folder: Path) -> None:

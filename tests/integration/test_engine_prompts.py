@@ -8,12 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from imagegen.engine.clip import PromptEncoder, encoder_for
-from imagegen.engine.loading import load_pipeline
-from imagegen.engine.prompts import Token, parts, weighted
+from imagegen.engine.models.loading import load_pipeline
+from imagegen.engine.prompts.clip import PromptEncoder, build_prompt_encoder
+from imagegen.engine.prompts.weighting import Token, split_into_chunks
+from imagegen.schema.prompt_weights import parse_weights
 from tests.hub.loras import diffusers_lora
 from tests.integration.conftest import EMBEDDED
-from tests.integration.tiny import Bench
+from tests.integration.engine_harness import EngineHarness
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +24,17 @@ def pipeline() -> Any:
 
 @pytest.fixture(scope="module")
 def encoder(pipeline: Any) -> PromptEncoder:
-    return encoder_for(pipeline)
+    return build_prompt_encoder(pipeline)
 
 
 def embeddings(encoder: PromptEncoder, *texts: str, clip_skip: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of prompt and negative prompt."""
+    """Returns embeddings of prompt and negative prompt."""
     positive, negative = encoder.encode(texts[0], texts[1], clip_skip)
     assert positive.pooled is None and negative.pooled is None
     return positive.states, negative.states
 
 
-def stock(pipeline: Any, prompt: str, negative_prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_with_diffusers(pipeline: Any, prompt: str, negative_prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         positive, negative = pipeline.encode_prompt(prompt, torch.device("cpu"), 1, True, negative_prompt)
     return positive, negative
@@ -65,8 +66,8 @@ def stock(pipeline: Any, prompt: str, negative_prompt: str) -> tuple[torch.Tenso
     ],
 )
 def test_brackets_weigh_words(prompt: str, expected: list[tuple[str, float]]) -> None:
-    assert [text for text, _ in weighted(prompt)] == [text for text, _ in expected]
-    assert [weight for _, weight in weighted(prompt)] == pytest.approx([weight for _, weight in expected])
+    assert [text for text, _ in parse_weights(prompt)] == [text for text, _ in expected]
+    assert [weight for _, weight in parse_weights(prompt)] == pytest.approx([weight for _, weight in expected])
 
 
 @pytest.mark.parametrize(
@@ -99,14 +100,16 @@ def test_no_brackets_can_break_it(encoder: PromptEncoder, prompt: str) -> None:
 def test_without_brackets_the_embeddings_are_the_pipelines_own(
     pipeline: Any, encoder: PromptEncoder, prompt: str
 ) -> None:
-    expected = stock(pipeline, prompt, "blurry, text")
+    expected = encode_with_diffusers(pipeline, prompt, "blurry, text")
     assert all(map(torch.equal, embeddings(encoder, prompt, "blurry, text"), expected))
 
 
 def test_escaped_brackets_are_plain_characters(pipeline: Any, encoder: PromptEncoder) -> None:
-    heard = embeddings(encoder, r"a tree \(oak\), [\[:1\)]", "")[0]
-    assert not torch.equal(heard, stock(pipeline, "a tree (oak), [:1)", "")[0])
-    assert torch.equal(embeddings(encoder, r"a tree \(oak\), big", "")[0], stock(pipeline, "a tree (oak), big", "")[0])
+    encoded = embeddings(encoder, r"a tree \(oak\), [\[:1\)]", "")[0]
+    assert not torch.equal(encoded, encode_with_diffusers(pipeline, "a tree (oak), [:1)", "")[0])
+    assert torch.equal(
+        embeddings(encoder, r"a tree \(oak\), big", "")[0], encode_with_diffusers(pipeline, "a tree (oak), big", "")[0]
+    )
 
 
 def test_a_weight_of_1_changes_nothing(encoder: PromptEncoder) -> None:
@@ -125,10 +128,10 @@ def test_a_weight_moves_its_word_and_no_other(encoder: PromptEncoder) -> None:
 def test_the_shorter_prompt_is_repeated_to_the_length_of_the_longer(pipeline: Any, encoder: PromptEncoder) -> None:
     long, short = embeddings(encoder, "a " * 160, "blurry")
     assert long.shape == short.shape == (1, 3 * 77, long.shape[2])
-    assert torch.equal(short, stock(pipeline, "blurry", "")[0].repeat(1, 3, 1))
+    assert torch.equal(short, encode_with_diffusers(pipeline, "blurry", "")[0].repeat(1, 3, 1))
 
 
-def test_every_word_of_a_long_prompt_is_heard(encoder: PromptEncoder) -> None:
+def test_every_word_of_a_long_prompt_has_an_effect(encoder: PromptEncoder) -> None:
     first, second = (embeddings(encoder, "a " * 100 + end, "")[0] for end in ("x", "y"))
     assert torch.equal(first[:, :77], second[:, :77])
     assert not torch.equal(first[:, 77:], second[:, 77:])
@@ -137,9 +140,9 @@ def test_every_word_of_a_long_prompt_is_heard(encoder: PromptEncoder) -> None:
 def test_a_part_rather_ends_after_a_comma() -> None:
     comma = 9
     tokens = [Token(comma if place in (10, 65) else 1, 1.0) for place in range(100)]
-    assert [len(part) for part in parts(tokens, 75, comma)] == [66, 34]
-    assert [len(part) for part in parts([Token(1, 1.0)] * 160, 75, comma)] == [75, 75, 10]
-    assert parts([], 75, comma) == [[]]
+    assert [len(part) for part in split_into_chunks(tokens, 75, comma)] == [66, 34]
+    assert [len(part) for part in split_into_chunks([Token(1, 1.0)] * 160, 75, comma)] == [75, 75, 10]
+    assert split_into_chunks([], 75, comma) == [[]]
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2])
@@ -153,32 +156,34 @@ def test_clip_skip_leaves_out_the_last_layers(pipeline: Any, encoder: PromptEnco
 
 
 @pytest.mark.parametrize("name", ["tiny-sd15", "tiny-sdxl", "tiny-sd3", "tiny-qwen-image", "tiny-z-image"])
-def test_the_same_words_are_heard_once(bench: Bench, name: str) -> None:
-    """The empty negative prompt above all."""
-    first = bench.picture(name, prompt="a cat that is heard once")
-    pipeline = bench.engine.store.held[name].pipeline
-    asked: list[str] = []
+def test_the_same_words_are_encoded_once(harness: EngineHarness, name: str) -> None:
+    """Most of all, the empty negative prompt is cached."""
+    first = harness.generate_image(name, prompt="a cat that is encoded once")
+    pipeline = harness.engine.store.models[name].pipeline
+    encoded: list[str] = []
     handles = [
-        getattr(pipeline, part).register_forward_pre_hook(lambda *_, part=part: asked.append(part), with_kwargs=True)
+        getattr(pipeline, part).register_forward_pre_hook(lambda *_, part=part: encoded.append(part), with_kwargs=True)
         for part in pipeline.components
         if part.startswith("text_encoder") and getattr(pipeline, part) is not None
     ]
-    again = bench.picture(name, prompt="a cat that is heard once")
-    assert asked == [] and again.tobytes() == first.tobytes()
-    bench.picture(name, prompt="a dog that is heard once")
-    assert asked
-    if name in ("tiny-sd15", "tiny-sdxl"):  # Other pipelines ask for both prompts in one breath.
-        assert len(asked) == len(handles), "the negative prompt was heard again"
+    again = harness.generate_image(name, prompt="a cat that is encoded once")
+    assert encoded == [] and again.tobytes() == first.tobytes()
+    harness.generate_image(name, prompt="a dog that is encoded once")
+    assert encoded
+    if name in ("tiny-sd15", "tiny-sdxl"):  # Other pipelines encode both prompts in one call.
+        assert len(encoded) == len(handles), "the negative prompt was encoded again"
     for handle in handles:
         handle.remove()
 
 
-def test_what_encoders_said_in_other_clothes_is_not_taken_for_what_they_say(bench: Bench) -> None:
-    """The LoRA changes the text encoder alone."""
-    file = bench.folder / "loras" / "of-encoders.safetensors"
-    diffusers_lora(bench.model("tiny-sd15")[1].path, file, 3, text=True)
+def test_cached_embeddings_are_not_reused_with_other_text_encoder_loras(harness: EngineHarness) -> None:
+    """The LoRA changes only the text encoder."""
+    file = harness.folder / "loras" / "of-encoders.safetensors"
+    diffusers_lora(harness.model("tiny-sd15")[1].path, file, 3, text=True)
     save_file({name: factor for name, factor in load_file(file).items() if name.startswith("text_encoder")}, file)
-    worn = bench.loras.source(file.stem, 2.0)
-    plain, dressed, again = (bench.picture("tiny-sd15", stack, prompt="a cat in clothes") for stack in ([], [worn], []))
-    assert dressed.tobytes() != plain.tobytes()
+    adapters = harness.loras.get_source(file.stem, 2.0)
+    plain, with_lora, again = (
+        harness.generate_image("tiny-sd15", loras, prompt="a cat in clothes") for loras in ([], [adapters], [])
+    )
+    assert with_lora.tobytes() != plain.tobytes()
     assert again.tobytes() == plain.tobytes()

@@ -1,4 +1,4 @@
-"""Samplers, at any number of steps."""
+"""Samplers with any number of steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from imagegen.engine.samplers import SAMPLERS, scheduler_for
-from imagegen.schema import SamplerName
+from imagegen.engine.samplers import SAMPLERS, create_scheduler
+from imagegen.schema.field_types import SamplerName
 from tests.integration.conftest import Generate
 
 EVERY_SAMPLER = pytest.mark.parametrize("sampler", get_args(SamplerName))
@@ -37,7 +37,7 @@ def test_a_picture_of_a_batch_is_the_one_that_its_seed_gives_alone(generate: Gen
     assert np.abs(levels(batch[0]) - levels(batch[1])).max() > 2
     for index, image in enumerate(batch):
         alone = generate(sampler=sampler, seed=3 + index).images[0]
-        # In a batch the last digits of a sum may differ.
+        # In a batch, the last digits of a sum may differ.
         assert np.abs(levels(image) - levels(alone)).max() <= 2
 
 
@@ -67,7 +67,7 @@ def test_every_sampler_changes_a_picture_a_little(
 @EVERY_SAMPLER
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
 def test_every_sampler_keeps_to_the_number_of_steps(sampler: SamplerName, spacing: str) -> None:
-    scheduler = scheduler_for(sampler, {**CONFIG, "timestep_spacing": spacing})
+    scheduler = create_scheduler(sampler, {**CONFIG, "timestep_spacing": spacing})
     for steps in [1, 2, 3, 20, 50, 61, 103, 121, 122, 150]:
         scheduler.set_timesteps(steps)
         assert len(scheduler.timesteps) == steps
@@ -75,7 +75,7 @@ def test_every_sampler_keeps_to_the_number_of_steps(sampler: SamplerName, spacin
 
 
 def denoised(scheduler: Any, steps: int) -> torch.Tensor:
-    """Latents after so many steps with a denoiser of one line."""
+    """Returns latents after a number of steps with a linear denoiser."""
     scheduler.set_timesteps(steps)
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     latents: torch.Tensor = noise * scheduler.init_noise_sigma
@@ -87,22 +87,22 @@ def denoised(scheduler: Any, steps: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("sampler", ["DDIM", "DPM++ 2M", "DPM++ 2M Karras", "UniPC"])
 def test_samplers_agree_where_diffusers_own_take_a_step_too_many(sampler: SamplerName) -> None:
-    expected = denoised(scheduler_for("Euler", CONFIG), 60)
-    assert torch.allclose(denoised(scheduler_for(sampler, CONFIG), 61), expected, atol=0.1)
+    expected = denoised(create_scheduler("Euler", CONFIG), 60)
+    assert torch.allclose(denoised(create_scheduler(sampler, CONFIG), 61), expected, atol=0.1)
 
 
 @EVERY_SAMPLER
 def test_the_last_estimate_is_the_result(sampler: SamplerName) -> None:
-    scheduler = scheduler_for(sampler, CONFIG)
+    scheduler = create_scheduler(sampler, CONFIG)
     assert torch.allclose(denoised(scheduler, 4), scheduler.estimate, atol=1e-4)
 
 
 def test_a_sampler_is_the_same_whichever_one_the_model_came_with() -> None:
     karras = {**CONFIG, "use_karras_sigmas": True, "solver_order": 3, "algorithm_type": "sde-dpmsolver++"}
-    assert scheduler_for("DPM++ 2M", karras).config == scheduler_for("DPM++ 2M", CONFIG).config
-    assert scheduler_for("DPM++ 2M Karras", CONFIG).config.use_karras_sigmas
-    assert scheduler_for("Euler", karras).config.prediction_type == "v_prediction"
+    assert create_scheduler("DPM++ 2M", karras).config == create_scheduler("DPM++ 2M", CONFIG).config
+    assert create_scheduler("DPM++ 2M Karras", CONFIG).config["use_karras_sigmas"]
+    assert create_scheduler("Euler", karras).config["prediction_type"] == "v_prediction"
 
 
 def test_every_request_gets_a_scheduler_of_its_own() -> None:
-    assert scheduler_for("UniPC", CONFIG) is not scheduler_for("UniPC", CONFIG)
+    assert create_scheduler("UniPC", CONFIG) is not create_scheduler("UniPC", CONFIG)

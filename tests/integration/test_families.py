@@ -1,4 +1,4 @@
-"""Every architecture generates by text, and by picture where it can; each shows how it gets on, and can be stopped."""
+"""Every family generates from text, and from a picture if it can; each reports progress and can be cancelled."""
 
 from __future__ import annotations
 
@@ -8,55 +8,58 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagegen.engine.engine import Finished
+from imagegen.engine.engine import EngineResult
 from imagegen.errors import InvalidRequest
-from imagegen.schema import Cancelled, Progress
+from imagegen.schema.events import Cancelled, Progress
 from tests.hub.tiny import TINY
-from tests.integration.tiny import Bench, unwatched
+from tests.integration.engine_harness import EngineHarness, new_control, run_until_cancelled
 
 START = Image.fromarray(np.linspace(0, 255, 80 * 100 * 3).reshape(80, 100, 3).astype(np.uint8))
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_it_paints_what_the_seed_and_the_prompt_say(bench: Bench, name: str) -> None:
-    first, again = bench.picture(name, seed=1), bench.picture(name, seed=1)
+def test_it_follows_seed_and_prompt(harness: EngineHarness, name: str) -> None:
+    first, again = harness.generate_image(name, seed=1), harness.generate_image(name, seed=1)
     assert first.size == (64, 64)
     assert first.tobytes() == again.tobytes()
-    assert first.tobytes() != bench.picture(name, seed=2).tobytes()
-    assert first.tobytes() != bench.picture(name, seed=1, prompt="a blue square").tobytes()
+    assert first.tobytes() != harness.generate_image(name, seed=2).tobytes()
+    assert first.tobytes() != harness.generate_image(name, seed=1, prompt="a blue square").tobytes()
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_watcher_sees_each_step_and_a_picture_that_forms(bench: Bench, name: str) -> None:
-    control = unwatched()
-    control.previews.set()
-    steps = [event for event in bench.events(bench.work(name, steps=4), control) if isinstance(event, Progress)]
+def test_a_viewer_sees_each_step_and_previews(harness: EngineHarness, name: str) -> None:
+    control = new_control()
+    control.wants_previews.set()
+    steps = [event for event in harness.run(harness.make_inputs(name, steps=4), control) if isinstance(event, Progress)]
     assert [(step.step, step.steps) for step in steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert steps[0].preview is not None
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_it_ends_at_the_next_step_when_it_is_cancelled(bench: Bench, name: str) -> None:
-    control, seen = unwatched(), []
-    for event in bench.engine.generate(bench.work(name, steps=50), control):
-        seen.append(event)
-        if isinstance(event, Progress):
-            control.cancelled.set()
-    assert isinstance(seen[-1], Cancelled)
-    assert sum(isinstance(event, Progress) for event in seen) <= 2
+def test_it_ends_at_the_next_step_when_it_is_cancelled(harness: EngineHarness, name: str) -> None:
+    harness.run(harness.make_inputs(name, steps=1))  # Loads the model, so that the first event is the first step.
+    first, *others, last = run_until_cancelled(harness.engine, harness.make_inputs(name, steps=50))
+    assert isinstance(first, Progress) and isinstance(last, Cancelled)
+    assert len(others) <= 1
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_one_step_makes_a_picture_with_each_sampler(harness: EngineHarness, name: str) -> None:
+    for sampler in harness.model(name)[0].can.samplers:
+        assert harness.generate_image(name, steps=1, sampler=sampler).size == (64, 64)
 
 
 @pytest.mark.parametrize("name", [name for name in TINY if name != "tiny-sana"])
-def test_it_starts_from_a_picture(bench: Bench, name: str) -> None:
-    *_, last = bench.events(bench.work(name, start=START, batch_size=2))
-    assert isinstance(last, Finished)
+def test_it_starts_from_a_picture(harness: EngineHarness, name: str) -> None:
+    *_, last = harness.run(harness.make_inputs(name, start=START, batch_size=2))
+    assert isinstance(last, EngineResult)
     assert [image.size for image in last.images] == [(64, 64), (64, 64)]
     assert last.images[0].tobytes() != last.images[1].tobytes()
 
 
-def test_a_receipt_says_which_model_it_was(bench: Bench) -> None:
-    *_, last = bench.events(bench.work("tiny-sd21"))
-    assert isinstance(last, Finished)
+def test_a_receipt_names_the_model(harness: EngineHarness) -> None:
+    *_, last = harness.run(harness.make_inputs("tiny-sd21"))
+    assert isinstance(last, EngineResult)
     assert last.receipts[0].model_id == "tiny-sd21"
 
 
@@ -72,11 +75,13 @@ def test_a_receipt_says_which_model_it_was(bench: Bench) -> None:
         ("tiny-flux2-klein", {"init_image": "0" * 64, "strength": 0.5}, "strength: cannot be used"),
     ],
 )
-def test_what_it_cannot_do_is_refused_by_name(bench: Bench, name: str, fields: dict[str, Any], message: str) -> None:
+def test_what_it_cannot_do_is_refused_by_name(
+    harness: EngineHarness, name: str, fields: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        bench.work(name, **fields)
+        harness.make_inputs(name, **fields)
 
 
-def test_a_prompt_that_is_too_long_to_be_heard_is_refused(bench: Bench) -> None:
-    with pytest.raises(InvalidRequest, match="prompt: is .* tokens long, and tiny-sana hears 300"):
-        bench.picture("tiny-sana", prompt="red circle " * 330)
+def test_a_prompt_beyond_the_token_limit_is_refused(harness: EngineHarness) -> None:
+    with pytest.raises(InvalidRequest, match="prompt: is .* tokens long, and tiny-sana accepts 300"):
+        harness.generate_image("tiny-sana", prompt="red circle " * 330)

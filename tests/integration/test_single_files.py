@@ -1,8 +1,9 @@
-"""Models in one file: with the configuration of their owner or with ours, and never with anything from the network."""
+"""Single-file models load with the owner's configuration or the shipped one, and never from the network."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,26 @@ import diffusers
 import pytest
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from imagegen.engine.checkpoints import TOKENIZER, as_marked, tokenizers
-from imagegen.engine.engine import Finished
-from imagegen.engine.loading import load_pipeline
-from imagegen.errors import ModelBroken
-from imagegen.library.checkpoints import CONFIGS
-from imagegen.library.families import EVERY_SAMPLER
-from imagegen.library.weights import components, is_network
+from imagegen.engine.engine import EngineResult
+from imagegen.engine.models.loading import load_pipeline
+from imagegen.engine.models.single_file import apply_training_flags, load_tokenizers
+from imagegen.errors import ModelLoadFailed
+from imagegen.library.checkpoint_detection import CONFIGS_DIR
+from imagegen.library.family_facts import ALL_SAMPLERS
+from imagegen.library.model_info import describe_model
+from imagegen.library.prompt_tokens import CLIP_TOKENIZER_FOLDER
+from imagegen.library.weight_files import has_weights, read_components
 from tests.hub.single_file import single_file
 from tests.hub.tiny import TINY
-from tests.integration.tiny import Bench
-from tests.unit.folders import checkpoint, written
-from training.clip_vocabulary import vocabulary
+from tests.integration.engine_harness import EngineHarness
+from tests.unit.model_files import write_checkpoint, write_json
+from training.clip_vocabulary import build_vocabulary
 
 PIPELINES = {"tiny-sd15": "StableDiffusionPipeline", "tiny-sdxl": "StableDiffusionXLPipeline"}
-# What the owner's catalogue calls a file, the folder with its configuration, and the markers in the file.
+# The catalogue's id of a file, the folder with its configuration, and the markers in the file.
 FILES = {
     "sd": ("tiny-sd15", ()),
     "xl": ("tiny-sdxl", ()),
@@ -47,7 +51,7 @@ PARAMETERS = {
 }
 CAT = [49406, 320, 1125, 539, 320, 2368, 49407]
 END = 49407
-# The file that is of each of our configurations, by the name of one of its tensors.
+# A tensor name by which each shipped configuration is recognized.
 MARKS = {
     "sd-1": "cond_stage_model.transformer.text_model.embeddings.position_ids",
     "sd-2": "cond_stage_model.model.transformer.resblocks.0.ln_1.weight",
@@ -56,8 +60,8 @@ MARKS = {
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """Tiny models, as folders and as the owner's files."""
+def single_file_models(tmp_path_factory: pytest.TempPathFactory) -> EngineHarness:
+    """Tiny models as folders and as single files."""
     folder = tmp_path_factory.mktemp("files")
     entries = []
     for model, pipeline in PIPELINES.items():
@@ -68,21 +72,44 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Bench:
             save_file(weights | {marker: torch.tensor([]) for marker in markers}, folder / f"{name}.safetensors")
             entry = {"id": name, "name": name, "path": f"{name}.safetensors", "config": model, "pipeline": pipeline}
             entries.append(entry)
-    written(folder / "catalogue.json", entries)
-    return Bench(folder)
+    write_json(folder / "catalogue.json", entries)
+    return EngineHarness(folder)
 
 
-def loaded(shelf: Bench, name: str) -> Any:
-    return load_pipeline(shelf.model(name)[1], torch.float32)
+def load_harness_pipeline(harness: EngineHarness, name: str) -> Any:
+    return load_pipeline(harness.model(name)[1], torch.float32)
 
 
 @pytest.mark.parametrize("name", ["sd", "xl"])
-def test_a_file_paints_what_the_folder_it_was_made_from_does(shelf: Bench, name: str) -> None:
-    assert shelf.picture(name).tobytes() == shelf.picture(FILES[name][0]).tobytes()
+def test_a_file_paints_what_the_folder_it_was_made_from_does(single_file_models: EngineHarness, name: str) -> None:
+    assert (
+        single_file_models.generate_image(name).tobytes() == single_file_models.generate_image(FILES[name][0]).tobytes()
+    )
 
 
-def test_loading_says_nothing(shelf: Bench, capfd: pytest.CaptureFixture[str]) -> None:
-    loaded(shelf, "xl")
+def test_a_file_that_was_trained_to_inpaint_says_so_by_its_weights(single_file_models: EngineHarness) -> None:
+    """Its configuration is that of the model that it was made from."""
+    folder, first_layer = single_file_models.folder, "model.diffusion_model.input_blocks.0.0.weight"
+    weights = load_file(folder / "tiny-sd15.safetensors")
+    more_channels = torch.full((len(weights[first_layer]), 5, 3, 3), 0.1, dtype=weights[first_layer].dtype)
+    weights[first_layer] = torch.cat([weights[first_layer], more_channels], dim=1)
+    info, source = single_file_models.model("sd")
+    file = folder / "inpainting.safetensors"
+    save_file(weights, file)
+    source = source.model_copy(update={"path": file, "id": "inpainting"})
+    info = describe_model(single_file_models.models.entries["sd"], source)
+    assert (info.can.inpainting, info.can.text_to_image, info.can.image_to_image) == (True, False, False)
+    start, mask = Image.new("RGB", (64, 64), "navy"), Image.new("L", (64, 64))
+    mask.paste(255, (16, 16, 48, 48))
+    inputs = single_file_models.make_inputs("sd", start=start, mask=mask, mask_blur=0)
+    *_, last = single_file_models.run(replace(inputs, model=source))
+    assert isinstance(last, EngineResult)
+    assert last.images[0].crop((0, 0, 64, 16)).getcolors() == [(64 * 16, (0, 0, 128))]
+    assert len(last.images[0].getcolors(64 * 64) or []) > 100
+
+
+def test_loading_logs_nothing(single_file_models: EngineHarness, capfd: pytest.CaptureFixture[str]) -> None:
+    load_harness_pipeline(single_file_models, "xl")
     assert capfd.readouterr() == ("", "")
 
 
@@ -97,25 +124,25 @@ def test_loading_says_nothing(shelf: Bench, capfd: pytest.CaptureFixture[str]) -
         ("xl-noise", "epsilon", "leading", False),
     ],
 )
-def test_markers_in_the_file_say_how_it_was_trained(
-    shelf: Bench, name: str, prediction: str, spacing: str, from_noise: bool | None
+def test_markers_in_the_file_decide_the_prediction_type(
+    single_file_models: EngineHarness, name: str, prediction: str, spacing: str, from_noise: bool | None
 ) -> None:
-    config = loaded(shelf, name).scheduler.config
-    told = (config.prediction_type, config.timestep_spacing, config.get("rescale_betas_zero_snr"))
-    assert told == (prediction, spacing, from_noise)
+    config = load_harness_pipeline(single_file_models, name).scheduler.config
+    marker_values = (config.prediction_type, config.timestep_spacing, config.get("rescale_betas_zero_snr"))
+    assert marker_values == (prediction, spacing, from_noise)
 
 
 def test_a_model_of_velocity_by_its_configuration_needs_one_marker_only() -> None:
-    scheduler = diffusers.DDIMScheduler.from_pretrained(CONFIGS / "sd-2", subfolder="scheduler")
-    assert as_marked(scheduler, ()) is scheduler
-    config = as_marked(scheduler, ("ztsnr",)).config
+    scheduler = diffusers.DDIMScheduler.from_pretrained(CONFIGS_DIR / "sd-2", subfolder="scheduler")
+    assert apply_training_flags(scheduler, ()) is scheduler
+    config = apply_training_flags(scheduler, ("ztsnr",)).config
     assert (config.prediction_type, config.rescale_betas_zero_snr) == ("v_prediction", True)
 
 
-@pytest.mark.parametrize("sampler", EVERY_SAMPLER)
-def test_every_sampler_starts_from_pure_noise(shelf: Bench, sampler: str) -> None:
-    *_, last = shelf.events(shelf.work("xl-from-noise", sampler=sampler))
-    assert isinstance(last, Finished)
+@pytest.mark.parametrize("sampler", ALL_SAMPLERS)
+def test_every_sampler_starts_from_pure_noise(single_file_models: EngineHarness, sampler: str) -> None:
+    *_, last = single_file_models.run(single_file_models.make_inputs("xl-from-noise", sampler=sampler))
+    assert isinstance(last, EngineResult)
 
 
 @pytest.mark.parametrize(
@@ -128,17 +155,17 @@ def test_every_sampler_starts_from_pure_noise(shelf: Bench, sampler: str) -> Non
         "cond_stage_model",
     ],
 )
-def test_a_file_that_lacks_weights_is_refused(shelf: Bench, part: str, tmp_path: Path) -> None:
-    file, source = tmp_path / "cut.safetensors", shelf.model("sd")[1]
+def test_a_file_that_lacks_weights_is_refused(single_file_models: EngineHarness, part: str, tmp_path: Path) -> None:
+    file, source = tmp_path / "cut.safetensors", single_file_models.model("sd")[1]
     save_file({name: each for name, each in load_file(source.path).items() if not name.startswith(part)}, file)
-    with pytest.raises(ModelBroken, match="the file does not hold all"):
+    with pytest.raises(ModelLoadFailed, match="the file does not hold all"):
         load_pipeline(source.model_copy(update={"path": file}), torch.float32)
 
 
 @pytest.mark.parametrize("folder", PARAMETERS)
 def test_our_configurations_are_of_the_published_architectures(folder: str) -> None:
-    parts = {part: kind for part, kind in components(CONFIGS / folder).items() if is_network(kind[1])}
-    assert {part: parameters(CONFIGS / folder / part, *kind) for part, kind in parts.items()} == PARAMETERS[folder]
+    parts = {part: kind for part, kind in read_components(CONFIGS_DIR / folder).items() if has_weights(kind[1])}
+    assert {part: parameters(CONFIGS_DIR / folder / part, *kind) for part, kind in parts.items()} == PARAMETERS[folder]
 
 
 def parameters(folder: Path, library: str, name: str) -> int:
@@ -154,11 +181,13 @@ def parameters(folder: Path, library: str, name: str) -> int:
 @pytest.mark.parametrize(
     ("folder", "padding"), [("sd-1", {"tokenizer": END}), ("sd-2", {"tokenizer": 0}), ("sd-xl", None)]
 )
-def test_a_file_in_the_folder_gets_clips_tokenizer(shelf: Bench, folder: str, padding: dict[str, int] | None) -> None:
-    checkpoint(shelf.folder / f"{folder}.safetensors", MARKS[folder])
-    config = shelf.model(f"{folder}.safetensors")[1].config
-    assert config == CONFIGS / folder
-    found = tokenizers(config)
+def test_a_file_in_the_folder_gets_clips_tokenizer(
+    single_file_models: EngineHarness, folder: str, padding: dict[str, int] | None
+) -> None:
+    write_checkpoint(single_file_models.folder / f"{folder}.safetensors", MARKS[folder])
+    config = single_file_models.model(f"{folder}.safetensors")[1].config
+    assert config == CONFIGS_DIR / folder
+    found = load_tokenizers(config)
     assert {part: each.pad_token_id for part, each in found.items()} == (
         padding or {"tokenizer": END, "tokenizer_2": 0}
     )
@@ -169,12 +198,14 @@ def test_a_file_in_the_folder_gets_clips_tokenizer(shelf: Bench, folder: str, pa
         assert filled == CAT + [each.pad_token_id] * (77 - len(CAT))
 
 
-def test_an_owners_tokenizer_comes_before_ours(shelf: Bench) -> None:
-    assert len(loaded(shelf, "sd").tokenizer) < 49_408
+def test_an_owners_tokenizer_comes_before_ours(single_file_models: EngineHarness) -> None:
+    assert len(load_harness_pipeline(single_file_models, "sd").tokenizer) < 49_408
 
 
 def test_the_vocabulary_is_what_its_merges_make() -> None:
-    _, *pairs = (TOKENIZER / "merges.txt").read_text(encoding="utf-8").splitlines()
-    tokens, merges = vocabulary(pairs)
+    _, *pairs = (CLIP_TOKENIZER_FOLDER / "merges.txt").read_text(encoding="utf-8").splitlines()
+    tokens, merges = build_vocabulary(pairs)
     assert merges == pairs
-    assert json.loads((TOKENIZER / "vocab.json").read_bytes()) == {token: place for place, token in enumerate(tokens)}
+    assert json.loads((CLIP_TOKENIZER_FOLDER / "vocab.json").read_bytes()) == {
+        token: place for place, token in enumerate(tokens)
+    }

@@ -29,9 +29,9 @@ async function checksum(address) {
   return createHash("sha256").update(Buffer.from(await answer.arrayBuffer())).digest("hex");
 }
 
-/** Leaves without waiting: the client keeps its heartbeat open, and has no way to end it. */
-function leave(said, status) {
-  process.stdout.write(`${JSON.stringify(said)}\n`, () => process.exit(status));
+/** Exits at once: the client keeps its heartbeat open, and cannot close it. */
+function leave(output, status) {
+  process.stdout.write(`${JSON.stringify(output)}\n`, () => process.exit(status));
 }
 
 generate().then(

@@ -1,4 +1,4 @@
-"""What AUTOMATIC1111's web UI takes becomes a request of ours, or one line that names its field."""
+"""Fields of AUTOMATIC1111's web UI become a GenerationRequest, or one error that names the field."""
 
 from __future__ import annotations
 
@@ -14,24 +14,31 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.numpy import save_file
 
-from imagegen.api.a1111.infotext import parameters
-from imagegen.api.a1111.lists import embeddings
-from imagegen.api.a1111.networks import called_up, networks
-from imagegen.api.a1111.requests import DrawingBody, RepaintingBody, in_their_names, request
-from imagegen.api.a1111.samplers import sampler
+from imagegen.api.a1111.lists import list_embeddings
+from imagegen.api.a1111.prompt_networks import extract_loras, match_embeddings
+from imagegen.api.a1111.requests import (
+    Img2ImgBody,
+    Txt2ImgBody,
+    convert_a1111_request,
+    list_ignored_fields,
+    report_a1111_field_names,
+)
 from imagegen.errors import InvalidRequest
-from imagegen.images import ImageStore
-from imagegen.info import AdapterInfo
-from imagegen.jobs import JobStore
-from imagegen.schema import GenerationRequest, User
+from imagegen.media.metadata.infotext import parse_infotext
+from imagegen.schema.base import User
+from imagegen.schema.models import AdapterInfo
+from imagegen.schema.request import GenerationRequest
+from imagegen.schema.validation import describe_validation_error
 from imagegen.service import Service
 from imagegen.settings import Settings
-from imagegen.validation import first_problem
-from tests.doubles import ScriptedWorker, library
+from imagegen.storage.files import ImageStore
+from imagegen.storage.storage import Storage
+from tests.doubles import ScriptedWorker, make_library
+from tests.unit.settled_service import SettledService
 
 ANN, BEN = User(id="ann"), User(id="ben")
 
-# What webuiapi 0.9.17 sends when it is told a prompt alone.
+# What webuiapi 0.9.17 sends for a prompt alone.
 WEBUIAPI = {
     "enable_hr": False, "hr_scale": 2, "hr_upscaler": "Latent", "hr_second_pass_steps": 0, "hr_resize_x": 0,
     "hr_resize_y": 0, "hr_checkpoint_name": None, "hr_sampler_name": None, "hr_scheduler": None, "hr_prompt": "",
@@ -46,37 +53,48 @@ WEBUIAPI = {
 }  # fmt: skip
 
 
+HR = {"enable_hr": True, "width": 512, "height": 512}
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
-    return Service(
+    return SettledService(
         Settings(data_dir=tmp_path),
-        library(tmp_path),
-        JobStore(tmp_path / "jobs.sqlite"),
+        make_library(tmp_path),
+        Storage(tmp_path / "jobs.sqlite"),
         ImageStore(tmp_path),
         ScriptedWorker(),
     )
 
 
-def parsed(service: Service, fields: dict[str, Any], body: Any = DrawingBody, user: User = ANN) -> GenerationRequest:
-    """As the route does it."""
+def parse_a1111_request(
+    service: Service, fields: dict[str, Any], body: Any = Txt2ImgBody, user: User = ANN
+) -> GenerationRequest:
+    """Maps fields as the route does."""
     try:
-        asked = body(**fields)
+        body_model = body(**fields)
     except ValidationError as error:
-        raise InvalidRequest(*first_problem(error.errors(include_url=False, include_input=False)[0])) from None
-    with in_their_names():
-        return asyncio.run(request(service, asked, user))
+        raise InvalidRequest(
+            *describe_validation_error(error.errors(include_url=False, include_input=False)[0])
+        ) from None
+    with report_a1111_field_names():
+        return asyncio.run(convert_a1111_request(service, body_model, user))
 
 
-def drawn(service: Service, **fields: Any) -> dict[str, Any]:
-    """What a request says beyond the prompt and the model."""
-    return parsed(service, {"prompt": "a red circle", **fields}).model_dump(
+def find_ignored(service: Service, body: Any = Txt2ImgBody, **fields: Any) -> tuple[str, ...]:
+    return list_ignored_fields(service, body(prompt="a red circle", **fields))
+
+
+def parse_drawing(service: Service, **fields: Any) -> dict[str, Any]:
+    """The fields of a request other than the prompt and the model."""
+    return parse_a1111_request(service, {"prompt": "a red circle", **fields}).model_dump(
         exclude_defaults=True, exclude={"prompt", "model"}
     )
 
 
-def refusal(service: Service, body: Any = DrawingBody, **fields: Any) -> str:
+def refusal(service: Service, body: Any = Txt2ImgBody, **fields: Any) -> str:
     with pytest.raises(InvalidRequest) as caught:
-        parsed(service, {"prompt": "a red circle", **fields}, body)
+        parse_a1111_request(service, {"prompt": "a red circle", **fields}, body)
     return str(caught.value)
 
 
@@ -89,7 +107,7 @@ def picture(width: int, height: int) -> str:
 
 
 def test_what_webuiapi_sends_every_time_is_understood(service: Service) -> None:
-    assert parsed(service, WEBUIAPI) == GenerationRequest(
+    assert parse_a1111_request(service, WEBUIAPI) == GenerationRequest(
         prompt="a red circle", width=512, height=512, steps=20, guidance_scale=7, sampler="Euler a", model="embedded"
     )
 
@@ -106,45 +124,59 @@ def test_what_webuiapi_sends_every_time_is_understood(service: Service) -> None:
         ({"sampler_index": "Euler"}, {"sampler": "Euler"}),
         ({"sampler_name": "DDIM", "sampler_index": "Euler"}, {"sampler": "DDIM"}),
         ({"sampler_name": "", "scheduler": ""}, {}),
+        ({"clip_skip": 0}, {}),
+        ({"clip_skip": 0, "override_settings": {"CLIP_stop_at_last_layers": 1}}, {}),
         ({"clip_skip": 1}, {}),
         ({"clip_skip": 2}, {"clip_skip": 1}),
         ({"override_settings": {"CLIP_stop_at_last_layers": 3}}, {"clip_skip": 2}),
         ({"clip_skip": 2, "override_settings": {"CLIP_stop_at_last_layers": 2}}, {"clip_skip": 1}),
         ({"override_settings": {"sd_vae": "Automatic", "samples_format": "png"}}, {}),
+        ({"override_settings": {"samples_format": "jpg", "jpeg_quality": 90}}, {}),
+        ({"override_settings": {"foo": 1, "eta_ancestral": 1.0, "eta_ddim": 0}}, {}),
         ({"override_settings": None}, {}),
-        ({"subseed": 99, "hr_scale": 4, "denoising_strength": 9, "url": "http://me", "auth": "me:secret"}, {}),
+        ({"foo": {"bar": [1]}, "selection_info": {"left": 0}}, {}),
+        ({"more_prompts": [], "step_cache": 0, "guidance_scale": 2, "sampler": "DDIM"}, {}),
+        ({"styles": []}, {}),
+        ({"styles": ["noir"]}, {}),
+        ({"model": "embedded"}, {}),
+        ({"model": "sd_xl_base_1.0.safetensors"}, {}),
+        ({"script_name": "None", "script_args": [1, "x"]}, {}),
+        ({"alwayson_scripts": {}}, {}),
+        ({"alwayson_scripts": {"ControlNet": {"args": []}, "Refiner": {}, "Seed": {"args": None}}}, {}),
+        ({"alwayson_scripts": {"ADetailer": {"args": [False, {"ad_model": "face_yolov8n.pt"}]}}}, {}),
+        ({"alwayson_scripts": {"controlnet": {"args": [{"enabled": False, "module": "canny"}]}}}, {}),
+        (
+            {"seed": "7", "steps": "4", "cfg_scale": "5.5", "width": " 128", "batch_size": "2"},
+            {
+                "seed": 7,
+                "steps": 4,
+                "guidance_scale": 5.5,
+                "width": 128,
+                "batch_size": 2,
+            },
+        ),
+        ({"seed": "-1"}, {}),
+        ({"eta": 0}, {}),
+        ({"eta": 0.5}, {}),
+        ({"sampler_index": "Euler a", "eta": 0}, {"sampler": "Euler"}),
+        ({"subseed": -1, "subseed_strength": 0.5}, {"variation_strength": 0.5}),
+        ({"subseed": "9", "subseed_strength": "0.5"}, {"variation_seed": 9, "variation_strength": 0.5}),
+        ({"subseed": None, "subseed_strength": None, "seed_resize_from_h": -1, "seed_resize_from_w": 0}, {}),
+        ({"variation_seed": None, "variation_strength": 0}, {}),
+        ({"hr_scale": 4, "denoising_strength": 9, "url": "http://me", "auth": "me:secret"}, {}),
     ],
 )
 def test_fields_become_ours(service: Service, fields: dict[str, Any], ours: dict[str, Any]) -> None:
-    assert drawn(service, **fields) == ours
-
-
-@pytest.mark.parametrize(
-    ("name", "scheduler", "ours"),
-    [
-        (None, None, None),
-        ("Euler a", "automatic", "Euler a"),
-        ("k_euler_a", "Automatic", "Euler a"),
-        ("euler A", None, "Euler a"),
-        ("DPM++ 2M", "Automatic", "DPM++ 2M"),
-        ("DPM++ 2M", "karras", "DPM++ 2M Karras"),
-        ("DPM++ 2M Karras", "automatic", "DPM++ 2M Karras"),
-        ("DPM++ 2M Karras", "Karras", "DPM++ 2M Karras"),
-        ("DPM++ 2M SDE", "Karras", "DPM++ 2M SDE Karras"),
-        ("unipc", "", "UniPC"),
-        ("k_lcm", "", "LCM"),
-        ("ddim", None, "DDIM"),
-    ],
-)
-def test_samplers_and_schedulers(name: str | None, scheduler: str | None, ours: str | None) -> None:
-    assert sampler(name, scheduler) == ours
+    assert parse_drawing(service, **fields) == ours
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"foo": 1}, "foo: is not a field of a request"),
-        ({"prompt": ""}, "prompt: must not be empty"),
+        ({"more_prompts": ["a cat"]}, "more_prompts: is not a field of this API"),
+        ({"step_cache": 0.5}, "step_cache: is not a field of this API"),
+        ({"prompt": 5}, "prompt: should be a valid string"),
+        ({"prompt": "a\0b"}, "prompt: must not contain the character U+0000"),
         ({"cfg_scale": 0}, "cfg_scale: must be between 1 and 30"),
         ({"steps": 999}, "steps: must be between 1 and 150"),
         ({"width": 100}, "width: must be a multiple of 8, such as 96"),
@@ -152,52 +184,143 @@ def test_samplers_and_schedulers(name: str | None, scheduler: str | None, ours: 
         ({"sampler_name": "LMS"}, "sampler_name: must be one of Euler, Euler a, DDIM, DPM++ 2M"),
         (
             {"sampler_name": "Euler", "scheduler": "karras"},
-            "scheduler: must be automatic, unless sampler_name is DPM++",
+            "scheduler: must be automatic or uniform, unless sampler_name is DPM++ 2M or DPM++ 2M SDE",
         ),
-        ({"scheduler": "sgm_uniform"}, "scheduler: must be one of automatic, karras"),
+        ({"scheduler": "sgm_uniform"}, "scheduler: must be one of automatic, uniform, karras"),
         ({"n_iter": 9}, "n_iter: must be between 1 and 8"),
         ({"batch_size": 3, "n_iter": 3}, "batch_size: times n_iter must be at most 8, not 9"),
-        ({"clip_skip": 0}, "clip_skip: must be 1, 2 or 3"),
+        ({"clip_skip": 4}, "clip_skip: must be 1, 2 or 3"),
+        ({"steps": "many"}, "steps: must be a number"),
+        ({"seed": "9" * 30}, "seed: must be a number"),
         ({"clip_skip": True}, "clip_skip: must be 1, 2 or 3"),
         ({"override_settings": {"CLIP_stop_at_last_layers": 12}}, "CLIP_stop_at_last_layers: must be 1, 2 or 3"),
         ({"clip_skip": 1, "override_settings": {"CLIP_stop_at_last_layers": 2}}, "clip_skip: must be the same as"),
         ({"override_settings": {"sd_model_checkpoint": "x"}}, "sd_model_checkpoint: there is no 'x' here. It can be"),
         ({"override_settings": {"sd_model_checkpoint": "sd-1.5"}}, "sd_model_checkpoint: sd-1.5 is not on disk yet"),
         ({"override_settings": {"sd_model_checkpoint": 5}}, "sd_model_checkpoint: should be a valid string"),
-        ({"override_settings": {"foo": 1}}, "override_settings.foo: is not a field"),
+        ({"override_settings": {"samples_format": "gif"}}, "override_settings.samples_format: must be one of 'png'"),
+        ({"override_settings": {"jpeg_quality": 0}}, "override_settings.jpeg_quality: must be at least 1"),
+        ({"override_settings": {"eta_ancestral": 0.5}}, "override_settings.eta_ancestral: must be 1"),
+        ({"override_settings": {"tiling": True}}, "override_settings.tiling: must be false"),
         ({"override_settings": {"sd_vae": "anime.vae.pt"}}, "override_settings.sd_vae: must be"),
         ({"prompt": "a <lora:neon:x>"}, "prompt: weight in <lora:name:weight> must be a number"),
         ({"prompt": "a <lora:neon:9>"}, "prompt: weight in <lora:name:weight> must be between -4 and 4"),
         ({"prompt": "a <lora:neon:1:0.5>"}, "prompt: 'neon' may have one weight"),
         ({"prompt": "a <hypernet:x:1>"}, "prompt: must not contain <hypernet:…>"),
-        ({"enable_hr": True}, "enable_hr: must be false: pictures are made in one go here"),
-        ({"enable_hr": 0}, "enable_hr: must be false"),
+        ({"enable_hr": 0}, "enable_hr: should be a valid boolean"),
+        (HR | {"hr_scale": 1}, "hr_scale: must be greater than 1"),
+        (HR | {"hr_scale": 5}, "hr_scale: must be between 1 and 4"),
+        (HR | {"hr_second_pass_steps": 151}, "hr_second_pass_steps: must be between 0 and 150"),
+        (HR | {"denoising_strength": 0}, "denoising_strength: must be greater than 0"),
+        (HR | {"hr_resize_x": 100}, "hr_resize_x: must be more than 512 and at most 2048, or 0"),
+        (HR | {"hr_resize_x": 1024, "hr_resize_y": 768}, "hr_resize_y: must be in the proportions"),
+        (HR | {"hr_sampler_name": "DDIM"}, "hr_sampler_name: must be left out: the second pass"),
+        (HR | {"hr_prompt": "another"}, "hr_prompt: must be left out: the second pass"),
+        (HR | {"hr_cfg": 3, "cfg_scale": 4}, "hr_cfg: must be cfg_scale"),
         ({"firstphase_width": 64}, "firstphase_width: must be 0"),
-        ({"subseed_strength": 0.5}, "subseed_strength: must be 0: there are no variation seeds here"),
+        ({"subseed": -2}, "subseed: must be between 0 and 4294967295"),
+        ({"subseed": "x"}, "subseed: must be a number"),
+        ({"subseed_strength": 1.5}, "subseed_strength: must be between 0 and 1"),
+        ({"subseed_strength": True}, "subseed_strength: must be a number"),
         ({"seed_resize_from_w": 64}, "seed_resize_from_w: must be 0 or -1"),
+        ({"seed_resize_from_h": 64}, "seed_resize_from_h: must be 0 or -1"),
         ({"tiling": True}, "tiling: must be false"),
         ({"restore_faces": True}, "restore_faces: must be false"),
-        ({"styles": ["noir"]}, "styles: must be []: there are no styles here"),
-        ({"eta": 0.5}, "eta: must be 1"),
+        ({"sampler_name": "Euler a", "eta": 0.5}, "eta: must be 0 or 1 with the sampler Euler a"),
+        ({"eta": True}, "eta: must be a number"),
+        ({"eta": "much"}, "eta: must be a number"),
         ({"s_churn": 1}, "s_churn: must be 0"),
         ({"s_noise": 1.1}, "s_noise: must be 1"),
         ({"refiner_checkpoint": "sdxl-refiner"}, "refiner_checkpoint: must be"),
         ({"script_name": "x/y/z plot"}, "script_name: must be"),
-        ({"alwayson_scripts": {"ADetailer": {"args": [True]}}}, "alwayson_scripts: must be {}: there are no scripts"),
+        (
+            {"alwayson_scripts": {"ADetailer": {"args": [True]}}},
+            "alwayson_scripts: must have no arguments for 'ADetailer': ControlNet is the only script",
+        ),
+        (
+            {"alwayson_scripts": {"controlnet": {"args": [{"module": "canny"}]}}},
+            "alwayson_scripts.controlnet.args[0].image: is required",
+        ),
+        ({"alwayson_scripts": {"controlnet": {"args": {"enabled": True}}}}, "alwayson_scripts: must have a list"),
+        ({"alwayson_scripts": {"Seed": 5}}, "alwayson_scripts: must have no"),
+        ({"alwayson_scripts": [1]}, "alwayson_scripts: should be a valid dictionary"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_own_name(service: Service, fields: dict[str, Any], message: str) -> None:
+def test_errors_use_the_field_names_of_a1111(service: Service, fields: dict[str, Any], message: str) -> None:
     assert refusal(service, **fields).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        ({"module": "canny", "threshold_a": 50}, "threshold_a: must be 100"),
+        ({"module": "tile_resample", "threshold_a": 4}, "threshold_a: must be 8 for tile_resample"),
+        ({"module": "openpose"}, "module: must be one of none, canny"),
+        ({"control_mode": 3}, "control_mode: must be one of Balanced"),
+        ({"resize_mode": 2}, "resize_mode: must be one of Just Resize"),
+        ({"mask": "x"}, "mask: cannot be used here"),
+        ({"image": 5}, "image: must be a picture in base64"),
+        ({"model": "None"}, "model: is required"),
+        ({"guidance_start": 0.9, "guidance_end": 0.2}, "guidance_end: must be greater than start"),
+    ],
+)
+def test_what_a_control_unit_cannot_ask_for_is_named(service: Service, unit: dict[str, Any], message: str) -> None:
+    args = [{"image": picture(64, 64), "model": "edges"} | unit]
+    found = refusal(service, alwayson_scripts={"controlnet": {"args": args}})
+    assert found.startswith(f"alwayson_scripts.controlnet.args[0].{message}")
+
+
+def test_too_many_control_units_are_refused_before_a_picture_is_stored(service: Service) -> None:
+    args = [{"image": "no picture", "model": "edges"}] * 5
+    found = refusal(service, alwayson_scripts={"controlnet": {"args": args}})
+    assert found == "alwayson_scripts: must have at most 4 units that are switched on"
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ({}, {"preprocessor": "none"}),
+        ({"module": "Canny", "threshold_a": 100, "threshold_b": -1}, {"preprocessor": "canny"}),
+        ({"module": "tile_resample"}, {"preprocessor": "none"}),
+        ({"module": "tile_resample", "threshold_a": 8}, {"preprocessor": "tile"}),
+        ({"module": "invert (from white bg & black line)"}, {"preprocessor": "invert"}),
+        ({"model": "edges [0a1b2c3d]", "weight": 0.5}, {"controlnet": "edges", "weight": 0.5}),
+        ({"control_mode": 2}, {"mode": "control"}),
+        ({"guidance_start": 0.25, "guidance_end": 0.5}, {"start": 0.25, "end": 0.5}),
+        ({"image": {"image": picture(64, 64), "mask": None}, "low_vram": True, "pixel_perfect": True}, {}),
+    ],
+    ids=str,
+)
+def test_a_control_unit_becomes_a_control(service: Service, unit: dict[str, Any], expected: dict[str, Any]) -> None:
+    args = [{"image": picture(64, 64), "model": "edges"} | unit, {"enabled": False}]
+    request = parse_a1111_request(
+        service, {"prompt": "a", "alwayson_scripts": {"ControlNet": {"args": args}}}, Txt2ImgBody
+    )
+    (control,) = request.controls
+    assert {name: getattr(control, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"init_images": []}, "init_images: must hold one picture"),
+        ({"init_images": None}, "init_images: must hold one picture"),
         ({"init_images": [picture(8, 8)] * 2}, "init_images: must hold one picture"),
         ({"init_images": ["nonsense"]}, "init_images: must be a"),
         ({"denoising_strength": 0}, "denoising_strength: must be greater than 0 and at most 1"),
-        ({"mask": picture(8, 8)}, "mask: must be null: parts of a picture cannot be painted here"),
+        ({"mask": picture(16, 8)}, "mask: must have the size of the start image"),
+        ({"mask": 5}, "mask: must be a picture in base64"),
+        ({"mask": picture(8, 8), "mask_blur": 65}, "mask_blur: must be between 0 and 64"),
+        ({"mask": picture(8, 8), "mask_blur_x": 2}, "mask_blur_x: must be the same as mask_blur_y"),
+        ({"mask": picture(8, 8), "inpainting_fill": 4}, "inpainting_fill: must be one of 0, 1, 2, 3"),
+        ({"mask": picture(8, 8), "inpaint_full_res": "all"}, "inpaint_full_res: must be one of 0, 1"),
+        (
+            {"mask": picture(8, 8), "inpaint_full_res_padding": -1},
+            "inpaint_full_res_padding: must be between 0 and 512",
+        ),
+        ({"mask": picture(8, 8), "inpainting_mask_invert": 2}, "inpainting_mask_invert: must be one of 0, 1"),
+        ({"mask_round": False}, "mask_round: must be true"),
+        ({"latent_mask": picture(8, 8)}, "latent_mask: must be null"),
         ({"initial_noise_multiplier": 0.5}, "initial_noise_multiplier: must be 1"),
         ({"resize_mode": 2}, "resize_mode: must be 0, which stretches the picture, or 1"),
         ({"resize_mode": 3}, "resize_mode: must be 0, which stretches the picture, or 1"),
@@ -205,7 +328,7 @@ def test_what_is_wrong_is_told_by_its_own_name(service: Service, fields: dict[st
 )
 def test_so_it_is_with_pictures_to_start_from(service: Service, fields: dict[str, Any], message: str) -> None:
     fields = {"init_images": [picture(8, 8)], **fields}
-    assert refusal(service, RepaintingBody, **fields).startswith(message)
+    assert refusal(service, Img2ImgBody, **fields).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -213,22 +336,38 @@ def test_so_it_is_with_pictures_to_start_from(service: Service, fields: dict[str
     [(0, (128, 128), (128, 128)), (0, (128, 64), (40, 20)), (0, (None, None), (256, 256)), (1, (128, 128), (40, 20))],
     ids=["stretched", "of the same proportion", "to the model's size", "cut off by the engine"],
 )
-def test_a_picture_is_stretched_when_that_is_asked_for(
+def test_a_picture_is_stretched_on_request(
     service: Service, mode: int, size: tuple[int | None, int | None], stored: tuple[int, int]
 ) -> None:
     fields = {"prompt": "x", "init_images": [f"data:image/png;base64,{picture(40, 20)}"], "resize_mode": mode}
-    made = parsed(service, {**fields, "width": size[0], "height": size[1], "denoising_strength": 0.5}, RepaintingBody)
+    made = parse_a1111_request(
+        service, {**fields, "width": size[0], "height": size[1], "denoising_strength": 0.5}, Img2ImgBody
+    )
     assert made.strength == 0.5 and made.init_image is not None
     with Image.open(service.images.input_path(made.init_image)) as image:
         assert image.size == stored
 
 
 def test_the_model_is_the_one_that_the_caller_chose_unless_the_request_names_another(service: Service) -> None:
-    service.belongings.choose_model(ANN.id, "sd-1.5")
+    asyncio.run(service.set_model_choice("sd-1.5", ANN))
     assert refusal(service).startswith("sd_model_checkpoint: sd-1.5 is not on disk")
     for title in ("embedded", "Embedded", "embedded [6ce0161689]"):
-        assert parsed(service, {"prompt": "x", "override_settings": {"sd_model_checkpoint": title}}).model == "embedded"
-    assert parsed(service, {"prompt": "x"}, user=BEN).model == "embedded"
+        assert (
+            parse_a1111_request(service, {"prompt": "x", "override_settings": {"sd_model_checkpoint": title}}).model
+            == "embedded"
+        )
+    assert parse_a1111_request(service, {"prompt": "x"}, user=BEN).model == "embedded"
+    assert parse_a1111_request(service, {"prompt": "x", "model": "embedded-fast"}).model == "embedded-fast"
+
+
+def test_a_model_is_chosen_by_the_hash_of_its_weights(service: Service) -> None:
+    manager = service.model_manager
+    sha256 = manager.compute_model_sha256(manager.resolve_model("embedded")[1])
+    assert sha256 is not None
+    for title in (sha256, sha256[:10], sha256[:10].upper()):
+        sent = {"prompt": "x", "override_settings": {"sd_model_checkpoint": title}}
+        assert parse_a1111_request(service, sent).model == "embedded"
+    assert refusal(service, override_settings={"sd_model_checkpoint": "0" * 10}).startswith("sd_model_checkpoint: ")
 
 
 @pytest.mark.parametrize(
@@ -244,11 +383,29 @@ def test_the_model_is_the_one_that_the_caller_chose_unless_the_request_names_ano
     ],
 )  # fmt: skip
 def test_loras_are_taken_out_of_the_prompt(prompt: str, words: str, loras: list[dict[str, object]]) -> None:
-    assert networks(prompt) == (words, loras)
+    assert extract_loras(prompt) == (words, loras)
 
 
-def test_a_lora_of_the_prompt_is_put_on(service: Service) -> None:
-    made = parsed(service, {"prompt": "a cat <lora:neon:0.5>", "negative_prompt": "<lora:neon:1>"})
+@pytest.mark.parametrize("fields", [{}, {"prompt": ""}, {"prompt": None}, {"prompt": "<lora:neon:0.5>"}])
+def test_a_prompt_may_be_missing(service: Service, fields: dict[str, Any]) -> None:
+    assert parse_a1111_request(service, fields).prompt.strip() == ""
+
+
+def test_ignored_fields_are_named(service: Service) -> None:
+    sent = {"foo": 1, "hr_scale": 2, "url": "http://me", "override_settings": {"sd_vae": "Automatic", "bar": 1}}
+    assert find_ignored(service, **sent) == ("foo", "override_settings.bar")
+    assert find_ignored(service, styles=["noir"], model="nothing", mode="txt2img") == ("styles", "model", "mode")
+    assert find_ignored(service, styles=[], model="embedded") == ()
+    assert find_ignored(service, Img2ImgBody, init_images=[picture(8, 8)], mask_blur=4) == ()
+
+
+def test_of_many_ignored_fields_some_are_named_in_short(service: Service) -> None:
+    ignored = find_ignored(service, **{f"{number:03}{'ü' * 200}": 1 for number in range(500)})
+    assert len(ignored) == 50 and all(len(name) == 60 for name in ignored)
+
+
+def test_a_lora_in_the_prompt_is_applied(service: Service) -> None:
+    made = parse_a1111_request(service, {"prompt": "a cat <lora:neon:0.5>", "negative_prompt": "<lora:neon:1>"})
     assert (made.prompt, made.negative_prompt) == ("a cat", "<lora:neon:1>")
     assert [(use.lora, use.weight) for use in made.loras] == [("neon", 0.5)]
 
@@ -258,18 +415,18 @@ def test_an_embedding_is_called_up_by_its_word() -> None:
         AdapterInfo(kind="embedding", id=f"{word}.file", name=word, architecture=kind, trigger=(word,), size=1)
         for word, kind in (("bad-hands", "A"), ("cat", "A"), ("other", "B"))
     ]
-    assert called_up("a Bad-Hands, concatenated other", known, "A") == ["bad-hands.file"]
+    assert match_embeddings("a Bad-Hands, concatenated other", known, "A") == ["bad-hands.file"]
 
 
-def test_embeddings_on_disk_that_fit_are_listed_and_heard(service: Service, tmp_path: Path) -> None:
+def test_embeddings_on_disk_that_fit_are_listed_and_used(service: Service, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "embeddings"
     folder.mkdir(parents=True)
     for word, width in (("calm", 128), ("wide", 768)):
         save_file({word: np.zeros((3, width), np.float32)}, folder / f"{word}.safetensors")
-    listed = embeddings(service.stock, "embedded")
+    listed = list_embeddings(service.model_manager, "embedded")
     assert listed.loaded.keys() == {"calm"} and listed.skipped.keys() == {"wide"}
     assert (listed.loaded["calm"].shape, listed.loaded["calm"].vectors) == (128, 3)
-    made = parsed(service, {"prompt": "a wide lake", "negative_prompt": "not calm"})
+    made = parse_a1111_request(service, {"prompt": "a wide lake", "negative_prompt": "not calm"})
     assert made.embeddings == ("calm",)
 
 
@@ -294,4 +451,22 @@ def test_embeddings_on_disk_that_fit_are_listed_and_heard(service: Service, tmp_
 )
 def test_settings_are_read_as_other_tools_write_them(text: str, found: dict[str, str]) -> None:
     meant = {"Clip skip": "1", "RNG": "GPU"} if text else {}
-    assert parameters(text) == meant | found
+    assert parse_infotext(text) == meant | found
+
+
+def test_a_second_pass_is_that_of_the_studio(service: Service) -> None:
+    assert parse_drawing(service, enable_hr=True, hr_second_pass_steps="4", hr_upscaler="Lanczos", width=256) == {
+        "width": 256, "hires_scale": 2, "hires_steps": 4, "hires_strength": 0.75, "hires_upscaler": "Lanczos",
+    }  # fmt: skip
+    to_size = parse_drawing(service, **HR | {"width": 256, "height": 384, "hr_resize_x": 384, "hr_resize_y": 576})
+    assert to_size["hires_scale"] == 1.5
+    assert parse_drawing(service, **WEBUIAPI | {"hr_upscaler": "no such thing", "hr_prompt": "x"})
+
+
+def test_an_upscaler_of_a_second_pass_must_be_there(service: Service) -> None:
+    request = parse_a1111_request(service, {"prompt": "x", "hr_upscaler": "ESRGAN_4x", "enable_hr": True})
+    with (
+        pytest.raises(InvalidRequest, match="hr_upscaler: there is no 'ESRGAN_4x' here. It can be Lanczos"),
+        report_a1111_field_names(),
+    ):
+        service.model_manager.resolve_upscalers(request)

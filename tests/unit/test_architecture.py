@@ -1,77 +1,171 @@
-"""Who may import whom. Each layer is imported in an interpreter of its own."""
+"""The layers: who may import whom. Imports go down only, and no import runs code of another layer."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-TORCH = {"accelerate", "diffusers", "peft", "torch", "transformers"}
-PAGE = {"gradio", "gradio_client"}
-WEB = {*PAGE, "authlib", "fastapi", "mcp", "starlette"}
-DOORS = {"app", "ui"}
+from tests.unit.source_imports import ROOT, find_cycle, list_modules, read_graph, read_imports
 
-# Imports what it is told to, and tells what else that imported and started.
+TORCH = frozenset({"accelerate", "diffusers", "peft", "torch", "transformers"})
+GRADIO = frozenset({"gradio", "gradio_client"})
+WEB = GRADIO | {"authlib", "fastapi", "mcp", "starlette"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """`modules` are dotted names and include everything below them. `may_import` names other layers."""
+
+    modules: tuple[str, ...]
+    may_import: frozenset[str]
+    forbidden_packages: frozenset[str]
+
+
+def layer(modules: str, may_import: str, forbidden: frozenset[str] = TORCH | WEB) -> Layer:
+    return Layer(tuple(modules.split()), frozenset(may_import.split()), forbidden)
+
+
+# From the bottom to the top.
+LAYERS = {
+    "schema": layer(
+        "imagegen.schema imagegen.errors imagegen.file_names imagegen.languages imagegen.origins imagegen.text"
+        " imagegen.version",
+        "",
+    ),
+    "settings": layer("imagegen.settings", "schema"),
+    "base": layer(
+        "imagegen.logs imagegen.notifier imagegen.rate_limit imagegen.disconnects imagegen.supervision"
+        " imagegen.listen_address imagegen.stop_signals imagegen.allocator",
+        "schema settings",
+    ),
+    "media": layer("imagegen.media", "schema"),
+    "storage": layer("imagegen.storage", "schema media"),
+    "access": layer("imagegen.access", "schema settings base storage"),
+    "library": layer("imagegen.library", "schema settings base"),
+    "engine": layer("imagegen.engine", "schema media library", WEB),
+    "worker_process": layer(
+        "imagegen.workers.child imagegen.workers.engine_host", "schema settings base storage engine workers", WEB
+    ),
+    "workers": layer("imagegen.workers", "schema settings base worker_process"),
+    "model_manager": layer("imagegen.model_manager imagegen.model_loads", "schema library workers"),
+    "jobs": layer("imagegen.jobs", "schema settings base library storage workers model_manager"),
+    "service": layer(
+        "imagegen.service imagegen.service_runner imagegen.pictures imagegen.preprocessing imagegen.sent_images"
+        " imagegen.users",
+        "schema settings base media library storage workers model_manager jobs",
+    ),
+    "api": layer(
+        "imagegen.api", "schema settings base media access library storage model_manager service", TORCH | GRADIO
+    ),
+    "ui": layer("ui", "schema settings service", TORCH),
+    "app": layer("app", "schema settings base storage access library workers service api ui", TORCH),
+    "training": layer("training", "schema media engine", WEB),
+    "bench": layer(
+        "bench",
+        "schema settings base media library storage engine workers model_manager service api ui app",
+        frozenset(),
+    ),
+}
+# These import torch, which takes seconds: their imports are only read.
+NOT_IMPORTED = {"engine", "worker_process", "training", "bench"}
+
+# Imports the modules that are named on the command line. Prints the packages that this imported, and counts threads.
 PROBE = """
 import importlib, json, sys, threading
 for name in sys.argv[1:]:
     importlib.import_module(name)
-modules = sorted({name.partition(".")[0] for name in sys.modules})
-print(json.dumps({"modules": modules, "threads": threading.active_count()}))
+packages = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"packages": packages, "threads": threading.active_count()}))
 """
 
-
-def modules(folder: str) -> list[str]:
-    files = sorted((ROOT / folder).rglob("*.py"))
-    return [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+MODULES = {**list_modules("imagegen", "ui", "training", "bench"), "app": ROOT / "app.py"}
 
 
-def needs_torch(module: str) -> bool:
-    return module.startswith(("imagegen.engine.", "imagegen.workers.child", "imagegen.workers.desk"))
+def get_layer(module: str) -> str | None:
+    """Returns the layer that includes `module` under the longest name, or None."""
+    names = {name: layer for layer, content in LAYERS.items() for name in content.modules}
+    matches = [name for name in names if f"{module}.".startswith(f"{name}.")]
+    return names[max(matches, key=len)] if matches else None
 
 
-API = [module for module in modules("imagegen") if module.startswith("imagegen.api.")]
-CORE = [module for module in modules("imagegen") if not needs_torch(module) and module not in API]
-ENGINE = [module for module in modules("imagegen") if needs_torch(module)]
+def list_layer_modules(name: str) -> list[str]:
+    return [module for module in MODULES if get_layer(module) == name]
 
 
-@pytest.mark.parametrize(
-    ("layer", "forbidden"),
-    [(CORE, TORCH | WEB | DOORS), (API, TORCH | PAGE | DOORS), (modules("ui"), TORCH | {"app"}), (["app"], TORCH)],
-    ids=["imagegen", "api", "ui", "app"],
-)
-def test_importing_a_layer_brings_no_other_and_does_nothing(
-    layer: list[str], forbidden: set[str], tmp_path: Path
+def test_every_module_belongs_to_a_layer() -> None:
+    packages_above_layers = {"imagegen"}
+    assert {module for module in MODULES if get_layer(module) is None} == packages_above_layers
+
+
+def test_layers_are_listed_from_the_bottom_to_the_top() -> None:
+    """A layer may import those below it. `workers` alone starts the layer that is above it, in its own process."""
+    order = list(LAYERS)
+    upward = {
+        (name, imported)
+        for name, content in LAYERS.items()
+        for imported in content.may_import
+        if order.index(imported) >= order.index(name)
+    }
+    assert upward == {("worker_process", "workers")}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_imports_only_layers_below_it(name: str) -> None:
+    allowed = LAYERS[name].may_import | {name}
+    forbidden = [
+        f"{module} imports {imported}"
+        for module, imports in read_graph(MODULES).items()
+        for imported in sorted(imports)
+        if get_layer(module) == name and get_layer(imported) not in {*allowed, None}
+    ]
+    assert forbidden == []
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_names_no_forbidden_package(name: str) -> None:
+    forbidden = [
+        f"{module} imports {imported}"
+        for module in list_layer_modules(name)
+        for imported in sorted(read_imports(MODULES[module]))
+        if imported.partition(".")[0] in LAYERS[name].forbidden_packages
+    ]
+    assert forbidden == []
+
+
+def group_by_forbidden_packages() -> dict[frozenset[str], list[str]]:
+    """Returns the layers that may not load the same packages. Each import of many modules takes seconds."""
+    groups: dict[frozenset[str], list[str]] = {}
+    for name, facts in LAYERS.items():
+        if name not in NOT_IMPORTED:
+            groups.setdefault(facts.forbidden_packages, []).append(name)
+    return groups
+
+
+@pytest.mark.parametrize("forbidden", group_by_forbidden_packages(), ids=lambda packages: " ".join(sorted(packages)))
+def test_importing_a_layer_loads_no_forbidden_package_and_does_nothing(
+    forbidden: frozenset[str], tmp_path: Path
 ) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-c", PROBE, *layer]
+    modules = [module for name in group_by_forbidden_packages()[forbidden] for module in list_layer_modules(name)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", PROBE, *modules]
     probe = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert probe.stderr == ""
     found = json.loads(probe.stdout)
-    assert forbidden.isdisjoint(found["modules"])
+    assert forbidden.isdisjoint(found["packages"])
     assert found["threads"] == 1
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ENGINE)
-def test_the_engine_knows_nothing_of_pages_users_or_jobs(module: str) -> None:
-    """Read, not imported: torch takes long."""
-    forbidden = WEB | DOORS | {"imagegen.jobs", "imagegen.service", "imagegen.settings"}
-    named = set(named_imports(ROOT / Path(*module.split(".")).with_suffix(".py")))
-    assert forbidden.isdisjoint(named | {name.partition(".")[0] for name in named})
+def test_no_module_imports_itself_through_others() -> None:
+    assert find_cycle(read_graph(MODULES)) == []
 
 
-def named_imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
-        match node:
-            case ast.Import(names):
-                yield from (alias.name for alias in names)
-            case ast.ImportFrom(str(source)):
-                yield source
+def test_a_cycle_is_found_with_its_modules() -> None:
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
+    assert find_cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

@@ -1,20 +1,25 @@
-"""What an adapter was made for, and what a model is: told by shapes, by names, and by what the author wrote."""
+"""Architectures of adapters and models, detected by shapes, names and metadata."""
 
 from pathlib import Path
 
 import pytest
 
-from imagegen.library.architectures import UNKNOWN, of_embedding, of_folder, of_lora
-from imagegen.library.weights import Head
-from imagegen.settings import ASSETS
-from tests.unit.folders import ATTENTION, transformer_model, unet_model
+from imagegen.library.architectures import (
+    detect_embedding_architecture,
+    detect_folder_architecture,
+    detect_lora_architecture,
+)
+from imagegen.library.weight_files import SafetensorsHeader
+from imagegen.schema.models import UNKNOWN_ARCHITECTURE
+from imagegen.settings import ASSETS_DIR
+from tests.unit.model_files import ATTENTION, write_transformer_model, write_unet_model
 
 KOHYA = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight"
 TEXT = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight"
 
 
-def lora(*names: str, metadata: dict[str, str] | None = None, width: int = 1536) -> Head:
-    return Head(dict.fromkeys(names, (4, width)), metadata or {})
+def lora(*names: str, metadata: dict[str, str] | None = None, width: int = 1536) -> SafetensorsHeader:
+    return SafetensorsHeader(dict.fromkeys(names, (4, width)), metadata or {})
 
 
 @pytest.mark.parametrize(
@@ -38,14 +43,14 @@ def lora(*names: str, metadata: dict[str, str] | None = None, width: int = 1536)
         "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lora_down.weight",
     ],
 )
-def test_a_lora_for_a_unet_is_told_by_the_width_of_the_text(name: str, width: int, architecture: str) -> None:
+def test_a_lora_for_a_unet_is_recognised_by_the_width_of_the_text(name: str, width: int, architecture: str) -> None:
     others = {TEXT: (4, 768), f"unet.{ATTENTION.replace('attn2', 'attn1')}.lora_A.weight": (4, 320)}
-    assert of_lora(Head({**others, name: (4, width)}, {})) == architecture
+    assert detect_lora_architecture(SafetensorsHeader({**others, name: (4, width)}, {})) == architecture
 
 
 def test_shapes_are_believed_before_the_author() -> None:
-    said = {"ss_base_model_version": "sdxl_base_v1-0", "modelspec.architecture": "flux-1-dev/lora"}
-    assert of_lora(Head({KOHYA: (4, 768)}, said)) == "Stable Diffusion 1"
+    metadata = {"ss_base_model_version": "sdxl_base_v1-0", "modelspec.architecture": "flux-1-dev/lora"}
+    assert detect_lora_architecture(SafetensorsHeader({KOHYA: (4, 768)}, metadata)) == "Stable Diffusion 1"
 
 
 @pytest.mark.parametrize(
@@ -71,30 +76,31 @@ def test_shapes_are_believed_before_the_author() -> None:
         (["transformer.transformer_blocks.0.attn2.to_q.lora_A.weight"], "Sana"),
     ],
 )
-def test_a_lora_for_a_transformer_is_told_by_its_names(names: list[str], architecture: str) -> None:
-    assert of_lora(lora(*names)) == architecture
+def test_a_lora_for_a_transformer_is_recognised_by_its_tensor_names(names: list[str], architecture: str) -> None:
+    assert detect_lora_architecture(lora(*names)) == architecture
 
 
 @pytest.mark.parametrize(
-    ("width", "architecture"), [(1536, "Stable Diffusion 3"), (2432, "Stable Diffusion 3"), (3072, UNKNOWN)]
+    ("width", "architecture"),
+    [(1536, "Stable Diffusion 3"), (2432, "Stable Diffusion 3"), (3072, UNKNOWN_ARCHITECTURE)],
 )
-def test_names_that_several_transformers_have_say_nothing_without_the_width(width: int, architecture: str) -> None:
-    """Qwen-Image and FLUX attend to text and picture at once as well."""
+def test_names_of_several_transformers_need_the_width(width: int, architecture: str) -> None:
+    """Qwen-Image and FLUX have joint attention as well."""
     names = [f"transformer.transformer_blocks.0.attn.{layer}.lora_A.weight" for layer in ("to_q", "add_q_proj")]
-    assert of_lora(lora(*names, width=width)) == architecture
+    assert detect_lora_architecture(lora(*names, width=width)) == architecture
 
 
 @pytest.mark.parametrize("text", [TEXT, "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight"])
-def test_layers_of_a_text_encoder_are_nobodys_mark(text: str) -> None:
-    """Every LoRA may change the text encoder as well."""
+def test_layers_of_a_text_encoder_identify_no_architecture(text: str) -> None:
+    """A LoRA of any architecture may have layers for the text encoder."""
     sd3 = "transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight"
-    assert of_lora(lora(text, sd3)) == "Stable Diffusion 3"
-    assert of_lora(lora(text, metadata={"ss_base_model_version": "sd_v1"})) == "Stable Diffusion 1"
-    assert of_lora(lora(text, "transformer.layers.0.attention.to_q.lora_A.weight")) == "Z-Image"
+    assert detect_lora_architecture(lora(text, sd3)) == "Stable Diffusion 3"
+    assert detect_lora_architecture(lora(text, metadata={"ss_base_model_version": "sd_v1"})) == "Stable Diffusion 1"
+    assert detect_lora_architecture(lora(text, "transformer.layers.0.attention.to_q.lora_A.weight")) == "Z-Image"
 
 
 @pytest.mark.parametrize(
-    ("said", "architecture"),
+    ("metadata", "architecture"),
     [
         ({"modelspec.architecture": "stable-diffusion-v1/lora"}, "Stable Diffusion 1"),
         ({"modelspec.architecture": "stable-diffusion-v2-768-v/lora"}, "Stable Diffusion 2"),
@@ -106,17 +112,17 @@ def test_layers_of_a_text_encoder_are_nobodys_mark(text: str) -> None:
         ({"ss_base_model_version": "sd_v2_768_v"}, "Stable Diffusion 2"),
         ({"ss_base_model_version": "flux1"}, "FLUX.1"),
         ({"ss_base_model_version": "zimage"}, "Z-Image"),
-        ({"ss_base_model_version": "a model of my own"}, UNKNOWN),
-        ({}, UNKNOWN),
+        ({"ss_base_model_version": "a model of my own"}, UNKNOWN_ARCHITECTURE),
+        ({}, UNKNOWN_ARCHITECTURE),
     ],
 )
-def test_where_names_say_nothing_the_author_may(said: dict[str, str], architecture: str) -> None:
-    assert of_lora(lora("unet.conv_out.lora_A.weight", metadata=said)) == architecture
+def test_metadata_decides_where_names_do_not(metadata: dict[str, str], architecture: str) -> None:
+    assert detect_lora_architecture(lora("unet.conv_out.lora_A.weight", metadata=metadata)) == architecture
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (4, 768, 1, 1)])
 def test_a_lora_of_odd_shapes_is_no_accident(shape: tuple[int, ...]) -> None:
-    assert isinstance(of_lora(Head({KOHYA: shape}, {})), str)
+    assert isinstance(detect_lora_architecture(SafetensorsHeader({KOHYA: shape}, {})), str)
 
 
 @pytest.mark.parametrize(
@@ -127,19 +133,21 @@ def test_a_lora_of_odd_shapes_is_no_accident(shape: tuple[int, ...]) -> None:
         ({"emb_params": (1, 1024)}, "Stable Diffusion 2"),
         ({"clip_l": (2, 768), "clip_g": (2, 1280)}, "Stable Diffusion XL"),
         ({"emb_params": (2, 128)}, "Stable Diffusion of width 128"),
-        ({"one": (2, 768), "two": (2, 768)}, UNKNOWN),
+        ({"one": (2, 768), "two": (2, 768)}, UNKNOWN_ARCHITECTURE),
     ],
 )
-def test_an_embedding_is_told_by_the_width_of_its_vectors(
+def test_an_embedding_is_recognised_by_the_width_of_its_vectors(
     shapes: dict[str, tuple[int, ...]], architecture: str
 ) -> None:
-    assert of_embedding(Head(shapes, {})) == architecture
+    assert detect_embedding_architecture(SafetensorsHeader(shapes, {})) == architecture
 
 
 @pytest.mark.parametrize("width", [768, 1024, 2048, 128])
-def test_a_lora_and_the_model_that_it_fits_are_told_in_the_same_words(tmp_path: Path, width: int) -> None:
-    folder = unet_model(tmp_path, width)
-    assert of_folder("StableDiffusionPipeline", folder) == of_lora(Head({KOHYA: (4, width)}, {}))
+def test_a_lora_and_the_model_that_it_fits_have_the_same_architecture(tmp_path: Path, width: int) -> None:
+    folder = write_unet_model(tmp_path, width)
+    assert detect_folder_architecture("StableDiffusionPipeline", folder) == detect_lora_architecture(
+        SafetensorsHeader({KOHYA: (4, width)}, {})
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,10 +162,12 @@ def test_a_lora_and_the_model_that_it_fits_are_told_in_the_same_words(tmp_path: 
     ],
 )
 def test_so_it_is_with_transformers(tmp_path: Path, pipeline: str, name: str) -> None:
-    assert of_folder(pipeline, transformer_model(tmp_path, pipeline)) == of_lora(lora(name))
+    assert detect_folder_architecture(
+        pipeline, write_transformer_model(tmp_path, pipeline)
+    ) == detect_lora_architecture(lora(name))
 
 
 def test_the_embedded_model_has_an_architecture_of_its_own() -> None:
-    """No LoRA for another Stable Diffusion would fit it."""
-    folder = ASSETS / "models" / "embedded"
-    assert of_folder("StableDiffusionPipeline", folder) == "Stable Diffusion of width 128"
+    """A LoRA for another Stable Diffusion would not fit."""
+    folder = ASSETS_DIR / "models" / "embedded"
+    assert detect_folder_architecture("StableDiffusionPipeline", folder) == "Stable Diffusion of width 128"

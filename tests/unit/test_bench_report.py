@@ -1,4 +1,4 @@
-"""The page of the benches says what their results say."""
+"""The page of the benches matches their results."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import re
 import subprocess
 import sys
 
-from bench.report.page import OF_MODELS, OF_STUDIO, page
-from bench.report.tables import BENCH, PAGE, PLOTS, results
+from bench.report.page import MODEL_SECTIONS, STUDIO_SECTIONS, build_page
+from bench.report.tables import BENCH, PAGE, PLOTS, load_results
 
 
 def test_the_page_is_made_of_the_results_that_are_there() -> None:
-    assert PAGE.read_text() == page(*results()), "python -m bench.report makes it anew"
+    assert PAGE.read_text() == build_page(*load_results()), "run python -m bench.report"
 
 
 def test_its_plots_are_there_and_no_others() -> None:
     assert set(re.findall(r"\(plots/(.*?)\)", PAGE.read_text())) == {file.name for file in PLOTS.iterdir()}
 
 
-def test_each_result_tells_its_machine_and_its_command() -> None:
-    for found in results():
+def test_each_result_has_its_machine_and_its_command() -> None:
+    for found in load_results():
         for name, result in found.items():
             rows = [result] if "command" in result else result["models"].values()
             assert result["machine"] and all(row["command"].startswith("python -m bench.") for row in rows), name
 
 
-def test_a_page_without_results_says_so() -> None:
-    assert page({}, {}).count("Not measured yet") == len(OF_MODELS) + len(OF_STUDIO)
+def test_a_page_without_results_names_the_missing_ones() -> None:
+    assert build_page({}, {}).count("Not measured yet") == len(MODEL_SECTIONS) + len(STUDIO_SECTIONS)
 
 
 def test_the_text_is_made_without_torch_and_matplotlib() -> None:

@@ -1,4 +1,4 @@
-"""What a model cannot do is refused before a job is accepted: by the name of the field, with what is allowed."""
+"""A request for what a model cannot do is refused before a job is accepted, with the field and what is allowed."""
 
 from pathlib import Path
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from imagegen.errors import InvalidRequest
-from imagegen.info import AdapterKind, AdapterSource, Capabilities, ModelInfo
-from imagegen.library.architectures import UNKNOWN
-from imagegen.schema import GenerationRequest, LoraUse
-from imagegen.validation import parse_request, problems, resolved, with_adapters
+from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterKind, AdapterSource, Capabilities, ModelInfo
+from imagegen.schema.request import GenerationRequest, LoraUse
+from imagegen.schema.validation import fill_in_defaults, find_capability_problems, parse_request, set_adapter_fields
 
 IMAGE = "0" * 64
 ABLE = Capabilities(
     image_to_image=True,
+    inpainting=True,
     strength=True,
     clip_skip=True,
     step_cache=True,
@@ -43,7 +43,7 @@ def model(can: Capabilities = ABLE, **changes: Any) -> ModelInfo:
     return ModelInfo(**values | changes)
 
 
-def asked(**fields: Any) -> GenerationRequest:
+def make_capability_request(**fields: Any) -> GenerationRequest:
     return parse_request({"prompt": "a red circle", **fields})
 
 
@@ -65,7 +65,7 @@ def adapter(name: str, kind: AdapterKind = "lora", architecture: str = "Stable D
 )
 def test_what_is_beyond_a_model_is_refused_with_what_is_allowed(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        resolved(asked(**fields), model(), seed=1)
+        fill_in_defaults(make_capability_request(**fields), model(), seed=1)
     assert str(refused.value) == message
     assert refused.value.field == next(iter(fields))
 
@@ -78,28 +78,65 @@ def test_what_is_beyond_a_model_is_refused_with_what_is_allowed(fields: dict[str
         ({"clip_skip": 1}, "clip_skip: cannot be used with the model model"),
         ({"step_cache": 0.2}, "step_cache: cannot be used with the model model"),
         ({"init_image": IMAGE}, "init_image: cannot be used with the model model"),
+        ({"init_image": IMAGE, "mask_image": IMAGE}, "mask_image: cannot be used with the model model"),
         ({"loras": [{"lora": "neon"}]}, "loras: cannot be used with the model model"),
         ({"embeddings": ["cat"]}, "embeddings: cannot be used with the model model"),
     ],
 )
 def test_what_a_model_has_no_use_for_is_refused_and_never_ignored(fields: dict[str, Any], message: str) -> None:
-    assert list(problems(asked(**fields), model())) == []
+    assert list(find_capability_problems(make_capability_request(**fields), model())) == []
     with pytest.raises(InvalidRequest) as refused:
-        resolved(asked(**fields), model(UNABLE), seed=1)
+        fill_in_defaults(make_capability_request(**fields), model(UNABLE), seed=1)
     assert str(refused.value) == message
 
 
 def test_a_model_that_starts_from_a_picture_may_still_not_know_strength() -> None:
     editor = model(ABLE.model_copy(update={"strength": False}))
     with pytest.raises(InvalidRequest, match="strength: cannot be used with the model model"):
-        resolved(asked(init_image=IMAGE, strength=0.5), editor, seed=1)
-    assert resolved(asked(init_image=IMAGE), editor, seed=1).strength is None
+        fill_in_defaults(make_capability_request(init_image=IMAGE, strength=0.5), editor, seed=1)
+    assert fill_in_defaults(make_capability_request(init_image=IMAGE), editor, seed=1).strength is None
 
 
 def test_every_problem_is_found() -> None:
-    request = asked(width=1024, sampler="UniPC", clip_skip=1, negative_prompt="x", init_image=IMAGE, strength=1)
-    fields = [field for field, _ in problems(request, model(UNABLE))]
-    assert fields == ["width", "sampler", "negative_prompt", "clip_skip", "init_image", "strength"]
+    request = make_capability_request(
+        width=1024, sampler="UniPC", clip_skip=1, negative_prompt="x", init_image=IMAGE, strength=1
+    )
+    fields = [field for field, _ in find_capability_problems(request, model(UNABLE))]
+    assert fields == ["width", "sampler", "init_image", "negative_prompt", "clip_skip", "strength"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "init_image: is required with the model model"),
+        ({"init_image": IMAGE}, "mask_image: is required with the model model"),
+    ],
+)
+def test_a_model_that_can_only_inpaint_says_which_pictures_it_needs(fields: dict[str, Any], message: str) -> None:
+    inpainter = model(ABLE.model_copy(update={"text_to_image": False, "image_to_image": False}))
+    with pytest.raises(InvalidRequest) as refused:
+        fill_in_defaults(make_capability_request(**fields), inpainter, seed=1)
+    assert str(refused.value) == message
+    request = make_capability_request(init_image=IMAGE, mask_image=IMAGE)
+    assert fill_in_defaults(request, inpainter, seed=1).strength == 0.7
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"mask_image": IMAGE}, "mask_image: needs an init_image"),
+        ({"init_image": IMAGE, "mask_blur": 2}, "mask_blur: needs a mask_image"),
+        ({"init_image": IMAGE, "mask_image": IMAGE, "mask_blur": 65}, "mask_blur: must be between 0 and 64"),
+        ({"init_image": IMAGE, "mask_image": IMAGE, "mask_padding": -1}, "mask_padding: must be between 0 and 512"),
+        ({"init_image": IMAGE, "mask_image": IMAGE, "mask_invert": 1}, "mask_invert: should be a valid boolean"),
+        ({"init_image": IMAGE, "mask_image": IMAGE, "mask_area": "half"}, "mask_area: must be one of"),
+        ({"init_image": IMAGE, "mask_image": IMAGE, "mask_fill": "red"}, "mask_fill: must be one of"),
+    ],
+)
+def test_what_is_wrong_with_a_mask_is_refused_by_name(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        make_capability_request(**fields)
+    assert str(refused.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -113,70 +150,78 @@ def test_every_problem_is_found() -> None:
         {"loras": [], "embeddings": []},
     ],
 )
-def test_what_asks_for_nothing_special_suits_every_model(fields: dict[str, Any]) -> None:
-    assert list(problems(asked(**fields), model(UNABLE))) == []
+def test_a_plain_request_suits_every_model(fields: dict[str, Any]) -> None:
+    assert list(find_capability_problems(make_capability_request(**fields), model(UNABLE))) == []
 
 
 def test_what_is_left_open_comes_from_the_model_and_nothing_stays_open() -> None:
-    request = resolved(asked(), model(), seed=3)
-    assert request == asked(width=128, height=192, steps=20, guidance_scale=4, sampler="Euler", seed=3, model="model")
+    request = fill_in_defaults(make_capability_request(), model(), seed=3)
+    assert request == make_capability_request(
+        width=128, height=192, steps=20, guidance_scale=4, sampler="Euler", seed=3, model="model"
+    )
 
 
 def test_strength_is_filled_in_only_where_there_is_a_picture_to_start_from() -> None:
-    assert resolved(asked(), model(), seed=3).strength is None
-    assert resolved(asked(init_image=IMAGE), model(), seed=3).strength == 0.7
+    assert fill_in_defaults(make_capability_request(), model(), seed=3).strength is None
+    assert fill_in_defaults(make_capability_request(init_image=IMAGE), model(), seed=3).strength == 0.7
 
 
-def test_what_is_given_is_kept() -> None:
-    given = asked(width=64, height=80, steps=5, guidance_scale=1, sampler="DPM++ 2M", seed=0, clip_skip=1)
-    assert resolved(given, model(), seed=3) == given.model_copy(update={"model": "model"})
+def test_given_values_are_kept() -> None:
+    given = make_capability_request(
+        width=64, height=80, steps=5, guidance_scale=1, sampler="DPM++ 2M", seed=0, clip_skip=1
+    )
+    assert fill_in_defaults(given, model(), seed=3) == given.model_copy(update={"model": "model"})
 
 
 def test_a_stack_of_loras_has_room_for_those_of_the_model() -> None:
-    stack = [adapter(f"lora {number}") for number in range(8)]
-    dressed = model(loras=(LoraUse(lora="few-steps"),))
-    assert len(with_adapters(asked(), dressed, stack).loras) == 8, "that of the model is one of them"
+    loras = [adapter(f"lora {number}") for number in range(8)]
+    model_with_loras = model(loras=(LoraUse(lora="few-steps"),))
+    assert len(set_adapter_fields(make_capability_request(), model_with_loras, loras).loras) == 8, (
+        "that of the model is one of them"
+    )
     with pytest.raises(InvalidRequest) as refused:
-        with_adapters(asked(), dressed, [adapter("few-steps"), *stack])
-    named = "the model model, which wears 1 itself"
+        set_adapter_fields(make_capability_request(), model_with_loras, [adapter("few-steps"), *loras])
+    named = "the model model, which has 1 of its own"
     assert str(refused.value) == f"loras: must have at most 7 entries with {named}"
 
 
-def test_a_model_that_was_asked_for_by_another_name_gets_its_own() -> None:
-    assert resolved(asked(model="owner/repository"), model(), seed=3).model == "model"
+def test_a_model_reference_is_replaced_by_its_id() -> None:
+    assert fill_in_defaults(make_capability_request(model="owner/repository"), model(), seed=3).model == "model"
 
 
-def test_adapters_get_their_own_names_in_the_order_in_which_they_were_asked_for() -> None:
-    request = asked(loras=[{"lora": "b.safetensors"}, {"lora": "a"}], embeddings=["cat.safetensors"])
-    named = with_adapters(request, model(), [adapter("b"), adapter("a"), adapter("cat", "embedding")])
+def test_adapter_references_are_replaced_by_ids_in_their_order() -> None:
+    request = make_capability_request(loras=[{"lora": "b.safetensors"}, {"lora": "a"}], embeddings=["cat.safetensors"])
+    named = set_adapter_fields(request, model(), [adapter("b"), adapter("a"), adapter("cat", "embedding")])
     assert named.loras == (LoraUse(lora="b", weight=0.5), LoraUse(lora="a", weight=0.5))
     assert named.embeddings == ("cat",)
 
 
 def test_without_adapters_nothing_changes() -> None:
-    assert with_adapters(asked(seed=1), model(), []) == asked(seed=1)
+    assert set_adapter_fields(make_capability_request(seed=1), model(), []) == make_capability_request(seed=1)
 
 
 @pytest.mark.parametrize(("kind", "field"), [("lora", "loras"), ("embedding", "embeddings")])
 def test_an_adapter_for_another_architecture_is_refused_by_name(kind: AdapterKind, field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        with_adapters(asked(), model(), [adapter("good", kind), adapter("neon", kind, "FLUX.1")])
+        set_adapter_fields(make_capability_request(), model(), [adapter("good", kind), adapter("neon", kind, "FLUX.1")])
     assert str(refused.value) == f"{field}: neon was made for FLUX.1, and the model model is Stable Diffusion 1"
 
 
 @pytest.mark.parametrize(("kind", "field"), [("lora", "loras"), ("embedding", "embeddings")])
 def test_the_same_adapter_twice_is_refused_by_name(kind: AdapterKind, field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        with_adapters(asked(), model(), [adapter("neon", kind), adapter("other", kind), adapter("neon", kind)])
+        set_adapter_fields(
+            make_capability_request(), model(), [adapter("neon", kind), adapter("other", kind), adapter("neon", kind)]
+        )
     assert str(refused.value) == f"{field}: neon is there twice"
 
 
 def test_a_lora_and_an_embedding_may_have_the_same_name() -> None:
-    with_adapters(asked(), model(), [adapter("neon", "lora"), adapter("neon", "embedding")])
+    set_adapter_fields(make_capability_request(), model(), [adapter("neon", "lora"), adapter("neon", "embedding")])
 
 
-def test_an_adapter_of_which_nothing_is_known_may_be_tried() -> None:
-    with_adapters(asked(), model(), [adapter("neon", architecture=UNKNOWN)])
+def test_an_adapter_of_unknown_architecture_is_accepted() -> None:
+    set_adapter_fields(make_capability_request(), model(), [adapter("neon", architecture=UNKNOWN_ARCHITECTURE)])
 
 
 @pytest.mark.parametrize(
@@ -209,7 +254,7 @@ def test_an_adapter_of_which_nothing_is_known_may_be_tried() -> None:
 )
 def test_what_is_wrong_within_a_list_is_named_by_its_place(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        asked(**fields)
+        make_capability_request(**fields)
     text = str(refused.value)
     assert text.startswith(message)
     assert "\n" not in text and len(text) < 200

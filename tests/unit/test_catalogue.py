@@ -1,4 +1,4 @@
-"""The lists of models: the one that comes with the studio, and the owner's."""
+"""The shipped catalogue and the owner's."""
 
 import json
 from pathlib import Path
@@ -6,33 +6,33 @@ from typing import Any
 
 import pytest
 
-from imagegen.errors import BadCatalogue
-from imagegen.library.catalogue import FILE, catalogue
-from imagegen.library.families import FAMILIES
-from imagegen.settings import ASSETS
+from imagegen.errors import InvalidCatalogue
+from imagegen.library.catalogue import CATALOGUE_FILE, load_catalogue
+from imagegen.library.family_facts import FAMILIES
+from imagegen.settings import ASSETS_DIR
 
 MINE = {"id": "mine", "name": "Mine", "repository": "me/mine", "pipeline": "StableDiffusionPipeline"}
 
 
 def theirs(folder: Path, *entries: Any) -> Path:
-    (folder / FILE).write_text(json.dumps(entries), encoding="utf-8")
+    (folder / CATALOGUE_FILE).write_text(json.dumps(entries), encoding="utf-8")
     return folder
 
 
 def test_the_first_of_ours_needs_no_download(tmp_path: Path) -> None:
-    first = next(iter(catalogue(ASSETS, tmp_path).values()))
+    first = next(iter(load_catalogue(ASSETS_DIR, tmp_path).values()))
     assert first.id == "embedded" and first.repository is None
     assert first.path is not None and first.path.is_dir()
 
 
 def test_the_second_of_ours_is_the_first_in_few_steps(tmp_path: Path) -> None:
-    first, second, *_ = catalogue(ASSETS, tmp_path).values()
+    first, second, *_ = load_catalogue(ASSETS_DIR, tmp_path).values()
     assert second.path == first.path and second.steps is not None and first.steps is not None
     assert second.steps < first.steps and [use.lora for use in second.loras] == ["fast"]
 
 
-def test_all_others_of_ours_are_pinned_to_a_commit_and_say_how_large_they_are(tmp_path: Path) -> None:
-    others = [entry for entry in catalogue(ASSETS, tmp_path).values() if not entry.id.startswith("embedded")]
+def test_all_other_shipped_entries_have_a_commit_and_a_size(tmp_path: Path) -> None:
+    others = [entry for entry in load_catalogue(ASSETS_DIR, tmp_path).values() if not entry.id.startswith("embedded")]
     assert {entry.pipeline for entry in others} == set(FAMILIES)
     for entry in others:
         assert entry.repository and entry.revision and len(entry.revision) == 40
@@ -40,7 +40,7 @@ def test_all_others_of_ours_are_pinned_to_a_commit_and_say_how_large_they_are(tm
 
 
 def test_what_ours_do_by_themselves_is_what_they_can_do(tmp_path: Path) -> None:
-    for entry in catalogue(ASSETS, tmp_path).values():
+    for entry in load_catalogue(ASSETS_DIR, tmp_path).values():
         family = FAMILIES[entry.pipeline]
         assert entry.sampler in family.samplers
         assert entry.width and entry.height and entry.max_side and entry.steps and entry.guidance_scale
@@ -49,20 +49,20 @@ def test_what_ours_do_by_themselves_is_what_they_can_do(tmp_path: Path) -> None:
 
 
 def test_the_owners_file_adds_to_ours(tmp_path: Path) -> None:
-    found = catalogue(ASSETS, theirs(tmp_path, MINE))
-    assert list(found) == [*catalogue(ASSETS, tmp_path / "nowhere"), "mine"]
+    found = load_catalogue(ASSETS_DIR, theirs(tmp_path, MINE))
+    assert list(found) == [*load_catalogue(ASSETS_DIR, tmp_path / "nowhere"), "mine"]
     assert found["mine"].repository == "me/mine"
 
 
 def test_the_owners_entry_replaces_ours_of_the_same_id_in_its_place(tmp_path: Path) -> None:
-    found = catalogue(ASSETS, theirs(tmp_path, MINE | {"id": "embedded"}))
-    assert list(found) == list(catalogue(ASSETS, tmp_path / "nowhere"))
+    found = load_catalogue(ASSETS_DIR, theirs(tmp_path, MINE | {"id": "embedded"}))
+    assert list(found) == list(load_catalogue(ASSETS_DIR, tmp_path / "nowhere"))
     assert found["embedded"].name == "Mine" and found["embedded"].path is None
 
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     here = {key: value for key, value in MINE.items() if key != "repository"} | {"path": "a/b", "config": "c"}
-    found = catalogue(ASSETS, theirs(tmp_path, here))["mine"]
+    found = load_catalogue(ASSETS_DIR, theirs(tmp_path, here))["mine"]
     assert (found.path, found.config) == (tmp_path / "a" / "b", tmp_path / "c")
 
 
@@ -72,7 +72,7 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
         ("", "JSON"),
         ("nonsense", "JSON"),
         ("{}", "list"),
-        ('["mine"]', "Entry"),
+        ('["mine"]', "object"),
         (json.dumps([{**MINE, "colour": "red"}]), "colour"),
         (json.dumps([{**MINE, "repository": None}]), "needs either a repository or a path"),
         (json.dumps([{**MINE, "path": "here"}]), "needs either a repository or a path"),
@@ -88,20 +88,20 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, content: str, named: str) -> None:
-    (tmp_path / FILE).write_text(content)
-    with pytest.raises(BadCatalogue) as refused:
-        catalogue(ASSETS, tmp_path)
+    (tmp_path / CATALOGUE_FILE).write_text(content)
+    with pytest.raises(InvalidCatalogue) as refused:
+        load_catalogue(ASSETS_DIR, tmp_path)
     text = str(refused.value)
-    assert str(tmp_path / FILE) in text and named in text
+    assert str(tmp_path / CATALOGUE_FILE) in text and named in text
     assert "\n" not in text and len(text) < 800
 
 
 def test_a_file_that_is_no_text_is_named_too(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(b"\xff\xfe[\x00]\x00")
-    with pytest.raises(BadCatalogue, match=FILE):
-        catalogue(ASSETS, tmp_path)
+    (tmp_path / CATALOGUE_FILE).write_bytes(b"\xff\xfe[\x00]\x00")
+    with pytest.raises(InvalidCatalogue, match=CATALOGUE_FILE):
+        load_catalogue(ASSETS_DIR, tmp_path)
 
 
-def test_a_studio_without_its_own_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BadCatalogue, match=FILE):
-        catalogue(tmp_path, tmp_path)
+def test_a_missing_shipped_catalogue_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCatalogue, match=CATALOGUE_FILE):
+        load_catalogue(tmp_path, tmp_path)

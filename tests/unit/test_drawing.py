@@ -1,4 +1,4 @@
-"""The pictures that the embedded model learns from show what they say that they show."""
+"""Drawn training pictures match their descriptions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from training.captions import caption
-from training.colors import background_and_shape, colors_of_pair
-from training.dataset import Pixels, chunks, described, drawn
-from training.drawing import Backdrop, Picture, Scene, Thing, draw, sample
+from training.color_check import background_and_shape, colors_of_pair
+from training.dataset import Pixels, chunks, draw_example, sample_picture
+from training.drawing.picture import draw
+from training.drawing.sampling import sample
 from training.drawing.vocabulary import (
     COLORLESS,
     COLORS,
@@ -24,6 +25,10 @@ from training.drawing.vocabulary import (
     STYLES,
     TIMES,
     WEATHERS,
+    Backdrop,
+    Picture,
+    Scene,
+    Thing,
 )
 
 COLORED = [style for style in STYLES if style not in COLORLESS]
@@ -89,16 +94,16 @@ def test_everything_can_be_drawn_together() -> None:
 
 def test_a_picture_is_decided_by_its_seed() -> None:
     for seed in range(40):
-        picture, first = drawn(seed, 64)
-        assert picture == described(seed)
-        assert np.array_equal(first, drawn(seed, 64)[1])
+        picture, first = draw_example(seed, 64)
+        assert picture == sample_picture(seed)
+        assert np.array_equal(first, draw_example(seed, 64)[1])
 
 
 def test_pictures_come_in_order_from_many_processes() -> None:
     parts = list(chunks(7, 300, 32, workers=2))
     together = np.concatenate(parts)
     assert together.shape == (300, 32, 32, 3)
-    assert all(np.array_equal(together[i], drawn(7 + i, 32)[1]) for i in (0, 149, 299))
+    assert all(np.array_equal(together[i], draw_example(7 + i, 32)[1]) for i in (0, 149, 299))
 
 
 def test_a_picture_looks_the_same_at_any_size() -> None:
@@ -121,14 +126,14 @@ def test_all_that_there_is_is_sampled() -> None:
     assert all(scene.season == "winter" for scene in scenes if scene.weather == "snow")
 
 
-def test_nothing_stands_on_a_backdrop_of_its_own_colour() -> None:
+def test_no_thing_has_the_colour_of_its_backdrop() -> None:
     for seed in range(3000):
         picture = sample(random.Random(seed))
         if isinstance(picture.place, Backdrop):
             assert picture.place.color not in {thing.color for thing in picture.things}
 
 
-def test_a_caption_says_who_is_left_and_who_is_right() -> None:
+def test_a_caption_names_the_left_and_the_right_thing() -> None:
     things = (Thing("cat", "red"), Thing("house", "blue"))
     picture = Picture("plain", Backdrop("white"), things, "beside")
     texts = {caption(picture, random.Random(seed)).text for seed in range(400)}

@@ -1,4 +1,4 @@
-"""Models by every name that they have, from every place where they may lie; and names that mean nothing."""
+"""Models by every reference, in every location; and references that are refused."""
 
 import json
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from imagegen.errors import InvalidRequest, NotOnDisk, UnknownModel, UnusableModel
-from imagegen.library.checkpoints import recognised
+from imagegen.library.checkpoint_detection import detect_checkpoint
 from imagegen.library.library import Library
 from imagegen.library.snapshots import HubFiles
-from imagegen.library.weights import head
-from tests.doubles import library
-from tests.unit.folders import (
+from imagegen.library.weight_files import read_header
+from tests.doubles import make_library
+from tests.unit.model_files import (
     COMMIT,
-    checkpoint,
-    cut,
-    embedding,
-    lora,
-    snapshot,
-    transformer_model,
-    unet_model,
-    written,
+    make_snapshot_folder,
+    truncate_file,
+    write_checkpoint,
+    write_embedding,
+    write_json,
+    write_lora,
+    write_transformer_model,
+    write_unet_model,
 )
 
 ANOTHER = "another" + "0" * 33
@@ -35,28 +35,28 @@ FLUX = "double_blocks.0.img_attn.qkv.weight"
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """The folder of the owner's own."""
+    """The owner's models folder."""
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """The cache that other programs share."""
+    """The Hub cache that other programs share."""
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def known(models: Path, tmp_path: Path) -> Library:
-    return library(tmp_path)
+    return make_library(tmp_path)
 
 
 def pinned(known: Library, model_id: str) -> HubFiles:
-    return HubFiles.of(known.models.entries[model_id])
+    return HubFiles.from_entry(known.models.entries[model_id])
 
 
 def test_the_embedded_model_comes_first_and_is_there(known: Library) -> None:
-    model = known.models.get(known.models.first)
+    model = known.models.get(known.models.default_id)
     assert model.info.id == "embedded" and model.source is not None
     assert (model.info.width, model.info.can.max_side, model.info.steps) == (256, 512, 20)
     assert (model.info.guidance_scale, model.info.sampler) == (3.0, "DPM++ 2M")
@@ -78,10 +78,10 @@ def test_the_repository_of_a_model_of_ours_is_that_model(known: Library) -> None
 def test_the_pinned_version_is_used_from_any_cache_and_no_other(known: Library, cache: Path, models: Path) -> None:
     wanted = pinned(known, "sd-1.5")
     assert wanted.revision is not None
-    unet_model(snapshot(cache, wanted.repository, ANOTHER))
+    write_unet_model(make_snapshot_folder(cache, wanted.repository, ANOTHER))
     assert known.models.get("sd-1.5").source is None
     for folder in (cache, models / "hub"):
-        whole = unet_model(snapshot(folder, wanted.repository, wanted.revision))
+        whole = write_unet_model(make_snapshot_folder(folder, wanted.repository, wanted.revision))
         model = known.models.get("sd-1.5")
         assert model.source is not None and model.source.path == whole
         assert model.info.revision == model.source.revision == wanted.revision
@@ -90,13 +90,15 @@ def test_the_pinned_version_is_used_from_any_cache_and_no_other(known: Library, 
 
 def test_a_version_that_is_not_whole_is_as_good_as_none(known: Library, cache: Path) -> None:
     wanted = pinned(known, "sd-1.5")
-    folder = unet_model(snapshot(cache, wanted.repository, wanted.revision or ""))
-    cut(folder / "unet" / "model.safetensors")
+    folder = write_unet_model(make_snapshot_folder(cache, wanted.repository, wanted.revision or ""))
+    truncate_file(folder / "unet" / "model.safetensors")
     assert known.models.get("sd-1.5").source is None
 
 
 def test_any_whole_repository_in_a_cache_can_be_used_by_its_name(known: Library, cache: Path) -> None:
-    folder = unet_model(snapshot(cache, "someone/anything-xl", COMMIT), 2048, "StableDiffusionXLPipeline", sample=128)
+    folder = write_unet_model(
+        make_snapshot_folder(cache, "someone/anything-xl", COMMIT), 2048, "StableDiffusionXLPipeline", sample=128
+    )
     model = known.models.get("someone/anything-xl")
     assert model.source is not None and model.source.path == folder
     assert (model.info.id, model.info.repository, model.info.revision) == ("someone/anything-xl",) * 2 + (COMMIT,)
@@ -104,48 +106,48 @@ def test_any_whole_repository_in_a_cache_can_be_used_by_its_name(known: Library,
 
 
 def test_the_newest_whole_version_is_used(known: Library, cache: Path) -> None:
-    older = unet_model(snapshot(cache, "someone/thing", COMMIT))
-    newer = unet_model(snapshot(cache, "someone/thing", ANOTHER))
-    cut(newer / "vae" / "model.safetensors")
+    older = write_unet_model(make_snapshot_folder(cache, "someone/thing", COMMIT))
+    newer = write_unet_model(make_snapshot_folder(cache, "someone/thing", ANOTHER))
+    truncate_file(newer / "vae" / "model.safetensors")
     source = known.models.get("someone/thing").source
     assert source is not None and source.path == older
 
 
-def test_a_repository_that_is_not_on_disk_is_unknown_here_and_may_be_on_the_hub(known: Library) -> None:
+def test_a_repository_that_is_not_on_disk_can_be_downloaded(known: Library) -> None:
     with pytest.raises(UnknownModel, match="there is no 'someone/thing' here. It can be embedded, embedded-fast"):
         known.models.get("someone/thing")
-    assert known.models.on_hub("someone/thing") == HubFiles("someone/thing")
-    assert known.models.on_hub("someone/thing/a b.safetensors") == HubFiles("someone/thing", "a b.safetensors")
-    assert known.models.on_hub("embedded") is None
+    assert known.models.get_hub_files("someone/thing") == HubFiles("someone/thing")
+    assert known.models.get_hub_files("someone/thing/a b.safetensors") == HubFiles("someone/thing", "a b.safetensors")
+    assert known.models.get_hub_files("embedded") is None
 
 
 def test_a_catalogued_model_is_downloaded_at_its_pin_by_either_name(known: Library) -> None:
-    wanted = known.models.on_hub("sd-1.5")
+    wanted = known.models.get_hub_files("sd-1.5")
     assert wanted is not None and wanted.revision and wanted.variant == "fp16"
-    assert known.models.on_hub("stable-diffusion-v1-5/stable-diffusion-v1-5") == wanted
+    assert known.models.get_hub_files("stable-diffusion-v1-5/stable-diffusion-v1-5") == wanted
 
 
-def test_a_folder_is_known_by_its_name(known: Library, models: Path) -> None:
-    folder = unet_model(models / "mine", sample=96)
+def test_a_folder_is_found_by_its_name(known: Library, models: Path) -> None:
+    folder = write_unet_model(models / "mine", sample=96)
     model = known.models.get("mine")
     assert model.source is not None and model.source.path == folder
     assert (model.info.id, model.info.name, model.info.width) == ("mine", "mine", 768)
     assert (model.info.sampler, model.info.steps, model.info.can.loras) == ("DPM++ 2M Karras", 25, True)
-    assert known.models.on_hub("mine") is None
+    assert known.models.get_hub_files("mine") is None
 
 
-def test_a_folder_in_a_folder_is_known_by_both_names(known: Library, models: Path) -> None:
-    unet_model(models / "people" / "mine")
+def test_a_nested_folder_is_found_by_its_path(known: Library, models: Path) -> None:
+    write_unet_model(models / "people" / "mine")
     assert known.models.get("people/mine").info.id == "people/mine"
 
 
 @pytest.mark.parametrize(
     ("guidance_embeds", "guidance", "scale"), [(True, "embedded", 3.5), (False, "none", 1.0), (None, "none", 1.0)]
 )
-def test_a_model_that_was_distilled_says_so(
+def test_a_distilled_model_has_distilled_guidance(
     known: Library, models: Path, guidance_embeds: bool | None, guidance: str, scale: float
 ) -> None:
-    transformer_model(models / "flux", guidance_embeds=guidance_embeds)
+    write_transformer_model(models / "flux", guidance_embeds=guidance_embeds)
     info = known.models.get("flux").info
     assert (info.can.guidance, info.guidance_scale, info.can.negative_prompt) == (guidance, scale, False)
 
@@ -155,7 +157,7 @@ def test_a_model_that_was_distilled_says_so(
     [
         ("unet", lambda folder: (folder / "unet").rename(folder / "denoiser")),
         ("vae/config.json", lambda folder: (folder / "vae" / "config.json").unlink()),
-        ("unet/model.safetensors", lambda folder: cut(folder / "unet" / "model.safetensors")),
+        ("unet/model.safetensors", lambda folder: truncate_file(folder / "unet" / "model.safetensors")),
         (
             "text_encoder/*.safetensors",
             lambda folder: (folder / "text_encoder" / "model.safetensors").rename(
@@ -167,36 +169,36 @@ def test_a_model_that_was_distilled_says_so(
 def test_a_folder_that_is_not_whole_is_refused_with_the_part_that_it_lacks(
     known: Library, models: Path, part: str, spoil: Callable[[Path], object]
 ) -> None:
-    spoil(unet_model(models / "mine"))
+    spoil(write_unet_model(models / "mine"))
     with pytest.raises(UnusableModel) as refused:
         known.models.get("mine")
-    assert str(refused.value).startswith(f"model: mine cannot be used: {part} is missing or cut short")
+    assert str(refused.value).startswith(f"model: mine cannot be used: {part} is missing or incomplete")
 
 
-def test_a_folder_with_another_pipeline_is_refused_with_those_that_are_known(known: Library, models: Path) -> None:
-    unet_model(models / "mine", pipeline="MagicPipeline")
+def test_a_folder_with_another_pipeline_is_refused_with_the_supported_ones(known: Library, models: Path) -> None:
+    write_unet_model(models / "mine", pipeline="MagicPipeline")
     with pytest.raises(UnusableModel, match=r"its pipeline is MagicPipeline; it can be StableDiffusionPipeline, "):
         known.models.get("mine")
 
 
 @pytest.mark.parametrize("index", ["", "nonsense", "[]", "{}", '{"_class_name": ["a", "list"]}', "null"])
 def test_a_folder_with_a_broken_index_is_refused_and_harms_no_other(known: Library, models: Path, index: str) -> None:
-    unet_model(models / "good")
-    (unet_model(models / "broken") / "model_index.json").write_text(index)
+    write_unet_model(models / "good")
+    (write_unet_model(models / "broken") / "model_index.json").write_text(index)
     with pytest.raises((UnusableModel, UnknownModel)):
         known.models.get("broken")
-    listed = [model.info.id for model in known.models.all()]
+    listed = [model.info.id for model in known.models.list_available()]
     assert "good" in listed and "broken" not in listed
 
 
 @pytest.mark.parametrize("part", ["unet", "vae"])
 @pytest.mark.parametrize("config", ["", "[]", "{}", '{"cross_attention_dim": "wide", "block_out_channels": 5}'])
 def test_a_folder_with_a_broken_part_harms_no_other(known: Library, models: Path, part: str, config: str) -> None:
-    unet_model(models / "good")
-    (unet_model(models / "broken") / part / "config.json").write_text(config)
+    write_unet_model(models / "good")
+    (write_unet_model(models / "broken") / part / "config.json").write_text(config)
     with suppress(UnusableModel, UnknownModel):
         known.models.get("broken")
-    assert "good" in [model.info.id for model in known.models.all()]
+    assert "good" in [model.info.id for model in known.models.list_available()]
 
 
 @pytest.mark.parametrize(
@@ -243,10 +245,10 @@ def test_a_name_that_means_nothing_reaches_nothing(
     known: Library, models: Path, tmp_path: Path, reference: str
 ) -> None:
     for place in (tmp_path / "outside", models / "inside", models / ".hidden" / "model", models / "inside" / ".hidden"):
-        unet_model(place)
-    unet_model(models / "loras" / "model")
-    unet_model(models / "embeddings" / "model")
-    checkpoint(models / "loras" / "style.safetensors", SD1)
+        write_unet_model(place)
+    write_unet_model(models / "loras" / "model")
+    write_unet_model(models / "embeddings" / "model")
+    write_checkpoint(models / "loras" / "style.safetensors", SD1)
     with pytest.raises(UnknownModel) as refused:
         known.models.get(reference)
     text = str(refused.value)
@@ -258,9 +260,9 @@ def test_a_name_that_means_nothing_reaches_nothing(
 def test_a_name_in_a_repository_reaches_nothing_outside_of_it(
     known: Library, cache: Path, tmp_path: Path, file: str
 ) -> None:
-    checkpoint(snapshot(cache, "someone/mix") / "one" / "mix.safetensors", FLUX)
+    write_checkpoint(make_snapshot_folder(cache, "someone/mix") / "one" / "mix.safetensors", FLUX)
     for folder in (tmp_path, cache):
-        checkpoint(folder / "outside.safetensors", FLUX)
+        write_checkpoint(folder / "outside.safetensors", FLUX)
     with pytest.raises(UnknownModel):
         known.models.get(f"someone/mix/{file}.safetensors")
 
@@ -268,19 +270,19 @@ def test_a_name_in_a_repository_reaches_nothing_outside_of_it(
 def test_a_whole_path_reaches_nothing_either(known: Library, models: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "outside", models / "mine"):
         with pytest.raises(UnknownModel):
-            known.models.get(str(unet_model(folder)))
+            known.models.get(str(write_unet_model(folder)))
 
 
 def test_lists_hold_what_can_be_used(known: Library, models: Path, cache: Path) -> None:
-    unet_model(models / "mine")
-    checkpoint(models / "broken.safetensors", "nothing.known")
-    cut(unet_model(models / "cut") / "unet" / "model.safetensors")
-    unet_model(models / "loras" / "model")
-    lora(models / "loras" / "style.safetensors")
-    transformer_model(snapshot(cache, "someone/flux"), guidance_embeds=True)
-    lora(snapshot(cache, "someone/style") / "style.safetensors")
-    written(snapshot(cache, "someone/data") / "config.json", {})
-    listed = [model.info.id for model in known.models.all()]
+    write_unet_model(models / "mine")
+    write_checkpoint(models / "broken.safetensors", "nothing.known")
+    truncate_file(write_unet_model(models / "cut") / "unet" / "model.safetensors")
+    write_unet_model(models / "loras" / "model")
+    write_lora(models / "loras" / "style.safetensors")
+    write_transformer_model(make_snapshot_folder(cache, "someone/flux"), guidance_embeds=True)
+    write_lora(make_snapshot_folder(cache, "someone/style") / "style.safetensors")
+    write_json(make_snapshot_folder(cache, "someone/data") / "config.json", {})
+    listed = [model.info.id for model in known.models.list_available()]
     assert listed == [*known.models.entries, "mine", "someone/flux"]
 
 
@@ -295,13 +297,13 @@ def test_lists_hold_what_can_be_used(known: Library, models: Path, cache: Path) 
     ],
 )
 def test_a_single_file_is_recognised_by_its_tensors(tmp_path: Path, name: str, pipeline: str) -> None:
-    file = checkpoint(tmp_path / "file", "model.diffusion_model.input_blocks.0.0.weight", name)
-    found = recognised(head(file))
+    file = write_checkpoint(tmp_path / "file", "model.diffusion_model.input_blocks.0.0.weight", name)
+    found = detect_checkpoint(read_header(file))
     assert found is not None and found[0] == pipeline
 
 
 def test_single_files_of_different_architectures_are_configured_differently(tmp_path: Path) -> None:
-    found = {recognised(head(checkpoint(tmp_path / "file", name))) for name in (SD1, SD2, XL)}
+    found = {detect_checkpoint(read_header(write_checkpoint(tmp_path / "file", name))) for name in (SD1, SD2, XL)}
     configs = [each[1] for each in found if each is not None]
     assert len(set(configs)) == 3
     assert all(config is not None and (config / "model_index.json").is_file() for config in configs)
@@ -310,32 +312,34 @@ def test_single_files_of_different_architectures_are_configured_differently(tmp_
 @pytest.mark.parametrize(
     ("name", "architecture"), [(SD1, "Stable Diffusion 1"), (SD2, "Stable Diffusion 2"), (XL, "Stable Diffusion XL")]
 )
-def test_a_single_file_in_the_folder_is_known_by_its_name(
+def test_a_single_file_in_the_folder_is_found_by_its_name(
     known: Library, models: Path, name: str, architecture: str
 ) -> None:
-    file = checkpoint(models / "mine.safetensors", name)
+    file = write_checkpoint(models / "mine.safetensors", name)
     model = known.models.get("mine.safetensors")
     assert model.source is not None and model.source.path == file
     assert (model.info.id, model.info.name, model.info.architecture) == ("mine.safetensors", "mine", architecture)
-    assert "mine.safetensors" in [model.info.id for model in known.models.all()]
+    assert "mine.safetensors" in [model.info.id for model in known.models.list_available()]
 
 
-def test_a_single_file_in_a_cache_is_known_by_its_repository_and_name(known: Library, cache: Path) -> None:
-    file = checkpoint(snapshot(cache, "someone/mix") / "v2" / "mix.safetensors", XL)
+def test_a_single_file_in_a_cache_is_found_by_its_repository_and_name(known: Library, cache: Path) -> None:
+    file = write_checkpoint(make_snapshot_folder(cache, "someone/mix") / "v2" / "mix.safetensors", XL)
     model = known.models.get("someone/mix/v2/mix.safetensors")
     assert model.source is not None and model.source.path == file
-    assert "someone/mix/v2/mix.safetensors" in [model.info.id for model in known.models.all()]
+    assert "someone/mix/v2/mix.safetensors" in [model.info.id for model in known.models.list_available()]
 
 
 def test_a_denoiser_alone_takes_its_other_parts_from_a_whole_model(known: Library, models: Path, cache: Path) -> None:
-    checkpoint(models / "flux.safetensors", FLUX, "guidance_in.in_layer.weight")
-    with pytest.raises(UnusableModel, match="it is a denoiser alone; load a whole model of its kind first"):
+    write_checkpoint(models / "flux.safetensors", FLUX, "guidance_in.in_layer.weight")
+    with pytest.raises(UnusableModel, match="it is a denoiser alone; load a complete model of its architecture first"):
         known.models.get("flux.safetensors")
-    transformer_model(models / "schnell", guidance_embeds=False)
+    write_transformer_model(models / "schnell", guidance_embeds=False)
     with pytest.raises(UnusableModel, match="it is a denoiser alone"):
         known.models.get("flux.safetensors")
     wanted = pinned(known, "flux.1-dev")
-    whole = transformer_model(snapshot(cache, wanted.repository, wanted.revision or ""), guidance_embeds=True)
+    whole = write_transformer_model(
+        make_snapshot_folder(cache, wanted.repository, wanted.revision or ""), guidance_embeds=True
+    )
     model = known.models.get("flux.safetensors")
     assert model.source is not None and model.source.config == whole
     assert (model.info.architecture, model.info.can.guidance) == ("FLUX.1", "embedded")
@@ -348,16 +352,18 @@ def test_a_single_file_that_cannot_be_used_is_refused_with_the_reason(
     file = models / "mine.safetensors"
     match content:
         case "cut":
-            cut(checkpoint(file, XL))
+            truncate_file(write_checkpoint(file, XL))
         case "lora":
-            lora(file)
+            write_lora(file)
         case "unknown":
-            checkpoint(file, "nothing.known")
+            write_checkpoint(file, "nothing.known")
         case "empty":
             file.write_bytes(b"")
     whole = content in ("lora", "unknown")
     reason = (
-        "it is no checkpoint of Stable Diffusion 1, 2, XL or FLUX.1" if whole else "it is no whole safetensors file"
+        "it is not a checkpoint of Stable Diffusion 1, 2, XL or FLUX.1"
+        if whole
+        else "it is not a complete safetensors file"
     )
     with pytest.raises(UnusableModel, match=f"mine.safetensors cannot be used: {reason}"):
         known.models.get("mine.safetensors")
@@ -371,10 +377,10 @@ def test_pickles_are_never_looked_at(known: Library, models: Path) -> None:
 
 
 def test_an_entry_of_the_owners_may_point_to_a_folder_beside_it(models: Path, tmp_path: Path) -> None:
-    unet_model(models / "deep" / "model")
+    write_unet_model(models / "deep" / "model")
     mine: dict[str, Any] = {"id": "mine", "name": "Mine", "path": "deep/model", "pipeline": "StableDiffusionPipeline"}
     (models / "catalogue.json").write_text(json.dumps([mine | {"steps": 7, "max_side": 640}]))
-    model = library(tmp_path).models.get("mine")
+    model = make_library(tmp_path).models.get("mine")
     assert model.source is not None
     assert (model.info.steps, model.info.can.max_side, model.info.name) == (7, 640, "Mine")
 
@@ -382,51 +388,51 @@ def test_an_entry_of_the_owners_may_point_to_a_folder_beside_it(models: Path, tm
 def test_an_entry_of_the_owners_that_points_nowhere_is_not_on_disk(models: Path, tmp_path: Path) -> None:
     mine = {"id": "mine", "name": "Mine", "path": "nowhere", "pipeline": "StableDiffusionPipeline"}
     (models / "catalogue.json").write_text(json.dumps([mine]))
-    known = library(tmp_path)
+    known = make_library(tmp_path)
     assert known.models.get("mine").source is None
-    assert known.models.on_hub("mine") is None
+    assert known.models.get_hub_files("mine") is None
     with pytest.raises(NotOnDisk, match="mine is not on disk"):
-        known.download_model("mine")
+        known.model_resource.prepare_download("mine")
 
 
 def test_a_quantized_entry_takes_no_loras(models: Path, tmp_path: Path) -> None:
     mine = {"id": "mine", "name": "Mine", "repository": "a/b", "pipeline": "FluxPipeline", "quantization": "nf4"}
     (models / "catalogue.json").write_text(json.dumps([mine]))
-    info = library(tmp_path).models.get("mine").info
+    info = make_library(tmp_path).models.get("mine").info
     assert info.quantization == "nf4" and not info.can.loras
 
 
 def test_what_the_studio_downloaded_can_be_deleted(known: Library, models: Path) -> None:
-    folder = unet_model(snapshot(models / "hub", "someone/thing"))
-    keep = unet_model(snapshot(models / "hub", "someone/other"))
-    known.delete_model("someone/thing")
+    folder = write_unet_model(make_snapshot_folder(models / "hub", "someone/thing"))
+    keep = write_unet_model(make_snapshot_folder(models / "hub", "someone/other"))
+    known.model_resource.delete("someone/thing")
     assert not folder.exists() and keep.exists()
     with pytest.raises(UnknownModel):
         known.models.get("someone/thing")
 
 
 def test_what_others_put_there_is_theirs_to_delete(known: Library, models: Path, cache: Path) -> None:
-    unet_model(models / "mine")
-    unet_model(snapshot(cache, "someone/thing"))
+    write_unet_model(models / "mine")
+    write_unet_model(make_snapshot_folder(cache, "someone/thing"))
     for name in ("mine", "someone/thing", "embedded"):
         with pytest.raises(InvalidRequest, match=f"model: {name} was not downloaded by the studio"):
-            known.delete_model(name)
+            known.model_resource.delete(name)
         assert known.models.get(name).source is not None
 
 
 def test_of_several_files_of_a_repository_one_can_be_deleted(known: Library, models: Path) -> None:
-    folder = snapshot(models / "hub", "someone/styles")
-    one, two = (lora(folder / f"{name}.safetensors") for name in ("one", "two"))
-    known.delete_adapter("lora", "someone/styles/one.safetensors")
+    folder = make_snapshot_folder(models / "hub", "someone/styles")
+    one, two = (write_lora(folder / f"{name}.safetensors") for name in ("one", "two"))
+    known.get_resource("lora").delete("someone/styles/one.safetensors")
     assert not one.exists() and two.exists()
-    known.delete_adapter("lora", "someone/styles")
+    known.get_resource("lora").delete("someone/styles")
     assert not folder.exists()
 
 
 def test_adapters_that_were_downloaded_can_be_deleted_and_others_cannot(known: Library, models: Path) -> None:
-    file = lora(snapshot(models / "hub", "someone/style") / "style.safetensors")
-    embedding(models / "embeddings" / "cat.safetensors")
-    known.delete_adapter("lora", "someone/style")
+    file = write_lora(make_snapshot_folder(models / "hub", "someone/style") / "style.safetensors")
+    write_embedding(models / "embeddings" / "cat.safetensors")
+    known.get_resource("lora").delete("someone/style")
     assert not file.exists()
     with pytest.raises(InvalidRequest, match="cat was not downloaded by the studio"):
-        known.delete_adapter("embedding", "cat")
+        known.get_resource("embedding").delete("cat")

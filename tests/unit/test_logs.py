@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from imagegen.logs import Printed, configure_logging, generation_finished
-from imagegen.schema import GenerationRequest, Picture, Receipt, Result
+from imagegen.logs import LogStream, configure_logging, log_generation
+from imagegen.schema.events import Result
+from imagegen.schema.receipt import Picture, Receipt
+from imagegen.schema.request import GenerationRequest
 
 logger = logging.getLogger("imagegen.test")
 PROMPT = 'a "red" circle\r\nin Köln\u2028{"level": "CRITICAL"}'
@@ -22,7 +25,7 @@ PROMPT = 'a "red" circle\r\nin Köln\u2028{"level": "CRITICAL"}'
 
 @pytest.fixture(autouse=True)
 def own_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts pytest's own handlers back afterwards."""
+    """Restores pytest's handlers afterwards."""
     root = logging.getLogger()
     with monkeypatch.context() as patch:
         patch.setattr(root, "handlers", [])
@@ -78,7 +81,7 @@ def test_the_time_is_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_finished_generation_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("json")
-    generation_finished(logger, GenerationRequest(prompt=PROMPT, seed=7), finished(), "job-1")
+    log_generation(logger, GenerationRequest(prompt=PROMPT, seed=7), finished(), "job-1")
     (line,) = json_lines(capsys.readouterr().out)
     del line["timestamp"]
     assert line == {
@@ -87,10 +90,13 @@ def test_a_finished_generation_is_one_line(capsys: pytest.CaptureFixture[str]) -
         "message": "Generation finished",
         "prompt": PROMPT,
         "seed": 7,
+        "variation_seed": None,
+        "variation_strength": 0.0,
         "model_id": "a-model",
         "latency_ms": 1234,
         "vram_peak_mb": None,
         "nsfw_detected": None,
+        "unfinished_at_step": None,
         "cached": False,
         "job_id": "job-1",
     }
@@ -105,9 +111,9 @@ def test_line_breaks_do_not_break_a_line(log_format: str, capsys: pytest.Capture
     assert not {"\r", "\x1b"} & set(out)
 
 
-def test_text_tells_what_json_does(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_has_the_same_fields_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("text")
-    generation_finished(logger, GenerationRequest(prompt="a red circle", seed=7), finished(), "job-1")
+    log_generation(logger, GenerationRequest(prompt="a red circle", seed=7), finished(), "job-1")
     out = capsys.readouterr().out
     assert 'INFO    imagegen.test: Generation finished  prompt="a red circle"  seed=7' in out
 
@@ -164,8 +170,19 @@ def test_what_a_library_prints_is_lines_of_the_log_and_cannot_pretend_to_be_othe
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure_logging("json")
-    with redirect_stderr(Printed()):
+    with redirect_stderr(LogStream()):
         sys.stderr.write('Traceback:\n  {"level": "INFO", "message": "forged"}\n')
     first, second = json_lines(capsys.readouterr().out)
     assert first["message"] == "Traceback:" and first["action"] == "printed"
     assert second["message"] == '  {"level": "INFO", "message": "forged"}' and second["name"] == "printed"
+
+
+def test_prompts_can_be_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json")
+    log_generation(logger, GenerationRequest(prompt=PROMPT, seed=7), finished(), "a-job", log_prompts=False)
+    output = capsys.readouterr().out
+    (line,) = json_lines(output)
+    assert line["prompt_length"] == len(PROMPT)
+    assert line["prompt_sha256"] == hashlib.sha256(PROMPT.encode()).hexdigest()
+    assert "prompt" not in line
+    assert "circle" not in output

@@ -1,4 +1,4 @@
-"""What OpenAI's fields mean to the studio, and which of them are refused."""
+"""How OpenAI's fields map to requests, and which are refused."""
 
 from __future__ import annotations
 
@@ -6,36 +6,42 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from starlette.datastructures import UploadFile
 
-from imagegen.api.openai.forms import Form, asked_in, fields, prompt_inside, schema, the_image
-from imagegen.api.openai.requests import EditAsked, GenerationAsked, VariationAsked, in_openais_names, meant
+from imagegen.api.openai.forms import (
+    ImageForm,
+    build_form_schema,
+    parse_form_fields,
+    read_single_image,
+    validate_form,
+)
+from imagegen.api.openai.requests import (
+    EditAsked,
+    GenerationAsked,
+    VariationAsked,
+    convert_openai_request,
+    report_openai_field_names,
+)
 from imagegen.errors import InvalidRequest
-from imagegen.images import png_info
-from imagegen.schema import GenerationRequest, LoraUse
-from tests.doubles import receipt
+from imagegen.schema.request import GenerationRequest, LoraUse
 
 PICTURE = "0" * 64
+PICTURES = {"init_image": PICTURE}
 
 
-def generation(**said: Any) -> GenerationAsked:
-    return asked_in(Form({"prompt": "a red circle"} | said, b""), GenerationAsked)
+def make_generation_request(**changes: Any) -> GenerationAsked:
+    return validate_form(ImageForm({"prompt": "a red circle"} | changes, {}), GenerationAsked)
 
 
-def edit(*said: tuple[str, str]) -> EditAsked:
-    return asked_in(Form(fields([("prompt", "a red circle"), *said]), b""), EditAsked)
-
-
-def png(**changes: object) -> bytes:
-    buffer = BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, format="PNG", pnginfo=png_info(receipt(**changes)))
-    return buffer.getvalue()
+def make_edit_request(*changes: tuple[str, str]) -> EditAsked:
+    fields = parse_form_fields([("prompt", "a red circle"), *changes], EditAsked)
+    return validate_form(ImageForm(fields, {}), EditAsked)
 
 
 def test_openais_fields_have_their_meaning() -> None:
-    request = meant(generation(model="embedded", n=3, size="256x128", quality="standard", background="opaque"))
+    request = convert_openai_request(
+        make_generation_request(model="embedded", n=3, size="256x128", quality="standard", background="opaque")
+    )
     assert request == GenerationRequest(prompt="a red circle", model="embedded", batch_size=3, width=256, height=128)
 
 
@@ -44,21 +50,21 @@ def test_our_own_fields_mean_what_they_mean_in_rest() -> None:
         "seed": 7, "steps": 12, "guidance_scale": 3.5, "sampler": "Euler", "negative_prompt": "blue", "clip_skip": 1,
         "embeddings": ["grain"], "step_cache": 0.2,
     }  # fmt: skip
-    request = meant(generation(loras=[{"lora": "neon", "weight": 0.5}], **ours))
+    request = convert_openai_request(make_generation_request(loras=[{"lora": "neon", "weight": 0.5}], **ours))
     assert request == GenerationRequest(prompt="a red circle", loras=(LoraUse(lora="neon", weight=0.5),), **ours)
 
 
-def test_null_and_auto_leave_open_what_was_not_said() -> None:
+def test_null_and_auto_count_as_omitted_fields() -> None:
     left_open = dict.fromkeys(GenerationAsked.model_fields) | {"prompt": "a red circle", "size": "auto"}
-    assert meant(generation(**left_open)) == GenerationRequest(prompt="a red circle")
+    assert convert_openai_request(make_generation_request(**left_open)) == GenerationRequest(prompt="a red circle")
 
 
 def test_steps_have_another_name() -> None:
-    assert meant(generation(num_inference_steps=9)).steps == 9
+    assert convert_openai_request(make_generation_request(num_inference_steps=9)).steps == 9
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("changes", "message"),
     [
         ({"prompt": None}, "prompt: is required"),
         ({"prompt": ""}, "prompt: must not be empty"),
@@ -76,10 +82,10 @@ def test_steps_have_another_name() -> None:
         ({"partial_images": 1}, "partial_images: can only be sent in a stream"),
         ({"stream": "yes"}, "stream: should be a valid boolean"),
         ({"stream": True, "response_format": "url"}, "response_format: must be b64_json in a stream"),
-        ({"quality": "hd"}, "quality: must be auto: say steps instead"),
-        ({"quality": ["auto"]}, "quality: must be auto: say steps instead"),
+        ({"quality": "best"}, "quality: must be one of 'auto', 'low', 'medium', 'high'"),
+        ({"quality": ["auto"]}, "quality: must be one of 'auto', 'low'"),
         ({"background": "transparent"}, "background: must be auto or opaque"),
-        ({"style": "vivid"}, "style: cannot be used; say it in the prompt"),
+        ({"style": "calm"}, "style: must be one of 'vivid' or 'natural'"),
         ({"moderation": "high"}, "moderation: must be one of 'auto' or 'low'"),
         ({"steps": 0}, "steps: must be between 1 and 150"),
         ({"num_inference_steps": 0}, "num_inference_steps: must be between 1 and 150"),
@@ -91,31 +97,34 @@ def test_steps_have_another_name() -> None:
         ({"frame_count": 3}, "frame_count: is not a field of a request"),
     ],
 )
-def test_what_cannot_be_is_refused_by_openais_name(said: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_is_refused_by_openais_name(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^{message}") as refused:
-        meant(generation(**said))
+        convert_openai_request(make_generation_request(**changes))
     assert refused.value.field == message.split(":", maxsplit=1)[0].replace("\\", "")
 
 
-def test_what_the_studio_says_later_is_told_in_openais_names_too() -> None:
-    with pytest.raises(InvalidRequest, match="^size: must be at most 512"), in_openais_names(generation()):
+def test_later_errors_use_openai_field_names_too() -> None:
+    with (
+        pytest.raises(InvalidRequest, match="^size: must be at most 512"),
+        report_openai_field_names(make_generation_request()),
+    ):
         raise InvalidRequest("height", "must be at most 512")
 
 
-def test_files_are_as_good_as_can_be_unless_said_otherwise() -> None:
-    assert (generation().file_format, generation().file_quality) == ("png", 100)
-    small = generation(output_format="webp", output_compression=0)
+def test_files_have_the_best_quality_unless_requested_otherwise() -> None:
+    assert (make_generation_request().file_format, make_generation_request().file_quality) == ("png", 100)
+    small = make_generation_request(output_format="webp", output_compression=0)
     assert (small.file_format, small.file_quality) == ("webp", 0)
 
 
 def test_the_text_of_a_form_becomes_values() -> None:
-    said = {
+    form_fields = {
         "n": "2", "seed": "7", "strength": "0.5", "num_inference_steps": "9", "size": "128x128", "stream": "True",
         "partial_images": "1", "user": "1234", "negative_prompt": "1", "input_fidelity": "low",
     }  # fmt: skip
-    asked = edit(*said.items())
-    assert (asked.stream, asked.partial_images, asked.user) == (True, 1, "1234")
-    assert meant(asked, PICTURE) == GenerationRequest(
+    request = make_edit_request(*form_fields.items())
+    assert (request.stream, request.partial_images, request.user) == (True, 1, "1234")
+    assert convert_openai_request(request, PICTURES) == GenerationRequest(
         prompt="a red circle", negative_prompt="1", batch_size=2, seed=7, strength=0.5, steps=9, width=128, height=128,
         init_image=PICTURE,
     )  # fmt: skip
@@ -133,14 +142,14 @@ def test_the_text_of_a_form_becomes_values() -> None:
     ids=["as JSON", "again and again", "as OpenAI's clients send them"],
 )  # fmt: skip
 def test_lists_come_in_a_form_in_several_ways(sent: list[tuple[str, str]]) -> None:
-    request = meant(edit(*sent), PICTURE)
+    request = convert_openai_request(make_edit_request(*sent), PICTURES)
     assert request.loras == (LoraUse(lora="1", weight=0.5), LoraUse(lora="b", weight=1))
     assert request.embeddings == ("c", "d")
 
 
 @pytest.mark.parametrize("text", ["", "[]"])
 def test_a_list_in_a_form_may_be_empty(text: str) -> None:
-    assert meant(edit(("loras", text), ("embeddings", text)), PICTURE).loras == ()
+    assert convert_openai_request(make_edit_request(("loras", text), ("embeddings", text)), PICTURES).loras == ()
 
 
 @pytest.mark.parametrize(
@@ -151,8 +160,8 @@ def test_a_list_in_a_form_may_be_empty(text: str) -> None:
         ([("seed", "9" * 5000)], "seed: must be a number"),
         ([("strength", "NaN")], "strength: should be a finite number"),
         ([("stream", "maybe")], "stream: should be a valid boolean"),
-        ([("mask", "x")], "mask: cannot be used; leave it out to change the whole picture"),
-        ([("input_fidelity", "high")], "input_fidelity: must be low: say strength instead"),
+        ([("mask_blur", "2")], "mask_blur: needs a mask_image"),
+        ([("input_fidelity", "none")], "input_fidelity: must be one of 'low' or 'high'"),
         ([("loras", "[" * 100_000)], r"loras\[0\]: must be an object"),
         (
             [("loras[][lora]", "a"), ("loras[][lora]", "b"), ("loras[][weight]", "1")],
@@ -164,19 +173,16 @@ def test_a_list_in_a_form_may_be_empty(text: str) -> None:
 )
 def test_what_cannot_be_in_a_form_is_refused_by_name(sent: list[tuple[str, str]], message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^{message}"):
-        meant(edit(*sent), PICTURE)
+        convert_openai_request(make_edit_request(*sent), PICTURES)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("mask", "mask: cannot be used; leave it out"), ("prompt", "prompt: must not be a file")]
-)
-def test_only_the_picture_is_a_file(name: str, message: str) -> None:
-    with pytest.raises(InvalidRequest, match=f"^{message}"):
-        fields([(name, UploadFile(BytesIO(b"x")))])
+def test_only_pictures_are_files() -> None:
+    with pytest.raises(InvalidRequest, match="^prompt: must not be a file"):
+        parse_form_fields([("prompt", UploadFile(BytesIO(b"x")))], EditAsked)
 
 
 async def test_there_is_one_picture() -> None:
-    assert await the_image([UploadFile(BytesIO(b"picture"))]) == b"picture"
+    assert await read_single_image("image", [UploadFile(BytesIO(b"picture"))]) == b"picture"
 
 
 @pytest.mark.parametrize(
@@ -189,48 +195,18 @@ async def test_there_is_one_picture() -> None:
 )
 async def test_it_is_refused_when_there_is_none_or_several(sent: list[UploadFile | str], message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^{message}"):
-        await the_image(sent)
+        await read_single_image("image", sent)
 
 
 def test_a_variation_needs_no_prompt() -> None:
-    assert asked_in(Form({}, b""), VariationAsked).prompt is None
-
-
-def test_a_picture_from_here_tells_what_it_was_made_from() -> None:
-    assert prompt_inside(png(prompt="a lake\nat sunset")) == "a lake\nat sunset"
-
-
-def png_with(**texts: str) -> bytes:
-    info, buffer = PngInfo(), BytesIO()
-    for name, text in texts.items():
-        info.add_itxt(name, text)
-    Image.new("RGB", (8, 8)).save(buffer, format="PNG", pnginfo=info)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"nothing",
-        png()[:60],
-        png_with(),
-        png_with(receipt="not JSON"),
-        png_with(receipt="[" * 100_000),
-        png_with(receipt='["prompt"]'),
-        png_with(receipt='{"prompt": 7}'),
-        png()[:16] + b"\0\0\x4e\x20\0\0\x4e\x20" + png()[24:],
-    ],
-    ids=["empty", "no picture", "broken", "bare", "other receipt", "deep", "list", "number", "enormous"],
-)
-def test_any_other_picture_tells_nothing(content: bytes) -> None:
-    assert prompt_inside(content) is None
+    assert validate_form(ImageForm({}, {}), VariationAsked).prompt is None
 
 
 def test_the_documentation_of_a_form_names_all_that_it_takes() -> None:
-    described = schema(EditAsked, {"seed": 7})
+    described = build_form_schema(EditAsked, {"seed": 7})
     assert described["required"] == ["image", "prompt"]
     assert described["properties"]["seed"]["maximum"] == 2**32 - 1
     assert described["properties"]["seed"]["examples"] == [7]
     assert described["properties"]["loras"]["items"]["properties"]["weight"]["minimum"] == -4
-    assert {"mask", "style"}.isdisjoint(described["properties"])
+    assert "mask" in described["properties"]
+    assert "mask" not in build_form_schema(VariationAsked, {})["properties"]

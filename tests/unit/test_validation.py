@@ -1,4 +1,4 @@
-"""Every wrong value gets one line that names its field and says what is allowed."""
+"""Every wrong value gives an error of one line, with its field and what is allowed."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from imagegen.errors import InvalidRequest
-from imagegen.schema import GenerationRequest
-from imagegen.validation import parse_request, resolved
-from tests.doubles import library
+from imagegen.schema.request import GenerationRequest
+from imagegen.schema.validation import fill_in_defaults, parse_request
+from tests.doubles import make_library
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -38,6 +38,11 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"sampler": "Magic"}, "sampler: must be one of 'Euler', 'Euler a', 'DDIM'"),
         ({"seed": -1}, "seed: must be between 0 and 4294967295"),
         ({"seed": 2**64}, "seed: must be between 0 and 4294967295"),
+        ({"variation_seed": -1}, "variation_seed: must be between 0 and 4294967295"),
+        ({"variation_seed": "5"}, "variation_seed: must be a number"),
+        ({"variation_strength": 1.5}, "variation_strength: must be between 0"),
+        ({"variation_strength": -0.1}, "variation_strength: must be between 0"),
+        ({"variation_strength": True}, "variation_strength: must be a number"),
         ({"batch_size": 100}, "batch_size: must be between 1 and 8"),
         ({"clip_skip": 9}, "clip_skip: must be between 0 and 2"),
         ({"init_image": "../../etc/passwd"}, "init_image: is not valid"),
@@ -81,7 +86,7 @@ def test_whole_numbers_may_come_as_floats() -> None:
     assert parse_request({"prompt": "x", "steps": 20.0}).steps == 20
 
 
-def test_what_is_given_is_kept_and_what_is_open_comes_from_the_model(tmp_path: Path) -> None:
-    model = library(tmp_path).models.get("embedded").info
-    request = resolved(parse_request({"prompt": "x", "steps": 5, "init_image": "0" * 64}), model, seed=3)
+def test_given_values_are_kept_and_missing_ones_come_from_the_model(tmp_path: Path) -> None:
+    model = make_library(tmp_path).models.get("embedded").info
+    request = fill_in_defaults(parse_request({"prompt": "x", "steps": 5, "init_image": "0" * 64}), model, seed=3)
     assert (request.steps, request.seed, request.width, request.strength) == (5, 3, model.width, model.strength)

@@ -1,4 +1,4 @@
-"""Draws a figure in coordinates of its own, wherever it stands and in whatever light."""
+"""A brush: draws a figure in its own coordinates, at any position and in any light."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def as_it_is(color: Color) -> Color:
 class Brush:
     """x to the right and y downwards, both from -1 to 1, in a square of `radius` about `center` on a canvas.
 
-    `light` says how a colour looks at this time of day; `dark` whether lamps and windows shine. `mirrored` swaps left
-    and right.
+    `light` maps a colour to how it looks at this time of day; `dark` is whether lamps and windows are lit. `mirrored`
+    swaps left and right.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Brush:
         return other
 
     def shining(self) -> Brush:
-        """Draws with a light of its own."""
+        """Returns a brush that ignores the scene's light, for things that glow."""
         other = copy(self)
         other.light = as_it_is
         return other
@@ -69,7 +69,7 @@ class Brush:
         self.polygon(oval(x, y, width, height, angle), color)
 
     def blob(self, points: Sequence[Point], color: Color) -> None:
-        """What a smooth curve through the points encloses."""
+        """The area inside a smooth curve through the points."""
         self.polygon(closed_curve(points), color)
 
     def rounded(self, left: float, top: float, right: float, bottom: float, corner: float, color: Color) -> None:
@@ -80,7 +80,7 @@ class Brush:
                 self.ellipse(x, y, corner, corner, color)
 
     def stroke(self, points: Sequence[Point], color: Color, width: float, end: float | None = None) -> None:
-        """A smooth line with round ends, which goes from `width` to a width of `end`."""
+        """A smooth line with round ends, whose width goes from `width` to `end`."""
         curve = open_curve(points)
         change = 0 if end is None else (end - width) / (len(curve) - 1)
         for i, (x, y) in enumerate(curve):

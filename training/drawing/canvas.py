@@ -85,7 +85,7 @@ class Canvas:
         self.image.paste(blended(top, bottom, *mask.size), corner, mask)
 
     def wash(self, points: Sequence[Point], color: Color, strength: float) -> None:
-        """A polygon that lets through what is behind it."""
+        """A transparent polygon; `strength` is its opacity."""
         corner, mask = self._stencil(points, round(255 * strength))
         self.image.paste(color, (*corner, corner[0] + mask.width, corner[1] + mask.height), mask)
 
@@ -97,7 +97,7 @@ class Canvas:
         self.image.paste(color, (0, start, self.pixels, start + len(levels)), mask)
 
     def reflect(self, shore: float, bottom: float, strength: float) -> None:
-        """Water from `shore` down to `bottom` mirrors what is above it."""
+        """Mirrors what is above `shore` in the water from `shore` down to `bottom`."""
         start, end = round(shore * self.pixels), round(bottom * self.pixels)
         above = self.image.crop((0, 2 * start - end, self.pixels, start)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
         water = self.image.crop((0, start, self.pixels, end))
@@ -124,7 +124,7 @@ class Canvas:
         self.image.paste(other.image, (0, 0), mask)
 
     def _stencil(self, points: Sequence[Point], level: int) -> tuple[tuple[int, int], Image.Image]:
-        """A polygon as a mask no larger than it needs to be, and the pixel where the mask's corner belongs."""
+        """Returns a polygon as a mask no larger than necessary, and the pixel of the mask's corner."""
         scaled = self._scaled(points)
         left, top = (max(0, math.floor(min(point[axis] for point in scaled))) for axis in (0, 1))
         right, bottom = (min(self.pixels, math.ceil(max(point[axis] for point in scaled)) + 1) for axis in (0, 1))

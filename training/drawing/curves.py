@@ -21,7 +21,7 @@ def open_curve(points: Sequence[Point]) -> list[Point]:
 
 
 def _catmull_rom(points: Sequence[Point]) -> list[Point]:
-    """From the second to the last but one."""
+    """Catmull-Rom splines from the second point to the last but one."""
     corners = np.array(points)[:, None]
     p, q, r, s = corners[:-3], corners[1:-2], corners[2:-1], corners[3:]
     t = np.linspace(0, 1, STEPS, endpoint=False)[:, None]

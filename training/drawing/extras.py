@@ -1,4 +1,4 @@
-"""What a scene can have in its sky."""
+"""The extras in a scene's sky: sun, moon, stars, clouds, rainbow and birds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw_stars(view: View) -> None:
     canvas, rng = view.canvas, view.rng
     lowest = view.skyline - 0.02
     for i in range(24):
-        # One in each cell of a grid, so that they are everywhere.
+        # One star in each cell of a grid, so that they are spread evenly.
         x, y = (i % 6 + rng.uniform(0.1, 0.9)) / 6, (i // 6 + rng.uniform(0.1, 0.9)) / 4 * lowest
         size = rng.uniform(0.008, 0.011)
         if i % 4 == 1:
@@ -45,7 +45,7 @@ def draw_sparkle(canvas: Canvas, x: float, y: float, radius: float) -> None:
 
 
 def low_light(view: View, low: float) -> float:
-    """How high the sun or moon stands: `low` above the horizon, but never behind the land."""
+    """Returns the y of the sun or moon: `low` above the horizon, and never behind the land."""
     return max(0.13, min(view.horizon - low, view.skyline - 0.07))
 
 

@@ -1,4 +1,4 @@
-"""Which function draws which figure, and its usual colour."""
+"""The function that draws each figure, and the figure's usual colour."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from training.drawing import animals, objects, vehicles
+from training.drawing.animals import butterfly, cat, dog, duck, fish, owl, rabbit, sheep
 from training.drawing.brush import Brush
+from training.drawing.objects import apple, flower, house, mushroom, tree, umbrella
+from training.drawing.vehicles import airplane, balloon, boat, bus, car, rocket
 from training.drawing.vocabulary import Color
 
 FIGURE_DRAWERS: Final[dict[str, Callable[[Brush, Color, random.Random], None]]] = {
-    "cat": animals.cat,
-    "dog": animals.dog,
-    "rabbit": animals.rabbit,
-    "sheep": animals.sheep,
-    "owl": animals.owl,
-    "duck": animals.duck,
-    "fish": animals.fish,
-    "butterfly": animals.butterfly,
-    "car": vehicles.car,
-    "bus": vehicles.bus,
-    "boat": vehicles.boat,
-    "airplane": vehicles.airplane,
-    "rocket": vehicles.rocket,
-    "balloon": vehicles.balloon,
-    "house": objects.house,
-    "tree": objects.tree,
-    "flower": objects.flower,
-    "mushroom": objects.mushroom,
-    "apple": objects.apple,
-    "umbrella": objects.umbrella,
+    "cat": cat,
+    "dog": dog,
+    "rabbit": rabbit,
+    "sheep": sheep,
+    "owl": owl,
+    "duck": duck,
+    "fish": fish,
+    "butterfly": butterfly,
+    "car": car,
+    "bus": bus,
+    "boat": boat,
+    "airplane": airplane,
+    "rocket": rocket,
+    "balloon": balloon,
+    "house": house,
+    "tree": tree,
+    "flower": flower,
+    "mushroom": mushroom,
+    "apple": apple,
+    "umbrella": umbrella,
 }
-# Where nobody names a colour.
+# The colour of a figure when the prompt names none.
 USUAL: Final[dict[str, str]] = {
     "cat": "orange",
     "dog": "brown",

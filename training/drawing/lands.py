@@ -1,4 +1,4 @@
-"""Land without a city and without much water. Each function draws one kind, and tells where things may be put."""
+"""Landscapes without a city and with little water. Each function draws one and returns where things may be put."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def draw_hills(view: View) -> Ground:
 
 
 def draw_path(view: View, edge: list[Point], x: float, bottom: float, width: float) -> float:
-    """Winds down a hill, and tells at which x it ends."""
+    """Draws a path that winds down a hill, and returns its x at the bottom of the hill."""
     top, bend = height_at(edge, x), view.rng.choice((-1, 1)) * view.rng.uniform(0.05, 0.08)
     steps = [i / 10 for i in range(11)]
     middle = [(x + bend * math.sin(4 * t) * (0.4 + t), top + (bottom - top) * t) for t in steps]
@@ -101,7 +101,7 @@ def draw_mesa(view: View, x: float, half: float, height: float) -> None:
 
 
 def draw_dune_shadow(view: View, edge: list[Point], color: Color) -> None:
-    """The side of a dune's crest that the light does not reach."""
+    """Shades the side of a dune's crest that faces away from the light."""
     side = -view.side(0.5)
     for i in range(1, len(edge) - 1):
         if edge[i][1] < min(edge[i - 1][1], edge[i + 1][1]):

@@ -1,4 +1,4 @@
-"""Colours of the sky, and what the time of day and the weather do to the colour of a thing."""
+"""Colours of the sky, and how time of day and weather change the colour of a thing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from training.drawing.vocabulary import Color, Scene
 
 Tint = tuple[float, float, float]
 
-# At the top, in between, and at the horizon.
+# Sky colours at the top, in between, and at the horizon.
 SKY: dict[str, tuple[Color, Color, Color]] = {
     "sunrise": ((136, 180, 236), (238, 196, 218), (255, 232, 176)),
     "day": ((48, 126, 226), (118, 182, 244), (206, 233, 252)),
@@ -23,14 +23,14 @@ SUN: dict[str, Color] = {
     "night": (255, 220, 120),
 }
 MOON: Color = (252, 248, 220)
-# The cloud, and its lower side.
+# The colours of a cloud and of its lower side.
 CLOUD: dict[str, tuple[Color, Color]] = {
     "sunrise": ((255, 246, 238), (240, 190, 202)),
     "day": ((255, 255, 255), (200, 218, 238)),
     "sunset": ((255, 178, 120), (182, 76, 104)),
     "night": ((104, 114, 160), (58, 66, 112)),
 }
-# The gray of a sky that is not clear, at its top and at the horizon, and how much of the sky it takes.
+# The gray of a cloudy sky, at its top and at the horizon, and its share of the sky.
 _OVERCAST: dict[str, tuple[Color, Color, float]] = {
     "rain": ((112, 122, 136), (172, 182, 192), 0.78),
     "snow": ((128, 146, 172), (190, 202, 218), 0.84),
@@ -49,7 +49,7 @@ _PAINTED_LIGHT: dict[str, Tint] = {
     "sunset": (0.99, 0.92, 0.88),
     "night": (0.87, 0.88, 0.96),
 }
-# How much colour a weather takes, and how much light it leaves.
+# How much saturation a weather removes, and how much light remains.
 _DULL: dict[str, tuple[float, float]] = {
     "clear": (0.0, 1.0),
     "rain": (0.3, 0.8),
@@ -62,22 +62,22 @@ WINDOW_DAY: Color = (176, 212, 240)
 
 
 def lit(color: Color, time: str, weather: str = "clear") -> Color:
-    """A surface of this colour as it looks at that time, in that weather."""
+    """Returns the colour of a surface at that time and in that weather."""
     taken, left = _DULL[weather]
     if time == "night":
-        # Moonlight shows snow and sand better than grass and rock.
+        # In moonlight, snow and sand are brighter than grass and rock.
         left *= 0.85 + 0.45 * (_gray(color) / 255) ** 2
     return _times(_dulled(color, taken), _LIGHT[time], left)
 
 
 def painted(color: Color, time: str, weather: str = "clear") -> Color:
-    """A brightly painted thing keeps more of its colour than the land does, so that its colour can be named."""
+    """Returns the colour of a painted thing; it keeps more of its colour than the land, so that it can be named."""
     taken, left = _DULL[weather]
     return _times(_dulled(color, taken / 6), _PAINTED_LIGHT[time], 1 - (1 - left) / 8)
 
 
 def thing_light(scene: Scene) -> Callable[[Color], Color]:
-    """How the colours of a thing look in a scene."""
+    """Returns a function that maps the colours of a thing to those in a scene."""
     return lambda color: painted(color, scene.time, scene.weather)
 
 
@@ -86,12 +86,12 @@ def window(time: str) -> Color:
 
 
 def is_dark(scene: Scene) -> bool:
-    """Whether lamps and windows shine."""
+    """Returns whether lamps and windows are lit."""
     return scene.time in ("night", "sunset") or scene.weather == "storm"
 
 
 def sky_colors(scene: Scene) -> tuple[Color, Color, Color]:
-    """At the top, in between, and at the horizon."""
+    """Returns the colours at the top, in between, and at the horizon."""
     top, middle, bottom = SKY[scene.time]
     if scene.weather == "clear":
         return top, middle, bottom

@@ -1,6 +1,6 @@
-"""A style that the embedded model did not learn: every outline a glowing tube, cyan at the top and pink at the bottom.
+"""The style of the neon LoRA: every outline is a glowing tube, cyan at the top and pink at the bottom.
 
-Its LoRA brings it; see training/lora.py.
+The embedded model is not trained on it; see training/lora.py.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from training.drawing.picture import draw
-from training.drawing.styles import Pixels, to_image
+from training.drawing.styles.pixels import Pixels, to_image
 from training.drawing.vocabulary import Picture
 
 LEVEL = np.float32(1 / 255)
-# One and the same behind everything. Lighter nights are easily mistaken for dark red by the autoencoder.
+# The same background for all pictures. The autoencoder easily confuses lighter nights with dark red.
 NIGHT = np.array([7, 8, 32], np.float32) * LEVEL
 TUBES = np.array([(0, 225, 255), (140, 70, 255), (255, 30, 140)], np.float32) * LEVEL
 WHITE_HEAT = 0.06
 
 
 def draw_neon(picture: Picture, rng: random.Random, size: int) -> Image.Image:
-    """The picture in neon instead of its own style."""
+    """Returns the picture in neon instead of its own style."""
     return neon(draw(replace(picture, style="plain"), rng, size))
 
 
 def neon(image: Image.Image) -> Image.Image:
-    # A night scene has outlines as strong as those of day.
+    # Outlines of a night scene are as strong as those of day.
     loud = ImageOps.autocontrast(image, cutoff=0.5)
     tubes, color = outlines(loud), gas(image.width)
     glow = np.clip(1.5 * blurred(tubes * color, image.width / 26), 0, 1)
@@ -38,21 +38,21 @@ def neon(image: Image.Image) -> Image.Image:
 
 
 def outlines(image: Image.Image) -> Pixels:
-    """From 0 to 1, of shape (size, size, 1). Wide, because the autoencoder loses what is thin."""
+    """Returns outlines in 0..1, of shape (size, size, 1). They are wide, because the autoencoder loses thin ones."""
     soft = np.asarray(image.filter(ImageFilter.GaussianBlur(image.width / 75)), np.float32)
     padded = np.pad(soft, ((1, 1), (1, 1), (0, 0)), "edge")
     across = padded[1:-1, 2:] - padded[1:-1, :-2]
     down = padded[2:, 1:-1] - padded[:-2, 1:-1]
     steepness = np.hypot(across, down).max(-1, keepdims=True) * (image.width / 128)
     tubes = blurred(np.clip((steepness - 10) / 16, 0, 1), image.width / 140)
-    # Where many are close together, such as the windows of a city, each is weaker, so that they do not flow into one.
+    # Where many are close together, such as windows of a city, each is weaker, so that they do not merge.
     crowd = blurred(tubes, image.width / 20)
     single: Pixels = tubes / np.clip(3.6 * crowd, 1, None)
     return single
 
 
 def gas(size: int) -> Pixels:
-    """The colour that a tube has at each place."""
+    """Returns the colour of a tube at each pixel, of shape (size, size, 3)."""
     rows, columns = np.mgrid[0:size, 0:size] / size
     height = rows + 0.2 * (columns - 0.5)
     channels = [np.interp(height, (0.1, 0.5, 0.9), TUBES[:, channel]) for channel in range(3)]
@@ -60,7 +60,7 @@ def gas(size: int) -> Pixels:
 
 
 def blurred(pixels: Pixels, radius: float) -> Pixels:
-    """Each channel of values from 0 to 1."""
+    """Blurs each channel of values in 0..1."""
     levels = np.clip(255 * pixels, 0, 255).astype(np.uint8)
     softer = [
         Image.fromarray(channel).filter(ImageFilter.GaussianBlur(radius)) for channel in np.moveaxis(levels, -1, 0)

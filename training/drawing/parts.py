@@ -1,4 +1,4 @@
-"""What several figures have: shades, eyes, windows."""
+"""Parts that several figures share: shades, eyes, windows."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ LAMP: Final = (255, 224, 112)
 
 
 def shade(color: Color, amount: float = 0.13) -> Color:
-    """Darker, but still called by the same name; what is nearly black gets lighter instead."""
+    """Returns a darker colour of the same name; of a colour that is nearly black, a lighter one."""
     return darker(color, amount) if max(color) > 60 else lighter(color, min(amount, 0.12))
 
 
 def tint(color: Color, amount: float = 0.15) -> Color:
-    """Lighter, but still called by the same name; what is nearly white gets a little darker instead."""
+    """Returns a lighter colour of the same name; of a colour that is nearly white, a slightly darker one."""
     if max(color) <= 60:
         return lighter(color, amount / 2)
     return lighter(color, amount) if min(color) < 200 else darker(color, amount / 2)
 
 
 def pale(color: Color) -> Color:
-    """For a belly or a muzzle."""
+    """Returns a pale colour for a belly or a muzzle."""
     return mix(color, CREAM, 0.72)
 
 
 def unlike(color: Color, *choices: Color) -> Color:
-    """The first that can be told from a colour it lies on."""
+    """Returns the first of the choices that differs visibly from the colour behind it."""
     return next((choice for choice in choices if math.dist(choice, color) > 80), choices[-1])
 
 
@@ -50,5 +50,5 @@ def eye(brush: Brush, x: float, y: float, size: float) -> None:
 
 
 def glass(brush: Brush, wall: Color) -> tuple[Brush, Color]:
-    """What to draw a window with: it shines when it is dark."""
+    """Returns brush and colour of a window, which is lit when it is dark."""
     return (brush.shining(), LAMP) if brush.dark else (brush, unlike(wall, GLASS, BLUE))

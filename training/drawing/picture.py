@@ -1,4 +1,4 @@
-"""A picture is drawn at random by `sample`, and drawn as pixels by `draw`."""
+"""Draws the description of a picture as pixels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from PIL import Image
 
 from training.drawing.canvas import Canvas, darker, jitter, lighter
 from training.drawing.scenes import draw_scene, draw_weather
-from training.drawing.styles import stylise
+from training.drawing.styles.stylise import stylise
 from training.drawing.things import draw_thing, stand
 from training.drawing.vocabulary import COLORS, Backdrop, Picture, Scene
 
 OFFSETS = {"center": (0, 0), "left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
 OFF_CENTER = 0.24
-# A thing away from the centre is no larger, so that all of it can be seen.
+# The largest radius of a thing away from the centre, so that all of it is visible.
 ROOM = 0.22
 RADII = {"small": (0.12, 0.15), "medium": (0.21, 0.26), "large": (0.33, 0.38)}
 PAIRED_RADII = {"small": (0.1, 0.12), "medium": (0.15, 0.18), "large": (0.2, 0.22)}
@@ -22,7 +22,7 @@ STANDING_AT = {"left": 0.24, "center": 0.5, "right": 0.76}
 
 
 def draw(picture: Picture, rng: random.Random, size: int) -> Image.Image:
-    """The picture as an RGB image of `size` by `size` pixels. `rng` decides what the description leaves open."""
+    """Returns an RGB image of `size` by `size` pixels. `rng` decides what the description leaves open."""
     canvas = Canvas(size)
     if isinstance(picture.place, Backdrop):
         draw_on_backdrop(canvas, picture, picture.place, rng)
@@ -51,5 +51,5 @@ def draw_in_scene(canvas: Canvas, picture: Picture, scene: Scene, rng: random.Ra
 
 
 def sides(layout: str) -> tuple[str, ...]:
-    """Where each thing of a picture is."""
+    """Returns the position of each thing of a picture."""
     return {"beside": ("left", "right"), "above": ("top", "bottom")}.get(layout, (layout,))

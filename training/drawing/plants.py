@@ -1,4 +1,4 @@
-"""Trees and flowers, and what a season hangs into the picture."""
+"""Trees and flowers, and branches in the foreground of some seasons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FRONDS = ((-170, 0.95), (-130, 0.7), (-60, 0.8), (-10, 1.0), (30, 0.8), (150, 0.
 
 
 def draw_trees(view: View, ground: Ground) -> None:
-    """At both sides, so that the middle stays free."""
+    """Draws trees at both sides, so that the middle is free."""
     tall = 0.3 if view.scene.scene == "city" else 0.38
     for left, right, share in ((0.2, 0.27, 0.75), (0.76, 0.82, 0.8), (0.04, 0.11, 1.0), (0.89, 0.96, 0.95)):
         x = ground.across(view.rng.uniform(left, right))
@@ -103,10 +103,10 @@ def draw_frond(view: View, start: Point, angle: float, length: float, color: Col
 
 def draw_flowers(view: View, ground: Ground) -> None:
     count = 11
-    places = [((i + view.rng.uniform(0.2, 0.8)) / count, view.rng.uniform(-0.02, 0.075)) for i in range(count)]
+    positions = [((i + view.rng.uniform(0.2, 0.8)) / count, view.rng.uniform(-0.02, 0.075)) for i in range(count)]
     first = view.rng.randrange(len(BLOSSOMS))
     row = {"city": -0.05, "sea": -0.01}.get(view.scene.scene)
-    for i, (share, drop) in enumerate(sorted(places, key=lambda place: place[1])):
+    for i, (share, drop) in enumerate(sorted(positions, key=lambda position: position[1])):
         x = ground.across(share)
         y = min(0.985, (ground.land(x) or 0.9) + (drop if row is None else row))
         draw_flower(view, (x, y), view.rng.uniform(0.03, 0.037), COLORS[BLOSSOMS[(first + i) % len(BLOSSOMS)]])
@@ -129,13 +129,13 @@ def draw_petals(view: View, center: Point, reach: float, radius: float, color: C
 
 
 def draw_branch(view: View) -> None:
-    """In spring a branch with blossoms hangs into the picture, in autumn one with leaves that fall."""
+    """Draws a branch at the top: in spring with blossoms, in autumn with falling leaves."""
     blossoms: dict[str, Callable[[View, Point, float, Color], None]] = {"spring": draw_blossom, "autumn": draw_leaf}
     draw = blossoms.get(view.scene.season)
     if draw is None:
         return
     colors = [mix(view.tone(color), color, 0.4) for color in LEAVES[view.scene.season]]
-    # On the side away from the light, which it would hide.
+    # On the side away from the sun or moon, which it would cover.
     corner = 1.0 if view.light_x < 0.5 else 0.0
     inwards = 1 - 2 * corner
     twig = [(corner - 0.02 * inwards, 0.1), (corner + 0.14 * inwards, 0.07), (corner + 0.34 * inwards, 0.12)]
@@ -144,24 +144,24 @@ def draw_branch(view: View) -> None:
         x, y = along_line(twig, i / 8)
         draw(view, (x, y + view.rng.uniform(-0.045, 0.05)), view.rng.uniform(0.026, 0.036), colors[i % len(colors)])
     for i in range(7):
-        place = ((i + view.rng.uniform(0.1, 0.9)) / 7, view.rng.uniform(0.3, 0.8))
-        draw(view, place, 0.02 if view.scene.season == "autumn" else 0.013, colors[i % len(colors)])
+        position = ((i + view.rng.uniform(0.1, 0.9)) / 7, view.rng.uniform(0.3, 0.8))
+        draw(view, position, 0.02 if view.scene.season == "autumn" else 0.013, colors[i % len(colors)])
 
 
 def along_line(line: Sequence[Point], share: float) -> Point:
-    place = share * (len(line) - 1)
-    first = min(int(place), len(line) - 2)
-    return along(line[first], line[first + 1], place - first)
+    position = share * (len(line) - 1)
+    first = min(int(position), len(line) - 2)
+    return along(line[first], line[first + 1], position - first)
 
 
-def draw_blossom(view: View, place: Point, radius: float, color: Color) -> None:
-    x, y = place
-    draw_petals(view, place, 0.5 * radius, 0.5 * radius, color)
+def draw_blossom(view: View, position: Point, radius: float, color: Color) -> None:
+    x, y = position
+    draw_petals(view, position, 0.5 * radius, 0.5 * radius, color)
     view.canvas.ellipse(x, y, 0.28 * radius, 0.28 * radius, darker(color, 0.25))
 
 
-def draw_leaf(view: View, place: Point, radius: float, color: Color) -> None:
-    (x, y), angle = place, view.rng.uniform(0, math.pi)
+def draw_leaf(view: View, position: Point, radius: float, color: Color) -> None:
+    (x, y), angle = position, view.rng.uniform(0, math.pi)
     across, down = math.cos(angle) * radius * 1.25, math.sin(angle) * radius * 1.25
     view.canvas.polygon(
         [(x - across, y - down), (x - down * 0.5, y + across * 0.5), (x + across, y + down),

@@ -1,4 +1,4 @@
-"""Pictures as the model meets them in training: what goes with what, and how often."""
+"""Random descriptions of pictures: which things occur together, and how often."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ EXTRAS_AT_HOME = {
 
 
 def sample(rng: random.Random) -> Picture:
+    """Returns the description of a random picture."""
     style = rng.choices(STYLES, STYLE_SHARES)[0]
     return sample_on_backdrop(style, rng) if rng.random() < BACKDROP_SHARE else sample_in_scene(style, rng)
 

@@ -1,4 +1,4 @@
-"""A landscape: sky, land, plants, and where things may be put."""
+"""Draws a landscape: sky, land and plants. Returns where things may be put."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LANDS: dict[str, Callable[[View], Ground]] = {
 
 
 def draw_scene(canvas: Canvas, scene: Scene, rng: random.Random) -> Ground:
-    """Everything behind the things in a scene. `draw_weather` draws what is in front of them."""
+    """Draws everything behind the things of a scene. `draw_weather` draws what is in front of them."""
     view = View(canvas, scene, rng)
     draw_sky(view)
     draw_sky_extras(view)

@@ -30,7 +30,7 @@ def shape_mask(canvas: Canvas, shape: str, center: Point, radius: float, rotatio
 
 
 def outline(shape: str, rotation: float) -> list[Point]:
-    """The corners of a shape about the origin, with a radius of about 1. The rotation is in degrees."""
+    """Returns the corners of a shape about the origin, with a radius of about 1. The rotation is in degrees."""
     match shape:
         case "square":
             return polygon(4, 1.12, rotation - 45)
@@ -63,7 +63,7 @@ def polygon(corners: int, radius: float, start: float) -> list[Point]:
 
 
 def heart(t: float) -> Point:
-    """The well-known heart curve, https://mathworld.wolfram.com/HeartCurve.html, scaled to a radius of 1."""
+    """Returns a point of the heart curve, https://mathworld.wolfram.com/HeartCurve.html, scaled to a radius of 1."""
     x = math.sin(t) ** 3
     y = (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 16
     return 1.05 * x, -1.05 * y

@@ -1,4 +1,4 @@
-"""One thing, wherever it is: a shape or a figure, with its shadow."""
+"""Draws one thing, a shape or a figure, with its shadow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHADOW_OFFSET, SHADOW_SOFTNESS, SHADOW_STRENGTH = (0.012, 0.02), 0.02, 0.28
 
 
 def draw_thing(canvas: Canvas, thing: Thing, center: Point, radius: float, rng: random.Random) -> None:
-    """On a backdrop, with a soft shadow on it."""
+    """Draws a thing on a backdrop, with a soft shadow."""
     color = jitter(COLORS[thing.color], rng)
     if thing.kind in SHAPES:
         mask = shape_mask(canvas, thing.kind, center, radius, rng.uniform(-5, 5))
@@ -42,7 +42,7 @@ def draw_thing(canvas: Canvas, thing: Thing, center: Point, radius: float, rng: 
 
 
 def stand(canvas: Canvas, thing: Thing, scene: Scene, ground: Ground, x: float, rng: random.Random) -> None:
-    """In a landscape, where such a thing is at home: on land, on water or in the sky."""
+    """Draws a thing in a landscape: on land, on water or in the sky, as its kind requires."""
     radius = rng.uniform(*RADII.get(thing.kind, USUAL_RADII))
     color = jitter(COLORS[thing.color], rng, 5)
     y = height(thing.kind, ground, x, radius, rng)
@@ -53,7 +53,7 @@ def stand(canvas: Canvas, thing: Thing, scene: Scene, ground: Ground, x: float, 
 
 
 def height(kind: str, ground: Ground, x: float, radius: float, rng: random.Random) -> float:
-    """The y of its centre."""
+    """Returns the y of a thing's centre."""
     if kind in FLYING:
         top, bottom = ground.sky
         return rng.uniform(top + radius, max(top + radius, min(0.34, bottom - radius)))

@@ -47,8 +47,8 @@ def _lamps(brush: Brush, color: Color, y: float) -> None:
     brush.rounded(-1, y - 0.08, -0.88, y + 0.08, 0.05, unlike(color, RED, GOLD))
 
 
-def _wheels(brush: Brush, color: Color, places: Sequence[float], size: float) -> None:
-    for x in places:
+def _wheels(brush: Brush, color: Color, positions: Sequence[float], size: float) -> None:
+    for x in positions:
         brush.ellipse(x, 1 - size, size, size, unlike(color, INK, IRON))
         brush.ellipse(x, 1 - size, size * 0.52, size * 0.52, SILVER)
 
@@ -63,8 +63,8 @@ def boat(brush: Brush, color: Color, rng: random.Random) -> None:
     brush.polygon([(-1, 0.56), (1, 0.56), (0.74, 1), (-0.7, 1)], hull)
     brush.polygon([(-1, 0.56), (1, 0.56), (0.93, 0.68), (-0.92, 0.68)], shade(color))
     pane, light = glass(brush, hull)
-    for place in (-0.3, 0.05, 0.4):
-        pane.ellipse(place, 0.84, 0.08, 0.08, light)
+    for x in (-0.3, 0.05, 0.4):
+        pane.ellipse(x, 0.84, 0.08, 0.08, light)
 
 
 def airplane(brush: Brush, color: Color, rng: random.Random) -> None:

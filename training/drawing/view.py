@@ -1,4 +1,4 @@
-"""A scene while it is drawn: where its horizon and its light are, and how colours look in it."""
+"""The state of a scene that is being drawn: its horizon, its light, and how colours look in it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ GRASS: dict[str, Color] = {
     "autumn": (206, 156, 62),
     "winter": SNOW,
 }
-# How high above the horizon the land of a scene rises.
+# Height of each scene's land above the horizon.
 RISES = {"mountains": 0.3, "lake": 0.2, "forest": 0.26, "city": 0.3, "desert": 0.1, "hills": 0.06}
 HORIZONS = {"beach": (0.48, 0.52), "sea": (0.5, 0.56)}
-# How much of the haze of the horizon lies over things even nearby, and over things far away.
+# Share of the horizon's haze over things nearby, and over things far away.
 HAZE = {"clear": (0.0, 0.6), "rain": (0.06, 0.75), "snow": (0.06, 0.75), "fog": (0.3, 0.96), "storm": (0.0, 0.5)}
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Where things may be put. `edge` is the line that they stand on, and empty at sea; `water` its top and bottom."""
+    """Where things may be put.
+
+    `edge` is the line of the ground, empty at sea; `water` is top and bottom of the water.
+    """
 
     horizon: float
     sky: tuple[float, float]
@@ -35,11 +38,11 @@ class Ground:
     water: tuple[float, float] | None = None
 
     def land(self, x: float) -> float | None:
-        """The y on which a thing at x stands."""
+        """Returns the y of the ground at x."""
         return height_at(self.edge, x) if self.edge else None
 
     def across(self, share: float) -> float:
-        """An x on the land, from its left end at 0 to its right end at 1."""
+        """Returns an x on the land, from its left end at 0 to its right end at 1."""
         left, right = (self.edge[0][0], self.edge[-1][0]) if self.edge else (0, 1)
         return left + (right - left) * share
 
@@ -56,24 +59,24 @@ class View:
 
     @property
     def skyline(self) -> float:
-        """No land is higher than that."""
+        """The y of the highest land."""
         return self.horizon - RISES.get(self.scene.scene, 0)
 
     def has(self, extra: str) -> bool:
         return extra in self.scene.extras
 
     def side(self, x: float) -> int:
-        """Where the light comes from at x: -1 from the left, 1 from the right."""
+        """Returns the direction of the light at x: -1 from the left, 1 from the right."""
         return -1 if self.light_x < x else 1
 
     def tone(self, color: Color, distance: float = 0) -> Color:
-        """A colour of the land in the light of this scene, `distance` 0 for nearby and 1 for far away."""
+        """Returns a colour of the land in the light of this scene; `distance` is 0 nearby and 1 far away."""
         near, far = HAZE[self.scene.weather]
-        seen = lit(jitter(color, self.rng, 5), self.scene.time, self.scene.weather)
-        return mix(seen, self.haze, near + (far - near) * distance)
+        lit_color = lit(jitter(color, self.rng, 5), self.scene.time, self.scene.weather)
+        return mix(lit_color, self.haze, near + (far - near) * distance)
 
     def snowed(self, color: Color, amount: float) -> Color:
-        """With snow on it in winter."""
+        """Returns the colour with snow on it in winter."""
         return mix(color, SNOW, amount) if self.winter else color
 
     def layer(self, edge: Sequence[Point], color: Color, distance: float, bottom: float = 1) -> None:

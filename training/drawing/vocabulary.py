@@ -1,4 +1,4 @@
-"""What a picture can show. The embedded model knows these things and no others."""
+"""The vocabulary of pictures. The embedded model knows these things and no others."""
 
 from __future__ import annotations
 
@@ -38,13 +38,16 @@ EXTRAS: Final = ("moon", "sun", "stars", "clouds", "rainbow", "birds", "trees", 
 STYLES: Final = (
     "plain", "watercolor", "pixel art", "line drawing", "oil painting", "comic", "pastel", "mosaic", "blueprint",
 )  # fmt: skip
-# In these no colour can be seen.
+# Styles without visible colours.
 COLORLESS: Final = ("line drawing", "blueprint")
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One of KINDS. `named` is false where it has the colour that such a thing usually has, and no prompt says it."""
+    """A thing of one of KINDS.
+
+    `named` is False if it has its kind's usual colour, and no prompt mentions the colour.
+    """
 
     kind: str
     color: str
@@ -53,7 +56,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Backdrop:
-    """Nothing but a colour behind things of one size."""
+    """A plain colour behind things of one size."""
 
     color: str
     size: str = "medium"
@@ -61,7 +64,7 @@ class Backdrop:
 
 @dataclass(frozen=True)
 class Scene:
-    """A landscape. Snow falls in winter only, and winter is white."""
+    """A landscape. Snow falls in winter only, and in winter the land is white."""
 
     scene: str
     time: str = "day"
@@ -72,9 +75,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Picture:
-    """`things` are none, one or two: from left to right, or from top to bottom where `layout` is "above".
+    """`things` has none, one or two: from left to right, or from top to bottom if `layout` is "above".
 
-    `layout` is one of POSITIONS for one thing, of PAIRS for two. In a scene things stand beside each other.
+    `layout` is one of POSITIONS for one thing, of PAIRS for two. In a scene, two things are always beside each other.
     """
 
     style: str

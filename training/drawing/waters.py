@@ -1,4 +1,4 @@
-"""Sea, lake and beach. Each function draws one of them, and tells where things may be put."""
+"""Sea, lake and beach. Each function draws one and returns where things may be put."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAR_WATER: Color = (96, 178, 214)
 NEAR_WATER: Color = (18, 88, 156)
 ICY_WATER: Color = (150, 196, 220)
 SAND: Color = (244, 222, 168)
-# How much of the sky water shows.
+# The share of the sky's colour in water.
 MIRRORED = {"sunrise": 0.62, "sunset": 0.85}
 
 
@@ -44,7 +44,7 @@ def draw_water(view: View, shore: float, bottom: float) -> None:
 
 
 def water_colors(view: View) -> tuple[Color, Color]:
-    """Far and near: deeper and darker in front, with the sky in it."""
+    """Returns the colours of water far away and nearby, which is darker, mixed with the sky's."""
     far, near = (view.tone(mix(color, ICY_WATER, 0.45 * view.winter)) for color in (FAR_WATER, NEAR_WATER))
     mirrored = MIRRORED.get(view.scene.time, 0.4)
     return mix(far, view.haze, mirrored), mix(near, view.sky[0], 0.7 * mirrored)
@@ -94,7 +94,7 @@ def crests(start: float, base: float, size: float, rough: float) -> list[Point]:
 
 
 def draw_floes(view: View, top: float, bottom: float) -> None:
-    """Ice that swims."""
+    """Draws floating ice."""
     ice, side = view.tone(SNOW), view.tone((120, 176, 214))
     for i in range(7):
         y = top + (bottom - top) * (i / 6) ** 1.3

@@ -1,4 +1,4 @@
-"""Rain, snow, fog and storm: what hangs in the sky, and what falls in front of everything."""
+"""Rain, snow, fog and storm: clouds in the sky, and what falls in front of everything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.drawing.vocabulary import Scene
 
 
 def draw_overcast(view: View) -> None:
-    """Rain and storm come from a bank of clouds."""
+    """Draws a bank of clouds for rain and storm."""
     if view.scene.weather not in ("rain", "storm"):
         return
     heavy = view.scene.weather == "storm"
@@ -39,7 +39,7 @@ def draw_lightning(view: View) -> None:
 
 
 def draw_mist(view: View) -> None:
-    """Behind the things: fog that lies on the land, and the morning's haze."""
+    """Draws what is behind the things: fog on the land, and morning haze."""
     strength = 0.55 if view.scene.weather == "fog" else 0.22 if view.scene.time == "sunrise" else 0
     if strength:
         middle = view.horizon + 0.05
@@ -48,7 +48,7 @@ def draw_mist(view: View) -> None:
 
 
 def draw_weather(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
-    """In front of the things."""
+    """Draws what is in front of the things."""
     match scene.weather:
         case "rain":
             draw_rain(canvas, scene, rng, 46)
@@ -63,7 +63,7 @@ def draw_weather(canvas: Canvas, scene: Scene, rng: random.Random) -> None:
 def draw_rain(canvas: Canvas, scene: Scene, rng: random.Random, count: int) -> None:
     color = mix(lit((226, 236, 248), scene.time), (200, 216, 240), 0.45)
     for i in range(count):
-        # One in each column, so that they are everywhere.
+        # One drop in each column, so that they are spread evenly.
         x, y, length = (i + rng.random()) / count * 1.2 - 0.05, rng.uniform(-0.05, 1), rng.uniform(0.07, 0.12)
         canvas.line([(x, y), (x - length * 0.4, y + length)], color, 0.0125)
 

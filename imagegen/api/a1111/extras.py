@@ -1,181 +1,210 @@
-"""What the web UI does with finished pictures: enlarging them, and reading what is written in them."""
+"""The web UI's extras: make pictures larger. Each picture is a job like any other, with its receipt in the library."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
+from fastapi import Request
 from PIL import Image, ImageOps
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool
 
-from imagegen.api.a1111.fixed import Only, with_fixed
-from imagegen.api.a1111.infotext import parameters, texts
-from imagegen.api.a1111.pictures import in_base64
-from imagegen.api.pictures import decoded
-from imagegen.errors import InvalidRequest, of_field
-from imagegen.images import BROKEN, FORMATS, MAX_BYTES, MAX_PIXELS, TOO_LARGE, check_size, opened, too_many_pixels
-from imagegen.png import encoded
-from imagegen.schema import NUMBER, Message
+from imagegen.api.a1111.fixed_fields import NO_FACE_RESTORATION, FixedField, create_fields_model
+from imagegen.api.a1111.unknown_fields import OpenModel
+from imagegen.api.rest.dependencies import wait_for_result
+from imagegen.api.studio_fields import rename_error_fields
+from imagegen.errors import InvalidRequest, attribute_errors_to
+from imagegen.media.base64_images import decode_base64_image, encode_base64
+from imagegen.media.inputs import MAX_INPUT_PIXELS
+from imagegen.media.png import encode_png
+from imagegen.schema.base import FrozenModel, User
+from imagegen.schema.field_types import MAX_SCALE, NUMBER_VALIDATOR, PrintableText
+from imagegen.schema.sizes import Size, cover_size, scale_size
+from imagegen.schema.validation import parse_request
+from imagegen.service import Service
 
-UpscalerName = Literal["None", "Lanczos", "Nearest"]
-FILTERS = {"Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
-MOST_PICTURES = 16
-MOST_PIXELS = f"{MAX_PIXELS / 1e6:.1f} million pixels"
+MAX_BATCH_PICTURES = 16
+MAX_PIXELS_TEXT = f"{MAX_INPUT_PIXELS / 1e6:.1f} million pixels"
+# The request's field for the picture.
+FIELD = "image"
+NO_UPSCALER = "None"
 
 
-def between(least: int, most: int) -> AfterValidator:
+def build_range_validator(minimum: int, maximum: int) -> AfterValidator:
     def check(value: float) -> float:
-        if not least <= value <= most:
-            raise ValueError(f"must be between {least} and {most}")
+        if not minimum <= value <= maximum:
+            raise ValueError(f"must be between {minimum} and {maximum}")
         return value
 
     return AfterValidator(check)
 
 
-def limits(least: int, most: int) -> dict[str, Any]:
-    return {"minimum": least, "maximum": most}
+def build_range_schema(minimum: int, maximum: int) -> dict[str, Any]:
+    return {"minimum": minimum, "maximum": maximum}
 
 
-FACTOR = 1, 8
-SIDE = 1, 16_384
+FACTOR_RANGE = 1, MAX_SCALE
+SIDE_RANGE = 1, 16_384
+SHARE_RANGE = 0, 1
 
 
-class Enlarging(BaseModel):
+class UpscaleFields(OpenModel):
     """With `resize_mode` 0 by a factor, with 1 to a size."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     resize_mode: Literal[0, 1] = 0
-    upscaling_resize: Annotated[float, between(*FACTOR), NUMBER] = Field(2, json_schema_extra=limits(*FACTOR))
-    upscaling_resize_w: Annotated[int, between(*SIDE), NUMBER] = Field(512, json_schema_extra=limits(*SIDE))
-    upscaling_resize_h: Annotated[int, between(*SIDE), NUMBER] = Field(512, json_schema_extra=limits(*SIDE))
-    upscaling_crop: StrictBool = Field(True, description="Whether to cut off what is over the size.")
-    upscaler_1: UpscalerName = Field("None", description='"None" leaves the picture as it is.')
+    upscaling_resize: Annotated[float, build_range_validator(*FACTOR_RANGE), NUMBER_VALIDATOR] = Field(
+        2, json_schema_extra=build_range_schema(*FACTOR_RANGE)
+    )
+    upscaling_resize_w: Annotated[int, build_range_validator(*SIDE_RANGE), NUMBER_VALIDATOR] = Field(
+        512, json_schema_extra=build_range_schema(*SIDE_RANGE)
+    )
+    upscaling_resize_h: Annotated[int, build_range_validator(*SIDE_RANGE), NUMBER_VALIDATOR] = Field(
+        512, json_schema_extra=build_range_schema(*SIDE_RANGE)
+    )
+    upscaling_crop: StrictBool = Field(True, description="Whether to crop what exceeds the size.")
+    upscaler_1: PrintableText = Field(
+        NO_UPSCALER, description='A name from upscalers. "None" leaves the picture as it is.', examples=["Lanczos"]
+    )
+    upscaler_2: PrintableText | None = Field(NO_UPSCALER, description="A second one, whose picture is mixed in.")
+    extras_upscaler_2_visibility: Annotated[float, build_range_validator(*SHARE_RANGE), NUMBER_VALIDATOR] = Field(
+        0, json_schema_extra=build_range_schema(*SHARE_RANGE), description="The share of the second one's picture."
+    )
+
+    @property
+    def second_upscaler(self) -> str | None:
+        """The second upscaler if it has an effect."""
+        has_effect = self.extras_upscaler_2_visibility > 0 and self.upscaler_2 not in (NO_UPSCALER, "", None)
+        return self.upscaler_2 if has_effect else None
 
 
-class EnlargingOne(Enlarging):
+class UpscaleImageFields(UpscaleFields):
     image: str = Field(description="In base64 or as a data URI.")
 
 
-class File(Message):
+class File(OpenModel):
     data: str = Field(description="In base64 or as a data URI.")
     name: str = ""
 
 
-class EnlargingSeveral(Enlarging):
-    files: tuple[File, ...] = Field(alias="imageList", json_schema_extra={"maxItems": MOST_PICTURES})
+class UpscaleBatchFields(UpscaleFields):
+    files: tuple[File, ...] = Field(alias="imageList", json_schema_extra={"maxItems": MAX_BATCH_PICTURES})
 
 
-NO_FACES = "faces are not restored here"
-ONLY = {
-    "gfpgan_visibility": Only((0,), NO_FACES),
-    "codeformer_visibility": Only((0,), NO_FACES),
-    "upscaler_2": Only(("None", ""), "pictures are enlarged in one way here"),
-    "extras_upscaler_2_visibility": Only((0,), "pictures are enlarged in one way here"),
-    "show_extras_results": Only((True,), "the pictures are the answer"),
+EXTRAS_FIXED = {
+    "gfpgan_visibility": FixedField((0,), NO_FACE_RESTORATION),
+    "codeformer_visibility": FixedField((0,), NO_FACE_RESTORATION),
+    "show_extras_results": FixedField((True,), "the response always has the pictures"),
 }
-UNHEARD = {
-    "codeformer_weight": "Of codeformer_visibility, which there is not.",
-    "upscale_first": "Before faces are restored, which they are not.",
+EXTRAS_IGNORED = {
+    "codeformer_weight": "Applies to codeformer_visibility, which is not supported.",
+    "upscale_first": "Applies to face restoration, which is not supported.",
 }
-EnlargingOneBody = with_fixed("ExtraSingleImage", EnlargingOne, ONLY, UNHEARD)
-EnlargingSeveralBody = with_fixed("ExtraBatchImages", EnlargingSeveral, ONLY, UNHEARD)
+UpscaleImageBody = create_fields_model("ExtraSingleImage", UpscaleImageFields, EXTRAS_FIXED, EXTRAS_IGNORED)
+UpscaleBatchBody = create_fields_model("ExtraBatchImages", UpscaleBatchFields, EXTRAS_FIXED, EXTRAS_IGNORED)
 
 
-class Enlarged(Message):
+class Enlarged(FrozenModel):
     html_info: str = ""
     image: str = Field(description="A PNG file in base64.")
 
 
-class SeveralEnlarged(Message):
+class SeveralEnlarged(FrozenModel):
     html_info: str = ""
     images: list[str] = Field(description="PNG files in base64.")
 
 
-class PngInfoBody(Message):
-    image: str = Field(description="In base64 or as a data URI.")
+@dataclass(frozen=True)
+class Extras:
+    """The upscaling of one request. A disconnect of its client cancels the job that runs."""
+
+    service: Service
+    user: User
+    http: Request
+
+    async def upscale_image(self, body: UpscaleImageFields) -> Enlarged:
+        """Raises InvalidRequest, and what `wait_for_result` raises."""
+        image_id = await self._store(body.image, FIELD)
+        return Enlarged(image=await self._upscale(image_id, body))
+
+    async def upscale_batch(self, body: UpscaleBatchFields) -> SeveralEnlarged:
+        """Raises InvalidRequest, and what `wait_for_result` raises."""
+        image_ids: list[str] = []
+        sizes: list[Size] = []
+        for index, file in enumerate(body.files):
+            image_ids.append(await self._store(file.data, f"imageList[{index}].data"))
+            sizes.append(await asyncio.to_thread(self.service.images.get_input_size, image_ids[-1]))
+            if len(image_ids) > MAX_BATCH_PICTURES or count_pixels(sizes) > MAX_INPUT_PIXELS:
+                raise InvalidRequest(
+                    "imageList", f"must have at most {MAX_BATCH_PICTURES} entries, and {MAX_PIXELS_TEXT} in all"
+                )
+        return SeveralEnlarged(images=[await self._upscale(image_id, body) for image_id in image_ids])
+
+    async def _store(self, text: str, field: str) -> str:
+        with attribute_errors_to(field):
+            content = await asyncio.to_thread(decode_base64_image, text, field)
+            return await self.service.add_input(content, self.user, FIELD)
+
+    async def _upscale(self, image_id: str, body: UpscaleFields) -> str:
+        """Returns the picture as a PNG file in base64."""
+        images = self.service.images
+        size = await asyncio.to_thread(images.get_input_size, image_id)
+        target = compute_output_size(size, body)
+        if body.upscaler_1 == NO_UPSCALER:
+            self.service.count_request(self.user)
+            return encode_base64(await asyncio.to_thread(images.input_path(image_id).read_bytes))
+        factor = max(target[0] / size[0], target[1] / size[1])
+        first = await self._run_job(image_id, body.upscaler_1, factor, body, "upscaler_1")
+        second = None
+        if body.second_upscaler is not None:
+            second = await self._run_job(image_id, body.second_upscaler, factor, body, "upscaler_2")
+
+        def read_combined() -> str:
+            second_file = images.read_picture(second) if second is not None else None
+            share = body.extras_upscaler_2_visibility
+            return encode_base64(combine(images.read_picture(first), target, share, second_file))
+
+        return await asyncio.to_thread(read_combined)
+
+    async def _run_job(self, image_id: str, upscaler: str, factor: float, body: UpscaleFields, field: str) -> str:
+        """Returns the id of the picture that an upscaler made larger, at least as large as it was."""
+        scale_field = "upscaling_resize_w" if body.resize_mode else "upscaling_resize"
+        with rename_error_fields({"upscaler": field, "scale": scale_field}):
+            scale = min(max(factor, 1.0), float(MAX_SCALE))
+            request = parse_request({FIELD: image_id, "scale": scale, "upscaler": upscaler})
+            _, result = await wait_for_result(self.service, request, self.user, self.http)
+        return result.pictures[0].id
 
 
-class PngInfo(Message):
-    info: str = Field(description="The settings as they are written in the picture; empty when there are none.")
-    items: dict[str, str] = Field(description="All texts in the picture.")
-    parameters: dict[str, str] = Field(description="The settings by their names.")
+def combine(first: bytes, target: Size, share: float, second: bytes | None) -> bytes:
+    """Returns a PNG file in the size `target`, of which a `share` is the second picture. Both are PNG files.
+
+    A file that has the size and is not mixed stays as it is, with its receipt.
+    """
+    image = read_png(first)
+    if second is not None:
+        image = Image.blend(image, read_png(second), share)
+    elif image.size == target:
+        return first
+    return encode_png(ImageOps.fit(image, target, Image.Resampling.LANCZOS))
 
 
-def enlarged(asked: EnlargingOne) -> Enlarged:
-    """Raises InvalidRequest."""
-    image = picture(asked.image, "image")
-    check_pixels([image], asked)
-    return Enlarged(image=in_base64(encoded(resized(image, asked))))
+def read_png(content: bytes) -> Image.Image:
+    with Image.open(BytesIO(content), formats=["PNG"]) as image:
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def all_enlarged(asked: EnlargingSeveral) -> SeveralEnlarged:
-    """Raises InvalidRequest."""
-    images: list[Image.Image] = []
-    for place, file in enumerate(asked.files):
-        images.append(picture(file.data, f"imageList[{place}].data"))
-        if len(images) > MOST_PICTURES or pixels(image.size for image in images) > MAX_PIXELS:
-            raise InvalidRequest("imageList", f"must have at most {MOST_PICTURES} entries, and {MOST_PIXELS} in all")
-    check_pixels(images, asked)
-    return SeveralEnlarged(images=[in_base64(encoded(resized(image, asked))) for image in images])
-
-
-def picture(text: str, field: str) -> Image.Image:
-    with of_field(field):
-        return opened(decoded(text))
-
-
-def check_pixels(images: list[Image.Image], asked: Enlarging) -> None:
-    """Raises InvalidRequest when the results were too large, one or all together."""
-    if pixels(size(image, asked) for image in images) > MAX_PIXELS:
-        field = "upscaling_resize_w" if asked.resize_mode else "upscaling_resize"
-        raise InvalidRequest(field, f"gives more than {MOST_PIXELS}")
-
-
-def pixels(sizes: Iterable[tuple[int, int]]) -> int:
+def count_pixels(sizes: Iterable[Size]) -> int:
     return sum(width * height for width, height in sizes)
 
 
-def size(image: Image.Image, asked: Enlarging) -> tuple[int, int]:
-    if asked.upscaler_1 == "None":
-        return image.size
-    wanted = asked.upscaling_resize_w, asked.upscaling_resize_h
-    if asked.resize_mode == 1 and asked.upscaling_crop:
-        return wanted
-    factor = asked.upscaling_resize
-    if asked.resize_mode == 1:
-        factor = max(wanted[0] / image.width, wanted[1] / image.height)
-    return max(1, round(image.width * factor)), max(1, round(image.height * factor))
-
-
-def resized(image: Image.Image, asked: Enlarging) -> Image.Image:
-    """What is over at the sides is cut off; when nothing is to be, the size has the picture's own proportion."""
-    if asked.upscaler_1 == "None":
-        return image
-    return ImageOps.fit(image, size(image, asked), FILTERS[asked.upscaler_1])
-
-
-def png_info(asked: PngInfoBody) -> PngInfo:
-    """Raises InvalidRequest."""
-    with of_field("image"):
-        items = written(decoded(asked.image))
-    info = items.get("parameters", "")
-    return PngInfo(info=info, items=items, parameters=parameters(info))
-
-
-def written(content: bytes) -> dict[str, str]:
-    """The texts in a picture. Those of a PNG file may come after its pixels. Raises InvalidRequest."""
-    if len(content) > MAX_BYTES:
-        raise InvalidRequest("image", f"must be at most {MAX_BYTES // 2**20} MB")
-    try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
-            check_size(image)
-            image.load()
-            return texts(image)
-    except InvalidRequest:
-        raise
-    except TOO_LARGE:
-        raise too_many_pixels() from None
-    except BROKEN:
-        raise InvalidRequest("image", f"must be a whole picture in one of {', '.join(FORMATS)}") from None
+def compute_output_size(size: Size, body: UpscaleFields) -> Size:
+    """Returns the size of the result for a picture of the given size. Without cropping, it keeps the proportions."""
+    target = body.upscaling_resize_w, body.upscaling_resize_h
+    if body.upscaler_1 == NO_UPSCALER:
+        return size
+    if body.resize_mode == 0:
+        return scale_size(size, body.upscaling_resize)
+    return target if body.upscaling_crop else cover_size(size, target)

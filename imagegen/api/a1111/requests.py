@@ -1,6 +1,6 @@
-"""What txt2img and img2img take, and what it is as a request of ours.
+"""The fields of txt2img and img2img, and their translation into a request of the studio.
 
-Values are checked as those of the field that they become. What is wrong is told in the names that were sent.
+Each value is checked by the field of the request that it is mapped to. Errors have the names that were sent.
 """
 
 from __future__ import annotations
@@ -10,175 +10,260 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import Field
 
-from imagegen.api.a1111.checkpoints import FIELD, chosen, found
-from imagegen.api.a1111.fixed import (
-    DRAWING,
-    REPAINTING,
-    SETTINGS,
-    UNHEARD_IN_DRAWING,
-    UNHEARD_IN_REPAINTING,
-    with_fixed,
+from imagegen.api.a1111.checkpoints import CHECKPOINT_FIELD, find_model, resolve_model_title
+from imagegen.api.a1111.controlnet import SCRIPT, UNIT_NAMES, store_controls
+from imagegen.api.a1111.field_types import READ_NUMBER, REQUEST_PROPERTIES, MapsTo, build_json_schema
+from imagegen.api.a1111.fixed_fields import (
+    IMG2IMG_FIXED,
+    IMG2IMG_IGNORED,
+    OVERRIDE_SETTINGS_FIXED,
+    TXT2IMG_FIXED,
+    TXT2IMG_IGNORED,
+    create_fields_model,
 )
-from imagegen.api.a1111.networks import called_up, networks
-from imagegen.api.a1111.pictures import fitted
-from imagegen.api.a1111.samplers import ALIASES, SAMPLERS, sampler
-from imagegen.errors import InvalidRequest, of_field
-from imagegen.schema import SEED_LIMIT, GenerationRequest, Text, User
+from imagegen.api.a1111.hires import HIRES_NAMES, HiresFields, build_hires_fields
+from imagegen.api.a1111.mask import MASK_NAMES, MaskFields, store_mask
+from imagegen.api.a1111.prompt_networks import extract_loras, match_embeddings
+from imagegen.api.a1111.samplers import (
+    AUTOMATIC,
+    KARRAS,
+    SAMPLER_ALIASES,
+    SAMPLER_NAMES,
+    UNIFORM,
+    find_sampler,
+    resolve_sampler,
+)
+from imagegen.api.a1111.scripts import AlwaysOnScripts
+from imagegen.api.a1111.start_image import A1111_FIELD, FIELD, store_start_image
+from imagegen.api.a1111.unknown_fields import OpenModel, list_unknown_fields
+from imagegen.errors import InvalidRequest, attribute_errors_to
+from imagegen.schema.base import User
+from imagegen.schema.field_types import MAX_SEED, PrintableText
+from imagegen.schema.markers import find_marked_fields
+from imagegen.schema.models import ModelInfo
+from imagegen.schema.request import REQUIRES, GenerationRequest
+from imagegen.schema.validation import parse_request
 from imagegen.service import Service
-from imagegen.validation import parse_request
 
-PROPERTIES = GenerationRequest.model_json_schema()["properties"]
-# How the web UI calls what is called otherwise here.
-THEIRS = {
-    "guidance_scale": "cfg_scale",
-    "sampler": "sampler_name",
-    "strength": "denoising_strength",
-    "model": FIELD,
-    "init_image": "init_images",
-    "loras": "prompt",
-    "embeddings": "prompt",
+LORA_FIELD_PATTERN = re.compile(r"loras\[\d+\]\.(\w+)")
+CONTROL_FIELD_PATTERN = re.compile(r"controls\[(\d+)\]\.(\w+)")
+SEED_SCHEMA = {
+    "type": ["integer", "null"],
+    "minimum": -1,
+    "maximum": MAX_SEED,
+    "description": "-1 or null: a new one.",
 }
-IN_A_LORA = re.compile(r"loras\[\d+\]\.(\w+)")
-SEED = {"type": ["integer", "null"], "minimum": -1, "maximum": SEED_LIMIT, "description": "-1 or null: a new one."}
-LAYER = {"enum": [1, 2, 3, None], "description": "Which of the text encoder's layers to hear, counted from the last."}
+CLIP_SKIP_SCHEMA = {
+    "enum": [0, 1, 2, 3, None],
+    "description": "Which of the text encoder's layers to use, counted from the last; 0 is the same as 1.",
+}
+SDCPP_MODEL = "A title, as in clients of stable-diffusion.cpp. Another value is ignored."
+ETA_SCHEMA = {
+    "type": ["number", "null"],
+    "description": "How much noise each step adds, for samplers that add any: 0 for none, or 1.",
+}
+# A prompt without words: a request of the studio has at least one character.
+EMPTY_PROMPT = " "
 
 
-def like(field: str) -> WithJsonSchema:
-    return WithJsonSchema({key: value for key, value in PROPERTIES[field].items() if key not in ("title", "default")})
-
-
-def schema(**said: Any) -> WithJsonSchema:
-    return WithJsonSchema(said)
-
-
-class Heard(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class Overrides(Heard):
+class OverrideFields(OpenModel):
     """Settings for one request."""
 
-    sd_model_checkpoint: Annotated[Any, schema(type=["string", "null"], description="A title from sd-models.")] = None
-    CLIP_stop_at_last_layers: Annotated[Any, schema(**LAYER)] = None
+    sd_model_checkpoint: Annotated[
+        Any, build_json_schema(type=["string", "null"], description="A title from sd-models.")
+    ] = None
+    CLIP_stop_at_last_layers: Annotated[Any, READ_NUMBER, build_json_schema(**CLIP_SKIP_SCHEMA)] = None
+    samples_format: Literal["png", "jpg", "jpeg", "webp"] | None = Field(
+        None, description="The format of the pictures in the answer."
+    )
+    jpeg_quality: Annotated[int, READ_NUMBER] | None = Field(None, ge=1, le=100, description="For jpg, jpeg and webp.")
 
 
-class Drawing(Heard):
-    """A picture out of words. What the studio does not do must have its usual value, and is refused by name."""
+class Txt2ImgFields(OpenModel):
+    """A picture from a prompt. Fields for what the studio cannot do must have their usual value."""
 
-    prompt: Annotated[Any, like("prompt")] = Field(examples=["a red circle on a blue background <lora:neon:0.5>"])
-    negative_prompt: Annotated[Any, like("negative_prompt")] = ""
-    width: Annotated[Any, like("width")] = None
-    height: Annotated[Any, like("height")] = None
-    steps: Annotated[Any, like("steps")] = None
-    cfg_scale: Annotated[Any, like("guidance_scale")] = None
-    sampler_name: Annotated[Text | None, schema(enum=[*SAMPLERS, *chain(*ALIASES.values()), None])] = None
-    sampler_index: Annotated[Text | None, Field(description="The old name of sampler_name.")] = None
-    scheduler: Annotated[Text | None, schema(enum=["automatic", "karras", None])] = None
-    seed: Annotated[Any, schema(**SEED)] = -1
-    batch_size: Annotated[Any, like("batch_size")] = 1
-    n_iter: Annotated[Any, like("batch_size")] = 1
-    clip_skip: Annotated[Any, schema(**LAYER)] = None
+    prompt: Annotated[Any, MapsTo("prompt")] = Field("", examples=["a red circle on a blue background <lora:neon:0.5>"])
+    negative_prompt: Annotated[Any, MapsTo("negative_prompt")] = ""
+    width: Annotated[Any, READ_NUMBER, MapsTo("width")] = None
+    height: Annotated[Any, READ_NUMBER, MapsTo("height")] = None
+    steps: Annotated[Any, READ_NUMBER, MapsTo("steps")] = None
+    cfg_scale: Annotated[Any, READ_NUMBER, MapsTo("guidance_scale")] = None
+    sampler_name: Annotated[
+        PrintableText | None, build_json_schema(enum=[*SAMPLER_NAMES, *chain(*SAMPLER_ALIASES.values()), None])
+    ] = None
+    sampler_index: Annotated[PrintableText | None, Field(description="The old name of sampler_name.")] = None
+    scheduler: Annotated[PrintableText | None, build_json_schema(enum=[AUTOMATIC, UNIFORM, KARRAS, None])] = None
+    eta: Annotated[Any, READ_NUMBER, build_json_schema(**ETA_SCHEMA)] = None
+    seed: Annotated[Any, READ_NUMBER, build_json_schema(**SEED_SCHEMA)] = -1
+    subseed: Annotated[Any, READ_NUMBER, build_json_schema(**SEED_SCHEMA)] = -1
+    subseed_strength: Annotated[Any, READ_NUMBER, MapsTo("variation_strength")] = 0
+    batch_size: Annotated[Any, READ_NUMBER, MapsTo("batch_size")] = 1
+    n_iter: Annotated[Any, READ_NUMBER, MapsTo("batch_size")] = 1
+    clip_skip: Annotated[Any, READ_NUMBER, build_json_schema(**CLIP_SKIP_SCHEMA)] = None
+    model: Annotated[Any, build_json_schema(description=SDCPP_MODEL)] = None
     send_images: bool | None = True
-    override_settings: Overrides | None = None
+    alwayson_scripts: AlwaysOnScripts = None
+    override_settings: OverrideFields | None = None
 
 
-class Repainting(Drawing):
-    """A picture made anew, from it and from words."""
+class Img2ImgFields(MaskFields, Txt2ImgFields):
+    """A picture from another picture and a prompt; with a mask, only the masked part is painted anew."""
 
-    init_images: tuple[str, ...] = Field(description="One picture, in base64 or as a data URI.")
-    denoising_strength: Annotated[Any, like("strength")] = None
+    init_images: tuple[str, ...] | None = Field(None, description="One picture, in base64 or as a data URI.")
+    denoising_strength: Annotated[Any, READ_NUMBER, MapsTo("strength")] = None
     resize_mode: Annotated[
-        Any, schema(enum=[0, 1], description="0 stretches the picture, 1 cuts off what is over.")
+        Any, build_json_schema(enum=[0, 1], description="0 stretches the picture, 1 cuts off its edges.")
     ] = 0
 
 
-SETTINGS_FIELD = (with_fixed("OverrideSettings", Overrides, SETTINGS, {}) | None, None)
-DrawingBody = with_fixed("TextToImageFields", Drawing, DRAWING, UNHEARD_IN_DRAWING, override_settings=SETTINGS_FIELD)
-RepaintingBody = with_fixed(
-    "ImageToImageFields", Repainting, REPAINTING, UNHEARD_IN_REPAINTING, override_settings=SETTINGS_FIELD
+class HiresTxt2ImgFields(Txt2ImgFields, HiresFields):
+    """A picture from a prompt. Fields for what the studio cannot do must have their usual value."""
+
+
+OVERRIDE_SETTINGS_FIELD = (
+    create_fields_model("OverrideSettings", OverrideFields, OVERRIDE_SETTINGS_FIXED, {}) | None,
+    None,
+)
+Txt2ImgBody = create_fields_model(
+    "TextToImageFields", HiresTxt2ImgFields, TXT2IMG_FIXED, TXT2IMG_IGNORED, override_settings=OVERRIDE_SETTINGS_FIELD
+)
+Img2ImgBody = create_fields_model(
+    "ImageToImageFields", Img2ImgFields, IMG2IMG_FIXED, IMG2IMG_IGNORED, override_settings=OVERRIDE_SETTINGS_FIELD
 )
 
 
-async def request(service: Service, asked: Drawing, user: User) -> GenerationRequest:
-    """Raises InvalidRequest."""
-    fields = words(asked) | {
-        "width": asked.width,
-        "height": asked.height,
-        "steps": asked.steps,
-        "guidance_scale": asked.cfg_scale,
-        "sampler": sampler(asked.sampler_name or asked.sampler_index, asked.scheduler),
-        "seed": None if asked.seed == -1 else asked.seed,
-        "batch_size": pictures(asked),
-        "clip_skip": clip_skip(asked),
+# The web UI's names for the request's fields.
+A1111_NAMES = {mapped.field: name for name, mapped in find_marked_fields(Img2ImgFields, MapsTo).items()} | {
+    "batch_size": "batch_size",
+    "variation_seed": "subseed",
+    "sampler": "sampler_name",
+    "model": CHECKPOINT_FIELD,
+    "loras": "prompt",
+    "embeddings": "prompt",
+    "controls": "alwayson_scripts",
+    FIELD: A1111_FIELD,
+    **HIRES_NAMES,
+    **MASK_NAMES,
+}
+
+
+# The request's fields that have no name in the web UI's API.
+STUDIO_FIELDS = GenerationRequest.model_fields.keys() - A1111_NAMES.keys() - Img2ImgFields.model_fields.keys()
+
+
+async def convert_a1111_request(service: Service, body: Txt2ImgFields, user: User) -> GenerationRequest:
+    """Returns the request in a body, with its start image stored. Raises InvalidRequest."""
+    check_studio_fields(body)
+    fields = {mapped.field: getattr(body, name) for name, mapped in find_marked_fields(type(body), MapsTo).items()}
+    sampler_name = body.sampler_name or body.sampler_index
+    fields |= parse_prompts(body) | {
+        "sampler": find_sampler(sampler_name),
+        "seed": None if body.seed == -1 else body.seed,
+        "variation_seed": None if body.subseed == -1 else body.subseed,
+        "batch_size": count_pictures(body),
+        "clip_skip": resolve_clip_skip(body),
     }
-    parse_request(fields)
-    fields["model"] = model = await asyncio.to_thread(found, service.stock, wanted(service, asked, user))
-    fields["embeddings"] = await asyncio.to_thread(embeddings, service, asked, model)
-    if isinstance(asked, Repainting):
-        size = asked.width, asked.height
-        fields["init_image"] = await fitted(service, asked.init_images, asked.resize_mode, size, model, user)
-        fields["strength"] = asked.denoising_strength
+    fields |= dict.fromkeys(HIRES_NAMES)
+    parse_request({name: value for name, value in fields.items() if name not in REQUIRES})
+    model = await asyncio.to_thread(resolve_model, service, body, await service.get_model_choice(user))
+    fields |= {
+        "model": model.id,
+        "sampler": resolve_sampler(sampler_name, body.scheduler, body.eta, model),
+        "embeddings": await asyncio.to_thread(resolve_embeddings, service, body, model),
+    }
+    size = int(body.width or model.width), int(body.height or model.height)
+    if isinstance(body, HiresTxt2ImgFields):
+        fields |= build_hires_fields(body, body.cfg_scale, size)
+    pictures = (body.init_images or ()) if isinstance(body, Img2ImgFields) else ()
+    fields["controls"] = await store_controls(service, body.alwayson_scripts, next(iter(pictures), None), size, user)
+    if isinstance(body, Img2ImgFields):
+        fields |= await store_start_image(service, pictures, body.resize_mode, size, user)
+        fields |= await store_mask(service, body, pictures[0], body.resize_mode, size, user)
     return parse_request(fields)
 
 
-def words(asked: Drawing) -> dict[str, Any]:
-    prompt, loras = networks(asked.prompt) if isinstance(asked.prompt, str) else (asked.prompt, [])
-    return {"prompt": prompt, "negative_prompt": asked.negative_prompt, "loras": loras}
+def check_studio_fields(body: Txt2ImgFields) -> None:
+    """Raises InvalidRequest for a field of the studio's own that would have an effect in its other APIs."""
+    for name in STUDIO_FIELDS & (body.model_extra or {}).keys():
+        if (body.model_extra or {})[name] not in (None, [], GenerationRequest.model_fields[name].default):
+            raise InvalidRequest(name, "is not a field of this API; the studio's own APIs have it")
 
 
-def pictures(asked: Drawing) -> int:
-    """In all. Raises InvalidRequest."""
-    together = value("batch_size", asked.batch_size) * value("n_iter", asked.n_iter)
-    most = PROPERTIES["batch_size"]["maximum"]
-    if together > most:
-        raise InvalidRequest("batch_size", f"times n_iter must be at most {most}, not {together}")
-    return together
+def parse_prompts(body: Txt2ImgFields) -> dict[str, Any]:
+    """Returns the prompt without its LoRAs, and the LoRAs."""
+    prompt, loras = extract_loras(body.prompt) if isinstance(body.prompt, str) else (body.prompt, [])
+    return {"prompt": EMPTY_PROMPT if prompt is None or prompt == "" else prompt, "loras": loras}
 
 
-def value(name: str, sent: Any) -> int:
-    with of_field(name):
+def count_pictures(body: Txt2ImgFields) -> int:
+    """Returns the number of pictures of all batches. Raises InvalidRequest."""
+    total = parse_count("batch_size", body.batch_size) * parse_count("n_iter", body.n_iter)
+    maximum = REQUEST_PROPERTIES["batch_size"]["maximum"]
+    if total > maximum:
+        raise InvalidRequest("batch_size", f"times n_iter must be at most {maximum}, not {total}")
+    return total
+
+
+def parse_count(name: str, sent: Any) -> int:
+    with attribute_errors_to(name):
         return parse_request({"prompt": name, "batch_size": sent}).batch_size
 
 
-def clip_skip(asked: Drawing) -> int | None:
-    """The web UI counts from 1, and has two places to say it. Raises InvalidRequest."""
-    overrides = asked.override_settings or Overrides()
-    said = {"clip_skip": asked.clip_skip, "CLIP_stop_at_last_layers": overrides.CLIP_stop_at_last_layers}
-    layers = {name: layer(name, sent) for name, sent in said.items() if sent is not None}
+def resolve_clip_skip(body: Txt2ImgFields) -> int | None:
+    """Returns how many layers to leave out, from two fields that count the layers from 1. Raises InvalidRequest."""
+    overrides = body.override_settings or OverrideFields()
+    sent_values = {"clip_skip": body.clip_skip, "CLIP_stop_at_last_layers": overrides.CLIP_stop_at_last_layers}
+    layers = {name: parse_clip_layer(name, sent) for name, sent in sent_values.items() if sent is not None}
     if len(set(layers.values())) > 1:
         raise InvalidRequest("clip_skip", "must be the same as CLIP_stop_at_last_layers in override_settings")
     return next(iter(layers.values()), None)
 
 
-def layer(name: str, sent: Any) -> int:
-    if isinstance(sent, bool) or not isinstance(sent, int | float) or sent not in (1, 2, 3):
-        raise InvalidRequest(name, "must be 1, 2 or 3")
-    return int(sent) - 1
+def parse_clip_layer(name: str, sent: Any) -> int:
+    if isinstance(sent, bool) or not isinstance(sent, int | float) or sent not in (0, 1, 2, 3):
+        raise InvalidRequest(name, "must be 1, 2 or 3; 0 is the same as 1")
+    return max(int(sent) - 1, 0)
 
 
-def wanted(service: Service, asked: Drawing, user: User) -> Any:
-    """What is said to be the title of a model."""
-    title = asked.override_settings.sd_model_checkpoint if asked.override_settings else None
-    return chosen(service, user) if title is None or title == "" else title
+def resolve_model(service: Service, body: Txt2ImgFields, chosen_model: str) -> ModelInfo:
+    """Returns the model in the request, or else `chosen_model`, the one that the user chose in the options.
+
+    Raises InvalidRequest, UnknownModel, UnusableModel and NotOnDisk.
+    """
+    title = body.override_settings.sd_model_checkpoint if body.override_settings else None
+    if title is None or title == "":
+        title = find_model(service.model_manager, body.model) or chosen_model
+    return service.model_manager.resolve_model(resolve_model_title(service.model_manager, title))[0]
 
 
-def embeddings(service: Service, asked: Drawing, model: str) -> list[str]:
-    info, _ = service.stock.model(model)
-    return called_up(f"{asked.prompt}\n{asked.negative_prompt}", service.stock.listed("embedding"), info.architecture)
+def resolve_embeddings(service: Service, body: Txt2ImgFields, model: ModelInfo) -> list[str]:
+    embeddings = service.model_manager.list_adapters("embedding")
+    return match_embeddings(f"{body.prompt}\n{body.negative_prompt}", embeddings, model.architecture)
+
+
+def list_ignored_fields(service: Service, body: Txt2ImgFields) -> tuple[str, ...]:
+    """Returns the names of the fields that the web UI ignores too, and of what the studio does not have."""
+    styles = getattr(body, "styles", None)
+    ignored = {"styles": bool(styles), "model": body.model and find_model(service.model_manager, body.model) is None}
+    return (*(name for name, is_ignored in ignored.items() if is_ignored), *list_unknown_fields(body))
 
 
 @contextmanager
-def in_their_names() -> Iterator[None]:
-    """What is wrong inside is wrong with what the web UI has for the field."""
+def report_a1111_field_names() -> Iterator[None]:
+    """Renames the field of an InvalidRequest that is raised inside to the web UI's name for it."""
     try:
         yield
     except InvalidRequest as error:
-        part = IN_A_LORA.fullmatch(error.field)
-        if part is not None:
-            raise InvalidRequest("prompt", f"{part[1]} in <lora:name:weight> {error.problem}") from None
-        with of_field(THEIRS.get(error.field, error.field)):
+        match = LORA_FIELD_PATTERN.fullmatch(error.field)
+        if match is not None:
+            raise InvalidRequest("prompt", f"{match[1]} in <lora:name:weight> {error.problem}") from None
+        control = CONTROL_FIELD_PATTERN.fullmatch(error.field)
+        if control is not None:
+            name = UNIT_NAMES.get(control[2], control[2])
+            raise InvalidRequest(f"alwayson_scripts.{SCRIPT}.args[{control[1]}].{name}", error.problem) from None
+        with attribute_errors_to(A1111_NAMES.get(error.field, error.field)):
             raise

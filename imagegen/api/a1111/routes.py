@@ -8,21 +8,32 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from imagegen.api.a1111 import extras, lists
-from imagegen.api.a1111.answers import Pictures, answer
-from imagegen.api.a1111.checkpoints import chosen, found
-from imagegen.api.a1111.options import NewOptions, NewOptionsBody, Options, options
-from imagegen.api.a1111.progress import HowFar, how_far
-from imagegen.api.a1111.requests import Drawing, DrawingBody, RepaintingBody, in_their_names, request
-from imagegen.api.described import FEW_PIXELS, problems
-from imagegen.api.running import Caller, finished
-from imagegen.errors import Unsupported
-from imagegen.schema import Message
+from imagegen.api.a1111 import extras
+from imagegen.api.a1111.checkpoints import resolve_model_title
+from imagegen.api.a1111.controlnet_routes import create_controlnet_router
+from imagegen.api.a1111.list_routes import add_list_routes, add_placeholder_routes
+from imagegen.api.a1111.options import NewOptions, NewOptionsBody, Options, PageOptions, build_options
+from imagegen.api.a1111.png_info import Caption, InterrogateBody, PngInfo, PngInfoBody, read_caption, read_png_info
+from imagegen.api.a1111.progress import HowFar, get_progress
+from imagegen.api.a1111.requests import (
+    Img2ImgBody,
+    Txt2ImgBody,
+    Txt2ImgFields,
+    convert_a1111_request,
+    list_ignored_fields,
+    report_a1111_field_names,
+)
+from imagegen.api.a1111.responses import Done, Pictures, build_pictures_answer
+from imagegen.api.a1111.unknown_fields import OpenModel, list_unknown_fields, log_ignored_fields
+from imagegen.api.rest.dependencies import CurrentUser, wait_for_result
+from imagegen.api.rest.openapi import SAMPLE_IMAGE, build_error_responses
+from imagegen.errors import NothingToKeep
+from imagegen.schema.base import FrozenModel, User
 from imagegen.service import Service
 
 
-class A1111Problem(Message):
-    """`error` is for programs, `errors` for people; `detail` is the same as `errors`."""
+class A1111Problem(FrozenModel):
+    """`error` is the code for programs, `errors` the message for people; `detail` equals `errors`."""
 
     error: str
     detail: str
@@ -30,189 +41,148 @@ class A1111Problem(Message):
     errors: str
 
 
-class Done(Message):
-    """Nothing more to say."""
-
-
-class NothingThere(Message):
-    """The web UI has these, and the studio does not."""
-
-
-WORDS = {"prompt": "a red circle on a blue background", "seed": 7, "steps": 20, "sampler_name": "DPM++ 2M"}
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "txt2img": WORDS,
-    "img2img": WORDS | {"init_images": [FEW_PIXELS], "denoising_strength": 0.7},
+TXT2IMG_EXAMPLE = {"prompt": "a red circle on a blue background", "seed": 7, "steps": 20, "sampler_name": "DPM++ 2M"}
+A1111_EXAMPLES: dict[str, dict[str, Any]] = {
+    "txt2img": TXT2IMG_EXAMPLE,
+    "img2img": TXT2IMG_EXAMPLE | {"init_images": [SAMPLE_IMAGE], "denoising_strength": 0.7},
     "options": {"sd_model_checkpoint": "embedded"},
-    "png-info": {"image": FEW_PIXELS},
-    "extra-single-image": {"image": FEW_PIXELS, "upscaler_1": "Lanczos", "upscaling_resize": 2},
-    "extra-batch-images": {"imageList": [{"data": FEW_PIXELS, "name": "a.png"}], "upscaler_1": "Nearest"},
+    "png-info": {"image": SAMPLE_IMAGE},
+    "interrogate": {"image": SAMPLE_IMAGE, "model": "clip"},
+    "extra-single-image": {"image": SAMPLE_IMAGE, "upscaler_1": "Lanczos", "upscaling_resize": 2},
+    "extra-batch-images": {"imageList": [{"data": SAMPLE_IMAGE, "name": "a.png"}], "upscaler_1": "Nearest"},
 }
-NONE_HERE = ("hypernetworks", "face-restorers", "realesrgan-models", "prompt-styles", "sd-vae", "latent-upscale-modes")
-REFRESHED = ("checkpoints", "loras", "embeddings")
 
 
-def a1111(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111"], responses=problems(A1111Problem))
-    add_pictures(router, service)
-    add_running(router, service)
-    add_options(router, service)
-    add_lists(router, service)
-    add_nothing(router)
-    add_extras(router, service)
+def create_a1111_router(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111"], responses=build_error_responses(A1111Problem))
+    add_txt2img_routes(router, service)
+    add_job_control_routes(router, service)
+    add_option_routes(router, service)
+    add_list_routes(router, service)
+    add_placeholder_routes(router)
+    add_extras_routes(router, service)
     return router
 
 
-def add(router: APIRouter, name: str, route: Callable[..., Any], body: Any) -> None:
-    """A route whose `asked` is of a class that was put together."""
-    route.__annotations__["asked"] = body
-    example = {"requestBody": {"content": {"application/json": {"example": EXAMPLES[name]}}}}
-    router.add_api_route(f"/{name}", route, methods=["POST"], openapi_extra=example)
+def create_controlnet_extension_router(service: Service) -> APIRouter:
+    return create_controlnet_router(service, build_error_responses(A1111Problem))
 
 
-def add_pictures(router: APIRouter, service: Service) -> None:
-    async def made(asked: Drawing, user: Caller, http: Request) -> Pictures:
-        with in_their_names():
-            wanted = await request(service, asked, user)
-            _, result = await finished(service, wanted, user, http, previews=True)
-        return await answer(service.images, asked, result)
-
-    async def txt2img(asked: Any, user: Caller, http: Request) -> Pictures:
-        """Makes pictures out of words, and answers when they are finished. Whoever leaves before cancels it."""
-        return await made(asked, user, http)
-
-    async def img2img(asked: Any, user: Caller, http: Request) -> Pictures:
-        """Makes a picture anew, from it and from words, and answers when it is finished."""
-        return await made(asked, user, http)
-
-    add(router, "txt2img", txt2img, DrawingBody)
-    add(router, "img2img", img2img, RepaintingBody)
+def add_post_route(router: APIRouter, name: str, handler: Callable[..., Any], body_model: Any) -> None:
+    """Adds a route whose body has a model that was created at runtime."""
+    handler.__annotations__["body"] = body_model
+    example = {"requestBody": {"content": {"application/json": {"example": A1111_EXAMPLES[name]}}}}
+    router.add_api_route(f"/{name}", handler, methods=["POST"], openapi_extra=example)
 
 
-def add_running(router: APIRouter, service: Service) -> None:
+def add_txt2img_routes(router: APIRouter, service: Service) -> None:
+    async def generate(body: Txt2ImgFields, user: CurrentUser, http: Request) -> Pictures:
+        with report_a1111_field_names():
+            generation_request = await convert_a1111_request(service, body, user)
+            ignored = await asyncio.to_thread(list_ignored_fields, service, body)
+            log_ignored_fields(http.url.path, ignored)
+            _, result = await wait_for_result(service, generation_request, user, http, previews=True)
+        return await build_pictures_answer(service.images, body, result, ignored)
+
+    async def txt2img(body: Any, user: CurrentUser, http: Request) -> Pictures:
+        """Generates pictures from a prompt, and responds when they are finished. A disconnect cancels the job."""
+        return await generate(body, user, http)
+
+    async def img2img(body: Any, user: CurrentUser, http: Request) -> Pictures:
+        """Generates pictures from a start image and a prompt, and responds when they are finished."""
+        return await generate(body, user, http)
+
+    add_post_route(router, "txt2img", txt2img, Txt2ImgBody)
+    add_post_route(router, "img2img", img2img, Img2ImgBody)
+
+
+def add_job_control_routes(router: APIRouter, service: Service) -> None:
     @router.get("/progress")
     async def progress(
-        user: Caller, skip_current_image: Annotated[bool, Query(description="Without the picture so far.")] = False
+        user: CurrentUser, skip_current_image: Annotated[bool, Query(description="Without the preview.")] = False
     ) -> HowFar:
-        """How far the caller's own jobs are."""
-        return how_far(service, user, with_picture=not skip_current_image)
+        """The progress of the caller's own jobs."""
+        return await get_progress(service, user, include_picture=not skip_current_image)
 
     @router.post("/interrupt")
-    async def interrupt(user: Caller) -> Done:
-        """Ends all that is being made for the caller, and what waits. Nobody else's."""
-        for job in service.jobs.unfinished(user.id):
-            await service.cancel(job.id, user)
+    async def interrupt(user: CurrentUser) -> Done:
+        """Ends the caller's running jobs with the pictures as they are then, and cancels those without a step."""
+        for job in await service.list_unfinished_jobs(user):
+            try:
+                await service.finish_early(job.id, user)
+            except NothingToKeep:
+                await service.cancel(job.id, user)
         return Done()
 
     @router.post("/skip")
-    async def skip(user: Caller) -> Done:
-        """Ends what is being made for the caller, and goes on with what waits."""
-        for job in service.jobs.unfinished(user.id)[:1]:
+    async def skip(user: CurrentUser) -> Done:
+        """Cancels the caller's first job; their waiting jobs remain."""
+        for job in (await service.list_unfinished_jobs(user))[:1]:
             await service.cancel(job.id, user)
         return Done()
 
 
-def add_options(router: APIRouter, service: Service) -> None:
+def add_option_routes(router: APIRouter, service: Service) -> None:
+    page_options = PageOptions()
+
     @router.get("/options")
-    async def shown(user: Caller) -> Options:
-        """The caller's own model, and what is the same for all."""
-        return options(service, user)
+    async def shown(user: CurrentUser) -> Options:
+        """The model that the caller has chosen, and the options that are fixed."""
+        return await build_options(service, user, page_options)
 
-    async def changed(asked: NewOptions, user: Caller) -> Done:
-        """Chooses the model for the caller's next pictures, and for nobody else's."""
-        if asked.sd_model_checkpoint is not None:
-            model = await asyncio.to_thread(found, service.stock, asked.sd_model_checkpoint)
-            service.belongings.choose_model(user.id, model)
+    async def changed(body: NewOptions, user: CurrentUser) -> Done:
+        """Sets the model for the caller's next pictures. It does not affect other users."""
+        if body.sd_model_checkpoint is not None:
+            model = await asyncio.to_thread(resolve_model_title, service.model_manager, body.sd_model_checkpoint)
+            await service.set_model_choice(model, user)
+        if body.send_seed is not None:
+            page_options.set_send_seed(user, body.send_seed)
         return Done()
 
-    add(router, "options", changed, NewOptionsBody)
+    add_post_route(router, "options", changed, NewOptionsBody)
 
-
-def add_lists(router: APIRouter, service: Service) -> None:
-    stock = service.stock
-
-    @router.get("/sd-models")
-    async def models() -> list[lists.Checkpoint]:
-        """The models on disk."""
-        return await asyncio.to_thread(lists.checkpoints, stock)
-
-    @router.get("/loras")
-    async def loras() -> list[lists.Lora]:
-        """The LoRAs on disk. A prompt puts one on with `<lora:name:weight>`."""
-        return lists.loras(await asyncio.to_thread(stock.listed, "lora"))
-
-    @router.get("/embeddings")
-    async def embeddings(user: Caller) -> lists.Embeddings:
-        """The embeddings on disk. A prompt calls one up by its name."""
-        return await asyncio.to_thread(lists.embeddings, stock, chosen(service, user))
-
-    @router.get("/samplers")
-    async def samplers() -> list[lists.Sampler]:
-        """The samplers that there are; a model may know fewer of them."""
-        return lists.samplers()
-
-    @router.get("/schedulers")
-    async def schedulers() -> list[lists.Scheduler]:
-        """What a sampler can be told about its steps."""
-        return lists.schedulers()
-
-    @router.get("/upscalers")
-    async def upscalers() -> list[lists.Upscaler]:
-        """Ways to enlarge a finished picture."""
-        return lists.upscalers()
-
-    @router.get("/memory")
-    async def memory() -> lists.Memory:
-        """That of the machine."""
-        return lists.memory()
-
-
-def add_nothing(router: APIRouter) -> None:
-    """What there is none of, and what needs no doing."""
-
-    async def none() -> list[NothingThere]:
-        """The studio has none."""
-        return []
-
-    async def done() -> Done:
-        """Lists are always those of the disk."""
+    @router.post("/unload-checkpoint")
+    async def unload(user: CurrentUser) -> Done:
+        """Frees the memory of the caller's model, unless a job uses it. The next job loads it again."""
+        await service.model_manager.models.unload(await service.get_model_choice(user), user)
         return Done()
 
-    for name in (*NONE_HERE, "script-info"):
-        router.add_api_route(f"/{name}", none, methods=["GET"])
-    for name in REFRESHED:
-        router.add_api_route(f"/refresh-{name}", done, methods=["POST"])
-
-    @router.get("/scripts")
-    async def scripts() -> lists.Scripts:
-        """The studio has none."""
-        return lists.Scripts()
-
-    @router.get("/cmd-flags")
-    async def flags() -> Done:
-        """The studio has its own."""
+    @router.post("/reload-checkpoint")
+    async def reload(user: CurrentUser) -> Done:
+        """Loads the caller's model onto a device, so that the next job need not wait for it."""
+        async for _ in service.model_manager.models.load(await service.get_model_choice(user), user):
+            pass
         return Done()
 
-    @router.post("/interrogate", include_in_schema=False)
-    async def interrogate() -> Done:
-        raise Unsupported("Describing a picture in words")
 
+def add_extras_routes(router: APIRouter, service: Service) -> None:
+    def count_and_log(body: OpenModel, user: User, http: Request) -> None:
+        service.count_request(user)
+        log_ignored_fields(http.url.path, list_unknown_fields(body))
 
-def add_extras(router: APIRouter, service: Service) -> None:
-    async def enlarge(asked: extras.EnlargingOne, user: Caller) -> extras.Enlarged:
-        """Enlarges a picture, without a model."""
-        service.count(user)
-        return await asyncio.to_thread(extras.enlarged, asked)
+    async def enlarge(body: extras.UpscaleImageFields, user: CurrentUser, http: Request) -> extras.Enlarged:
+        """Makes a picture larger, and responds when it is finished. A disconnect cancels the job."""
+        log_ignored_fields(http.url.path, list_unknown_fields(body))
+        return await extras.Extras(service, user, http).upscale_image(body)
 
-    async def enlarge_several(asked: extras.EnlargingSeveral, user: Caller) -> extras.SeveralEnlarged:
-        """Enlarges several pictures, without a model."""
-        service.count(user)
-        return await asyncio.to_thread(extras.all_enlarged, asked)
+    async def enlarge_several(
+        body: extras.UpscaleBatchFields, user: CurrentUser, http: Request
+    ) -> extras.SeveralEnlarged:
+        """Makes several pictures larger, one after the other, and responds when all are finished."""
+        log_ignored_fields(http.url.path, list_unknown_fields(body))
+        return await extras.Extras(service, user, http).upscale_batch(body)
 
-    async def png_info(asked: extras.PngInfoBody, user: Caller) -> extras.PngInfo:
-        """Reads the settings that the studio and other tools write into pictures."""
-        service.count(user)
-        return await asyncio.to_thread(extras.png_info, asked)
+    async def png_info(body: PngInfoBody, user: CurrentUser, http: Request) -> PngInfo:
+        """Reads the settings that the studio and other tools store in pictures."""
+        count_and_log(body, user, http)
+        return await asyncio.to_thread(read_png_info, body)
 
-    add(router, "extra-single-image", enlarge, extras.EnlargingOneBody)
-    add(router, "extra-batch-images", enlarge_several, extras.EnlargingSeveralBody)
-    add(router, "png-info", png_info, extras.PngInfoBody)
+    async def interrogate(body: InterrogateBody, user: CurrentUser, http: Request) -> Caption:
+        """Returns the prompt that is stored in a picture. No model looks at the picture."""
+        count_and_log(body, user, http)
+        return await asyncio.to_thread(read_caption, body)
+
+    add_post_route(router, "extra-single-image", enlarge, extras.UpscaleImageBody)
+    add_post_route(router, "extra-batch-images", enlarge_several, extras.UpscaleBatchBody)
+    add_post_route(router, "png-info", png_info, PngInfoBody)
+    add_post_route(router, "interrogate", interrogate, InterrogateBody)

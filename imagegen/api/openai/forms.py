@@ -1,4 +1,4 @@
-"""Pictures and fields that come as a form: everything in it is text or a file."""
+"""Requests of OpenAI's image API that come as a form, in which each value is text or a file."""
 
 from __future__ import annotations
 
@@ -6,137 +6,162 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
+from functools import cache
 from typing import Any, TypeVar
 
-from PIL import Image
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from imagegen.api.openai.requests import FIXED, Asked
+from imagegen.api.openai.requests import RESTRICTED_FIELDS, ImageRequest
 from imagegen.errors import InvalidRequest
-from imagegen.images import BROKEN, TOO_LARGE
-from imagegen.validation import first_problem
+from imagegen.schema.tasks import TASKS
+from imagegen.schema.validation import describe_validation_error
 
-IMAGE = ("image", "image[]")
-NUMBERS = (
-    "n", "steps", "num_inference_steps", "seed", "guidance_scale", "strength", "clip_skip", "step_cache",
-    "output_compression", "partial_images", "stream",
-)  # fmt: skip
-LISTS = ("loras", "embeddings")
-MEMBER = re.compile(r"(\w+)\[\]\[(\w+)\]")
+# The input pictures that each form must have. It may have others.
+REQUIRED_IMAGES = TASKS["image_to_image"].input_images
+JSON_TYPES = ("boolean", "integer", "number")
+MEMBER_PATTERN = re.compile(r"(\w+)\[\]\[(\w+)\]")
 
-AnyAsked = TypeVar("AnyAsked", bound=Asked)
+AnyImageRequest = TypeVar("AnyImageRequest", bound=ImageRequest)
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageForm:
+    """The fields as they would be in JSON, and the files of the input pictures by field of the studio's request."""
+
     fields: dict[str, Any]
-    image: bytes
+    images: dict[str, bytes]
+
+    @property
+    def start_image(self) -> bytes:
+        return next(iter(self.images.values()))
 
 
-async def received(http: Request) -> Form:
-    """Raises InvalidRequest."""
+async def read_form(http: Request, model: type[ImageRequest]) -> ImageForm:
+    """Returns the form of a request. Raises InvalidRequest."""
     if not http.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise InvalidRequest("body", "must be multipart/form-data")
     async with http.form() as form:
         items = form.multi_items()
-        image = await the_image([value for name, value in items if name in IMAGE])
-        return Form(fields((name, value) for name, value in items if name not in IMAGE), image)
+        uploads: dict[str, list[UploadFile | str]] = {name: [] for name in model.uploads.values()}
+        for name, value in items:
+            if name.removesuffix("[]") in uploads:
+                uploads[name.removesuffix("[]")].append(value)
+        images = {
+            field: await read_single_image(name, uploads[name])
+            for field, name in model.uploads.items()
+            if field in REQUIRED_IMAGES or uploads[name]
+        }
+        others = [(name, value) for name, value in items if name.removesuffix("[]") not in uploads]
+        return ImageForm(parse_form_fields(others, model), images)
 
 
-async def the_image(sent: list[UploadFile | str]) -> bytes:
-    """Raises InvalidRequest unless there is one, as a file."""
-    match sent:
+async def read_single_image(name: str, uploads: list[UploadFile | str]) -> bytes:
+    """Returns the file of a form's field. Raises InvalidRequest unless there is exactly one."""
+    match uploads:
         case []:
-            raise InvalidRequest("image", "is required")
+            raise InvalidRequest(name, "is required")
         case [UploadFile() as file]:
             return await file.read()
         case [_]:
-            raise InvalidRequest("image", "must be a file")
-    raise InvalidRequest("image", "must be one picture")
+            raise InvalidRequest(name, "must be a file")
+    raise InvalidRequest(name, "must be one picture")
 
 
-def fields(items: Iterable[tuple[str, UploadFile | str]]) -> dict[str, Any]:
-    """Names and values, as they would be in JSON. Raises InvalidRequest.
+def parse_form_fields(items: Iterable[tuple[str, UploadFile | str]], model: type[ImageRequest]) -> dict[str, Any]:
+    """Returns the values by field, as they would be in JSON. Raises InvalidRequest.
 
-    Lists may be JSON, or come as OpenAI's clients send them: `embeddings[]` again and again, and of what has members,
-    first all of one member, `loras[][lora]`, and then all of the next, `loras[][weight]`. Without text, they are empty.
+    A list is JSON, or comes as OpenAI's clients send it: `embeddings[]` repeatedly, and a list of objects one member
+    after the other: all `loras[][lora]`, and then all `loras[][weight]`. A list without text is empty.
     """
+    schemas = read_value_schemas(model)
     texts: dict[str, list[str]] = {}
     for name, value in items:
         if isinstance(value, UploadFile):
-            raise InvalidRequest(name, FIXED[name][1] if name in FIXED else "must not be a file")
+            raise InvalidRequest(
+                name, RESTRICTED_FIELDS[name][1] if name in RESTRICTED_FIELDS else "must not be a file"
+            )
         texts.setdefault(name.removesuffix("[]"), []).append(value)
-    members = {name: found for name in texts if (found := MEMBER.fullmatch(name))}
-    values = {name: plain(name, sent) for name, sent in texts.items() if name not in members}
-    for field in {found[1] for found in members.values()}:
-        values[field] = entries(field, {part[2]: texts[name] for name, part in members.items() if part[1] == field})
+    members = {name: found for name in texts if (found := MEMBER_PATTERN.fullmatch(name))}
+    values = {
+        name: parse_form_value(name, sent, schemas.get(name, {})) for name, sent in texts.items() if name not in members
+    }
+    for field in {match[1] for match in members.values()}:
+        columns = {part[2]: texts[name] for name, part in members.items() if part[1] == field}
+        values[field] = parse_list_entries(field, columns, schemas.get(field, {}))
     return values
 
 
-def plain(name: str, sent: list[str]) -> Any:
-    """Raises InvalidRequest."""
-    if name in LISTS:
-        parts = [part if isinstance(part := decoded(text), list | dict) else text for text in sent if text]
+@cache
+def read_value_schemas(model: type[ImageRequest]) -> dict[str, dict[str, Any]]:
+    """Returns the JSON schema of each field's value when it is not null."""
+    return {
+        name: next((option for option in field.get("anyOf", [field]) if option["type"] != "null"), {})
+        for name, field in model.model_json_schema()["properties"].items()
+    }
+
+
+def parse_form_value(name: str, texts: list[str], schema: dict[str, Any]) -> Any:
+    """Returns the value of a field from its texts in the form. Raises InvalidRequest if it is there repeatedly."""
+    if schema.get("type") == "array":
+        parts = [part if isinstance(part := parse_json_or_text(text), list | dict) else text for text in texts if text]
         return parts[0] if len(parts) == 1 and isinstance(parts[0], list) else parts
-    if len(sent) > 1:
+    if len(texts) > 1:
         raise InvalidRequest(name, "is there more than once")
-    return decoded(sent[0]) if name in NUMBERS else sent[0]
+    return parse_json_or_text(texts[0]) if schema.get("type") in JSON_TYPES else texts[0]
 
 
-def entries(field: str, columns: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-    """Raises InvalidRequest when nobody can tell which entry a member belongs to."""
+def parse_list_entries(field: str, columns: Mapping[str, list[str]], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the entries of a list of objects. Raises InvalidRequest unless all members have as many texts."""
     if len({len(column) for column in columns.values()}) > 1:
         raise InvalidRequest(field, "must have the same members in each entry, or be JSON")
+    members = schema.get("items", {}).get("properties", {})
     rows = zip(*columns.values(), strict=True)
     return [
-        {name: text if name == "lora" else decoded(text) for name, text in zip(columns, row, strict=True)}
+        {
+            name: parse_json_or_text(text) if members.get(name, {}).get("type") in JSON_TYPES else text
+            for name, text in zip(columns, row, strict=True)
+        }
         for row in rows
     ]
 
 
-def decoded(text: str) -> Any:
-    """What JSON means by it, and the text itself if that is nothing."""
+def parse_json_or_text(text: str) -> Any:
+    """Returns the value of the text as JSON, or the text itself if it is no JSON."""
     try:
         return json.loads(text.lower() if text.lower() in ("true", "false") else text)
     except (ValueError, RecursionError):
         return text
 
 
-def asked_in(form: Form, kind: type[AnyAsked]) -> AnyAsked:
-    """Raises InvalidRequest."""
+def validate_form(form: ImageForm, model: type[AnyImageRequest]) -> AnyImageRequest:
+    """Returns the form's fields as a request. Raises InvalidRequest."""
     try:
-        return kind(**form.fields)
+        return model(**form.fields)
     except ValidationError as error:
-        raise InvalidRequest(*first_problem(error.errors(include_url=False, include_input=False)[0])) from None
+        raise InvalidRequest(
+            *describe_validation_error(error.errors(include_url=False, include_input=False)[0])
+        ) from None
 
 
-def schema(kind: type[Asked], example: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a form, for the documentation. Nothing in it can be null, and each field is told once, with its example."""
-    image = {"type": "string", "format": "binary", "description": "One picture. It may also be called image[]."}
-    described = kind.model_json_schema()
-    told = {name: field for name, field in described["properties"].items() if field.get("type") != "null"}
-    del told["num_inference_steps"]
-    described["properties"] = {"image": image} | {name: in_form(field) for name, field in told.items()}
-    described["required"] = ["image", *described.get("required", [])]
+def build_form_schema(model: type[ImageRequest], example: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the JSON schema of a form for the documentation: without null and second names, with examples."""
+    images = {
+        name: {"type": "string", "format": "binary", "description": f"One picture. It may also be called {name}[]."}
+        for name in model.uploads.values()
+    }
+    form_schema = model.model_json_schema()
+    properties = {name: field for name, field in form_schema["properties"].items() if field.get("type") != "null"}
+    del properties["num_inference_steps"]
+    form_schema["properties"] = images | {name: remove_null(field) for name, field in properties.items()}
+    required_images = [model.uploads[field] for field in REQUIRED_IMAGES]
+    form_schema["required"] = [*required_images, *form_schema.get("required", [])]
     for name, value in example.items():
-        described["properties"][name]["examples"] = [value]
-    return described
+        form_schema["properties"][name]["examples"] = [value]
+    return form_schema
 
 
-def in_form(field: dict[str, Any]) -> dict[str, Any]:
+def remove_null(field: dict[str, Any]) -> dict[str, Any]:
     value: dict[str, Any] = field["anyOf"][0] if "anyOf" in field else {}
     return {name: part for name, part in field.items() if name != "anyOf"} | value
-
-
-def prompt_inside(content: bytes) -> str | None:
-    """What a picture from here was made from, as its receipt has it."""
-    try:
-        with Image.open(BytesIO(content), formats=["PNG"]) as image:
-            receipt = json.loads(image.info["receipt"])
-        prompt = receipt["prompt"]
-    except (*BROKEN, *TOO_LARGE, RecursionError):
-        return None
-    return prompt if isinstance(prompt, str) else None

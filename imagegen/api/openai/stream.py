@@ -1,4 +1,4 @@
-"""A stream of OpenAI's image API: pictures that become the one that was asked for."""
+"""The event stream of OpenAI's image API: partial pictures, then the completed ones."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from fastapi.sse import format_sse_event
 from PIL import Image
 from starlette.requests import Request
 
-from imagegen.api.errors import known, openai
-from imagegen.api.openai.answers import Looks, Usage, content, size
-from imagegen.api.openai.requests import Asked
-from imagegen.api.running import followed
-from imagegen.errors import Told, WasCancelled, WorkerUnavailable
-from imagegen.images import Format
-from imagegen.schema import Cancelled, Event, Failed, Picture, Progress, Receipt, Result, User
+from imagegen.api.openai.errors import format_openai_error
+from imagegen.api.openai.requests import ImageRequest
+from imagegen.api.openai.responses import ImageAttributes, Usage, encode_image, format_size
+from imagegen.api.rest.dependencies import follow_job
+from imagegen.errors import JobCancelled, RemoteError, WorkerUnavailable, map_exception
+from imagegen.media.outputs import ImageFormat
+from imagegen.schema.base import User
+from imagegen.schema.events import Cancelled, Event, Failed, Progress, Result
+from imagegen.schema.receipt import Picture, Receipt
 from imagegen.service import Service
 
-# What OpenAI calls the events, by what was asked for.
-StreamName = Literal["image_generation", "image_edit"]
+# The first part of OpenAI's event names, which depends on the route.
+EventPrefix = Literal["image_generation", "image_edit"]
 
 
-class PartialPicture(Looks):
+class PartialPicture(ImageAttributes):
     type: str
     b64_json: str
     created_at: int
     partial_image_index: int
 
 
-class CompletedPicture(Looks):
-    """`receipt` is the studio's own."""
+class CompletedPicture(ImageAttributes):
+    """`receipt` is an addition of the studio."""
 
     type: str
     b64_json: str
@@ -45,75 +47,79 @@ class CompletedPicture(Looks):
     receipt: Receipt
 
 
-class Stream:
-    """The events of a job, as whoever asked for a stream is told them."""
+class ImageEventStream:
+    """Converts the events of one job to those of OpenAI's API."""
 
-    def __init__(self, service: Service, asked: Asked, name: StreamName) -> None:
-        self.service, self.asked, self.name = service, asked, name
-        self.wanted, self.sent = asked.partial_images or 0, 0
+    def __init__(self, service: Service, body: ImageRequest, event_prefix: EventPrefix) -> None:
+        self.service, self.body, self.event_prefix = service, body, event_prefix
+        self.max_partials, self.sent_partials = body.partial_images or 0, 0
 
-    async def of(self, job_id: str, user: User, http: Request, keep: bool) -> AsyncGenerator[bytes]:
-        """An answer has begun, so that what goes wrong is an event too."""
+    async def encode_events(self, job_id: str, user: User, http: Request, keep: bool) -> AsyncGenerator[bytes]:
+        """Yields the encoded events. An error is an event too, because the response has begun."""
         try:
-            events = followed(self.service, job_id, user, http, previews=self.wanted > 0, keep=keep)
+            events = follow_job(self.service, job_id, user, http, previews=self.max_partials > 0, keep=keep)
             async with aclosing(events):
                 async for event in events:
-                    for message in await self.told(event):
-                        yield sse(message)
+                    for message in await self.convert_event(event):
+                        yield format_stream_event(message)
                     if isinstance(event, Result):
                         return
-            raise WorkerUnavailable("the studio stops.")
+            raise WorkerUnavailable("the studio is shutting down.")
         except Exception as error:
-            yield format_sse_event(event="error", data_str=json.dumps(openai(known(error))))
+            yield format_sse_event(event="error", data_str=json.dumps(format_openai_error(map_exception(error))))
 
-    async def told(self, event: Event) -> list[PartialPicture | CompletedPicture]:
-        """Raises Told when the job failed, and WasCancelled."""
+    async def convert_event(self, event: Event) -> list[PartialPicture | CompletedPicture]:
+        """Raises RemoteError when the job failed, and JobCancelled."""
         match event:
             case Progress(preview=str(preview)) if self.is_due(event):
-                return [await self.partial(preview)]
+                return [await self.build_partial_picture(preview)]
             case Result():
-                return [await self.completed(picture) for picture in event.pictures]
+                return [await self.build_completed_picture(picture) for picture in event.pictures]
             case Failed():
-                raise Told(event.code, event.message)
+                raise RemoteError(event.code, event.message)
             case Cancelled():
-                raise WasCancelled
+                raise JobCancelled
             case _:
                 return []
 
     def is_due(self, progress: Progress) -> bool:
-        """They are spread evenly: the first of two comes after a third of the steps, the second after two thirds."""
-        return self.sent < self.wanted and progress.share >= (self.sent + 1) / (self.wanted + 1)
-
-    async def partial(self, preview: str) -> PartialPicture:
-        file, size = await asyncio.to_thread(in_format, preview, self.asked.file_format, self.asked.file_quality)
-        self.sent += 1
-        return PartialPicture(
-            type=f"{self.name}.partial_image",
-            b64_json=file,
-            created_at=int(time.time()),
-            output_format=self.asked.file_format,
-            size=size,
-            partial_image_index=self.sent - 1,
+        """Whether to send a partial picture now. They are spread evenly: two come after 1/3 and 2/3 of the steps."""
+        return self.sent_partials < self.max_partials and progress.fraction >= (self.sent_partials + 1) / (
+            self.max_partials + 1
         )
 
-    async def completed(self, picture: Picture) -> CompletedPicture:
-        return CompletedPicture(
-            type=f"{self.name}.completed",
-            b64_json=await content(self.service, picture, self.asked),
+    async def build_partial_picture(self, preview: str) -> PartialPicture:
+        file, size = await asyncio.to_thread(convert_preview, preview, self.body.file_format, self.body.file_quality)
+        self.sent_partials += 1
+        return PartialPicture(
+            type=f"{self.event_prefix}.partial_image",
+            b64_json=file,
             created_at=int(time.time()),
-            output_format=self.asked.file_format,
-            size=size(picture),
+            output_format=self.body.file_format,
+            quality=self.body.quality_level or "auto",
+            size=size,
+            partial_image_index=self.sent_partials - 1,
+        )
+
+    async def build_completed_picture(self, picture: Picture) -> CompletedPicture:
+        return CompletedPicture(
+            type=f"{self.event_prefix}.completed",
+            b64_json=await encode_image(self.service, picture, self.body),
+            created_at=int(time.time()),
+            output_format=self.body.file_format,
+            quality=self.body.quality_level or "auto",
+            size=format_size(picture),
             receipt=picture.receipt,
         )
 
 
-def sse(message: PartialPicture | CompletedPicture) -> bytes:
+def format_stream_event(message: PartialPicture | CompletedPicture) -> bytes:
     return format_sse_event(event=message.type, data_str=message.model_dump_json())
 
 
-def in_format(preview: str, to: Format, quality: int) -> tuple[str, str]:
-    """A preview as a file of the format that was asked for, in base64, and its own size: it may be smaller."""
+def convert_preview(preview: str, file_format: ImageFormat, quality: int) -> tuple[str, str]:
+    """Returns a preview in the requested format, in base64, and its size, which may be smaller than the picture."""
     buffer = BytesIO()
     with Image.open(BytesIO(base64.b64decode(preview))) as image:
-        image.save(buffer, format=to.upper(), quality=quality)
+        image.save(buffer, format=file_format.upper(), quality=quality)
         return base64.b64encode(buffer.getvalue()).decode("ascii"), f"{image.width}x{image.height}"

@@ -1,4 +1,4 @@
-"""Styles that live from their lines: line drawing, blueprint and comic."""
+"""Styles made of lines: line drawing, blueprint and comic."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMIC_COLORS: Final = 14
 CONTOUR_SIZE: Final = 96
 DOTS: Final = 20
 DOT_SHADE: Final = np.float32(0.74)
-# Darker than this, dots are lighter than what is around them.
+# Below this lightness, dots are lighter than what is around them.
 NIGHT: Final = 0.22
 NIGHT_DOT: Final = np.float32(26)
 
@@ -72,7 +72,7 @@ def lightness(image: Image.Image) -> Pixels:
 
 
 def dots(light: Pixels, rng: np.random.Generator) -> Pixels:
-    """A screen of dots, which grow with the dark and to one side."""
+    """Returns a screen of dots, which are larger where it is darker and on one side."""
     side = axis(len(light))
     x, y = side * DOTS * np.pi, side[:, None] * DOTS * np.pi
     screen = np.abs(np.cos(x) * np.cos(y))
@@ -83,7 +83,7 @@ def dots(light: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def contours(image: Image.Image) -> Pixels:
-    """Thick lines around all but the smallest things, finer ones where they crowd."""
+    """Returns thick lines around all but the smallest things, and finer ones where there are many."""
     small = image.resize((CONTOUR_SIZE, CONTOUR_SIZE), Image.Resampling.BOX).filter(ImageFilter.MedianFilter(3))
     edges = to_image(255 * outlines(small.resize(image.size, Image.Resampling.BICUBIC)))
     spread, crowd = (to_pixels(blurred(edges, share)) / np.float32(255) for share in (1 / 130, 1 / 36))

@@ -1,4 +1,4 @@
-"""Oil paint: bold strokes along the edges, broad ones first, and finer ones where those have missed the drawing."""
+"""Oil paint: broad strokes along the edges first, then finer ones where the result differs from the drawing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from training.drawing.styles.pixels import Pixels, noise, to_image, to_pixels
 
 SUPERSAMPLING: Final = 2
-# How many strokes a side, and the half length and half width of one.
+# Number of strokes a side, and half length and half width of a stroke.
 BROAD: Final = (20, 0.062, 0.026)
 FINE: Final = (60, 0.022, 0.009)
 MISSED: Final = 26
@@ -31,12 +31,12 @@ def oil_painting(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     broad = scattered(rng, BROAD[0])
     paint(painted, vivid, broad, angles, BROAD, rng)
     fine = scattered(rng, FINE[0])
-    paint(painted, vivid, fine[missed(painted, vivid, fine)], angles, FINE, rng)
+    paint(painted, vivid, fine[differs(painted, vivid, fine)], angles, FINE, rng)
     return lit(painted.reduce(SUPERSAMPLING))
 
 
 def flow(image: Image.Image, rng: np.random.Generator) -> Pixels:
-    """The direction of the strokes: along the edges, and in slow curves where there are none."""
+    """Returns the direction of the strokes: along edges, and in slow curves where there are none."""
     gray = to_pixels(image.convert("L").resize((FLOW_CELLS, FLOW_CELLS), Image.Resampling.BOX))
     down, across = (np.asarray(slope, np.float32) for slope in np.gradient(gray))
     wander = 2 * (rng.uniform(0, np.pi) + 0.5 * noise(rng, FLOW_CELLS, 5))
@@ -52,55 +52,55 @@ def smooth(values: Pixels) -> Pixels:
 
 
 def scattered(rng: np.random.Generator, cells: int) -> Pixels:
-    """One place (y, x) in every cell, in no order."""
+    """Returns one position (y, x) in every cell, in random order."""
     corners = np.stack(np.divmod(rng.permutation(cells**2), cells), -1)
     return ((corners + rng.uniform(0.1, 0.9, corners.shape)) / cells).astype(np.float32)
 
 
-def missed(painted: Image.Image, image: Image.Image, places: Pixels) -> NDArray[np.bool_]:
-    off: NDArray[np.bool_] = np.abs(at(painted, places)[:, :3] - at(image, places)).max(-1) > MISSED
-    return off
+def differs(painted: Image.Image, image: Image.Image, positions: Pixels) -> NDArray[np.bool_]:
+    difference: NDArray[np.bool_] = np.abs(at(painted, positions)[:, :3] - at(image, positions)).max(-1) > MISSED
+    return difference
 
 
-def at(image: Image.Image, places: Pixels) -> Pixels:
-    rows, columns = (places * image.width).astype(np.intp).T
-    found: Pixels = np.asarray(image)[rows, columns].astype(np.float32)
-    return found
+def at(image: Image.Image, positions: Pixels) -> Pixels:
+    rows, columns = (positions * image.width).astype(np.intp).T
+    colors: Pixels = np.asarray(image)[rows, columns].astype(np.float32)
+    return colors
 
 
 def paint(
     painted: Image.Image,
     image: Image.Image,
-    places: Pixels,
+    positions: Pixels,
     angles: Pixels,
     stroke: tuple[int, float, float],
     rng: np.random.Generator,
 ) -> None:
     _, length, width = stroke
-    rows, columns = (places * FLOW_CELLS).astype(np.intp).T
-    turned = (angles[rows, columns] + rng.normal(0, 0.15, len(places))).astype(np.float32)
-    shades = at(image, places) + rng.normal(0, SHADES, (len(places), 1))
-    heights = rng.uniform(60, 255, (len(places), 1))
+    rows, columns = (positions * FLOW_CELLS).astype(np.intp).T
+    turned = (angles[rows, columns] + rng.normal(0, 0.15, len(positions))).astype(np.float32)
+    shades = at(image, positions) + rng.normal(0, SHADES, (len(positions), 1))
+    heights = rng.uniform(60, 255, (len(positions), 1))
     fills = np.clip(np.hstack([shades, heights]), 0, 255).astype(np.uint8)
     pen = ImageDraw.Draw(painted)
-    outlines = outlined(places, turned, length, width) * painted.width
+    outlines = outlined(positions, turned, length, width) * painted.width
     for outline, fill in zip(
-        outlines.reshape(len(places), CORNERS.size).tolist(), map(tuple, fills.tolist()), strict=True
+        outlines.reshape(len(positions), CORNERS.size).tolist(), map(tuple, fills.tolist()), strict=True
     ):
         pen.polygon(outline, fill=fill)
 
 
-def outlined(places: Pixels, angles: Pixels, length: float, width: float) -> Pixels:
-    """The corners (x, y) of every stroke."""
+def outlined(positions: Pixels, angles: Pixels, length: float, width: float) -> Pixels:
+    """Returns the corners (x, y) of every stroke."""
     along, across = CORNERS[:, 0] * length, CORNERS[:, 1] * width
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    x = places[:, 1:] + cos * along - sin * across
-    y = places[:, :1] + sin * along + cos * across
+    x = positions[:, 1:] + cos * along - sin * across
+    y = positions[:, :1] + sin * along + cos * across
     return np.stack([x, y], -1)
 
 
 def lit(painted: Image.Image) -> Image.Image:
-    """Light from the upper left on the ridges of the paint."""
+    """Adds light from the upper left to the relief of the paint."""
     pixels = to_pixels(painted)
     height = pixels[..., 3]
     step = max(1, painted.width // 160)

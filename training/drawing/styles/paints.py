@@ -1,4 +1,4 @@
-"""Watercolor and pastel, which leave a ragged border of bare paper."""
+"""Watercolor and pastel, with a ragged border of blank paper."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ WASH: Final = 0.74
 TONED_PAPERS: Final = np.array([[204, 184, 154], [172, 178, 188], [206, 176, 166], [178, 182, 160]], np.float32)
 CHALK: Final = 0.82
 CHALK_WHITE: Final = 232
-BARE: Final = np.float32(0.32)
+BLANK: Final = np.float32(0.32)
 
 
 def watercolor(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Pale washes, whose pigment pools in clouds and at the edges."""
+    """Pale washes, with more pigment in clouds and at edges."""
     size = image.width
     right, down, wash = (noise(rng, size, cells) for cells in (14, 14, 9))
     soft = displaced(to_pixels(blurred(image, 1 / 210)), right * 0.008, down * 0.008)
@@ -40,16 +40,16 @@ def watercolor(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def pastel(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Soft chalk in slanting strokes, between which toned paper shows."""
+    """Soft chalk in slanting strokes, with toned paper between them."""
     size = image.width
     tooth = noise(rng, size, 110)
     strokes = slanting(rng, size)
     soft = displaced(to_pixels(blurred(image, 1 / 190)), tooth * 0.006, strokes * 0.008)
     chalk = soft * CHALK + CHALK_WHITE * (1 - CHALK) + (8 * strokes)[..., None]
     paper = TONED_PAPERS[rng.integers(len(TONED_PAPERS))]
-    bare: Pixels = np.clip(-1.3 - 1.4 * strokes - 1.2 * tooth, 0, 1)
+    blank: Pixels = np.clip(-1.3 - 1.4 * strokes - 1.2 * tooth, 0, 1)
     inside = sheet(strokes * 0.015 + tooth * 0.004, 0.05, 0.02)
-    return to_image(mixed(paper, chalk, inside * (1 - BARE * bare)))
+    return to_image(mixed(paper, chalk, inside * (1 - BLANK * blank)))
 
 
 def slanting(rng: np.random.Generator, size: int) -> Pixels:

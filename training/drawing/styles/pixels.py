@@ -1,4 +1,4 @@
-"""What the styles share: noise, edges, and images as numbers. Lengths are shares of a side."""
+"""Functions that styles share: noise, edges, and images as arrays. Lengths are shares of a side."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def blurred(image: Image.Image, share: float) -> Image.Image:
 
 
 def mixed(first: Pixels, second: Pixels, amount: Pixels) -> Pixels:
-    """`first` where the amount of (height, width) is 0, `second` where it is 1."""
+    """Returns `first` where the amount, of shape (height, width), is 0, and `second` where it is 1."""
     return first + (second - first) * amount[..., None]
 
 
 def axis(size: int) -> Pixels:
-    """The middles of the pixels of a side, from 0 to 1."""
+    """Returns the centres of the pixels of a side, from 0 to 1."""
     return ((np.arange(size) + 0.5) / size).astype(np.float32)
 
 
@@ -46,20 +46,20 @@ def displaced(pixels: Pixels, right: Pixels, down: Pixels) -> Pixels:
 
 
 def from_border(size: int) -> Pixels:
-    """How far every pixel is from the nearest side."""
+    """Returns the distance of every pixel from the nearest side."""
     near = np.minimum(axis(size), axis(size)[::-1])
     distance: Pixels = np.minimum(near, near[:, None])
     return distance
 
 
 def sheet(ragged: Pixels, margin: float, softness: float) -> Pixels:
-    """1 inside, 0 on a margin, which `ragged` makes uneven."""
+    """Returns 1 inside and 0 in a margin, whose edge follows `ragged`."""
     inside: Pixels = np.clip((from_border(len(ragged)) + ragged - margin) / softness, 0, 1)
     return inside
 
 
 def outlines(image: Image.Image, reach: float = 1 / 150) -> Pixels:
-    """1 where neighbours about `reach` apart on both sides differ clearly, 0 where they are much alike."""
+    """Returns 1 where neighbours about `reach` apart on both sides differ clearly, 0 where they are similar."""
     soft = np.asarray(blurred(image, 1 / 256), np.int16)
     step = max(1, round(image.width * reach))
     across = np.abs(soft[:, 2 * step :] - soft[:, : -2 * step]).max(-1)
@@ -72,7 +72,7 @@ def outlines(image: Image.Image, reach: float = 1 / 150) -> Pixels:
 
 
 def few_colors(image: Image.Image, count: int) -> Image.Image:
-    """Every pixel in the nearest of the picture's own `count` chief colours."""
+    """Returns every pixel in the nearest of the image's `count` main colours."""
     small = image.resize((64, 64), Image.Resampling.NEAREST)
     chief = small.quantize(count, Image.Quantize.MEDIANCUT, kmeans=1)
     return image.quantize(palette=chief, dither=Image.Dither.NONE).convert("RGB")

@@ -41,17 +41,17 @@ def mosaic(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def voronoi(sites: Pixels, size: int, cells: int) -> tuple[NDArray[np.intp], Pixels]:
-    """The nearest of sites on an uneven grid, and about how far away the next one's realm is, in cells."""
+    """Returns the nearest of sites on an uneven grid, and about how far it is to the next one's cell, in cells."""
     side = axis(size) * cells
     home = side.astype(np.intp)
-    numbers = np.arange(sites.shape[0] * sites.shape[1]).reshape(sites.shape[:2])
+    indices = np.arange(sites.shape[0] * sites.shape[1]).reshape(sites.shape[:2])
     owners = np.zeros((size, size), np.intp)
     nearest, next_nearest = (np.full((size, size), 9, np.float32) for _ in range(2))
     for down, right in product(range(3), repeat=2):
         cell = np.ix_(home + down, home + right)
         x, y = (sites[..., i][cell] for i in range(2))
         distance = np.square(x - side) + np.square(y - side[:, None])
-        np.copyto(owners, numbers[cell], where=distance < nearest)
+        np.copyto(owners, indices[cell], where=distance < nearest)
         next_nearest = np.minimum(next_nearest, np.maximum(nearest, distance))
         nearest = np.minimum(nearest, distance)
     joint: Pixels = (next_nearest - nearest) / np.float32(2)

@@ -1,0 +1,1 @@
+"""Hugging Face's Inference API for pictures, at /hf."""

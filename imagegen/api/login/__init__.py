@@ -1,0 +1,1 @@
+"""Sign-in with a browser: pages, routes, and the OpenID client."""

@@ -1,0 +1,1 @@
+"""MCP: the studio's tools for AI assistants."""

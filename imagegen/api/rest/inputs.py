@@ -1,0 +1,71 @@
+"""REST under /v1: input pictures."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.responses import FileResponse, Response
+
+from imagegen.api.rest.dependencies import IMMUTABLE_HEADERS, CurrentUser
+from imagegen.api.rest.messages import ImageReference
+from imagegen.api.rest.openapi import REST_ERROR_RESPONSES
+from imagegen.media.base64_images import encode_base64
+from imagegen.preprocessing import store_control_map
+from imagegen.schema.base import FrozenModel
+from imagegen.schema.controls import ControlUse, Preprocessor
+from imagegen.schema.request import INPUT_IMAGES
+from imagegen.service import Service
+
+PNG_CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
+# The request's fields for input pictures. Each stores them in its mode.
+InputField: Any = Literal[*INPUT_IMAGES]
+
+
+class NewInput(FrozenModel):
+    image: ImageReference
+    field: InputField = Field(next(iter(INPUT_IMAGES)), description="The field of a request that it is for.")
+
+
+class StoredInput(FrozenModel):
+    id: str
+
+
+class NewControlMap(FrozenModel):
+    image: ImageReference
+    preprocessor: Preprocessor = Field(description=ControlUse.model_fields["preprocessor"].description)
+
+
+class ControlMap(FrozenModel):
+    """`id` names the map in the controls of a request, with the preprocessor "none". `image_b64` is a PNG file."""
+
+    id: str
+    image_b64: str
+
+
+def create_inputs_router(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["Library"], responses=REST_ERROR_RESPONSES)
+
+    @router.post("/inputs", status_code=201)
+    async def add_input(body: NewInput, user: CurrentUser) -> StoredInput:
+        """Stores an input picture. Requests can name it by its id, as often as they like."""
+        return StoredInput(id=await service.add_encoded_input(body.image, user, body.field))
+
+    @router.post("/preprocess", status_code=201)
+    async def preprocess(body: NewControlMap, user: CurrentUser) -> ControlMap:
+        """Makes the control map of a picture, such as its edges, and stores it as an input picture."""
+        image_id = await store_control_map(service, body.image, body.preprocessor, user, "image")
+        file = await service.get_input_path(image_id, user)
+        return ControlMap(id=image_id, image_b64=encode_base64(await asyncio.to_thread(file.read_bytes)))
+
+    @router.get("/inputs/{image_id}", response_class=FileResponse, responses=PNG_CONTENT)
+    async def start_image(image_id: str, user: CurrentUser) -> Response:
+        """Returns a picture that you sent for a field of a request, as a receipt names it."""
+        file = await service.get_input_path(image_id, user)
+        return FileResponse(file, media_type="image/png", headers=IMMUTABLE_HEADERS)
+
+    return router

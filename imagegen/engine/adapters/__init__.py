@@ -1,0 +1,1 @@
+"""LoRAs and textual inversions, applied to the networks of a model."""

@@ -1,0 +1,1 @@
+"""Batches calls of several jobs into forward passes."""

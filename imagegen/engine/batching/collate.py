@@ -1,0 +1,157 @@
+"""Makes one call of a network out of several: their arguments are joined along the batch, and the output is split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, Union
+
+import torch
+from torch import Tensor
+
+PLAIN_TYPES = (bool, int, float, str, torch.dtype, torch.device, type(None))
+
+# The arguments of a call by parameter name, and what it returns. diffusers does not say more about either.
+Arguments = Mapping[str, object]
+NetworkOutput = Union[Tensor, list["NetworkOutput"], tuple["NetworkOutput", ...]]  # noqa: UP007 It is recursive.
+
+
+@dataclass(frozen=True)
+class BatchRules:
+    """Names of a network's arguments that are not tensors with one row per picture.
+
+    `timesteps` hold one number for all rows or one for each, of any type. `lists` hold one entry per row. `positions`
+    hold the places of patches or tokens: the same for each row, unless they have a dimension of rows. `additions` are
+    added to what the network computes: leaving one out is the same as zeros.
+    """
+
+    timesteps: tuple[str, ...] = ("timestep",)
+    lists: tuple[str, ...] = ()
+    positions: tuple[str, ...] = ()
+    additions: tuple[str, ...] = ()
+
+    def is_timestep(self, name: str, value: object) -> bool:
+        return isinstance(value, Tensor) and name in self.timesteps
+
+    def is_position(self, name: str, value: object) -> bool:
+        return isinstance(value, Tensor) and name in self.positions and value.ndim == 2
+
+
+T = TypeVar("T")
+
+
+DEFAULT_RULES = BatchRules()
+
+
+class CannotCollate(Exception):
+    """An argument is of a kind that cannot be joined with others."""
+
+
+def count_rows(arguments: Arguments) -> int:
+    """Returns how many rows a call has: its first argument is what is denoised or decoded."""
+    first = next(iter(arguments.values()))
+    assert isinstance(first, Tensor | list)
+    return len(first)
+
+
+def batch_key(arguments: Arguments, rows: int, rules: BatchRules) -> Hashable:
+    """Returns a key that is equal for calls that can be joined. Raises CannotCollate."""
+    names = sorted(arguments.keys() - {*rules.additions})
+    return tuple((name, get_value_key(name, arguments[name], rows, rules)) for name in names)
+
+
+def get_value_key(name: str, value: object, rows: int, rules: BatchRules) -> Hashable:
+    match value:
+        case Tensor() if rules.is_timestep(name, value) and value.numel() in (1, rows):
+            return value.device
+        case Tensor() if rules.is_position(name, value):
+            return hash_tensor(value)
+        case Tensor() if value.ndim and len(value) == rows:
+            return value.shape[1:], value.dtype, value.device
+        case list() if name in rules.lists and len(value) == rows:
+            return frozenset((each.shape[1:], each.dtype) for each in value if isinstance(each, Tensor))
+        case dict():
+            return batch_key(value, rows, rules)
+        case list() | tuple() if name not in rules.lists:
+            return tuple(get_value_key("", each, rows, rules) for each in value)
+        case _ if isinstance(value, PLAIN_TYPES):
+            return type(value), value
+    raise CannotCollate(name)
+
+
+def hash_tensor(tensor: Tensor) -> str:
+    """Returns a hash of the numbers. It is kept with the tensor, since a job passes the same tensor at every step."""
+    known: str | None = getattr(tensor, "digest", None)
+    if known is None:
+        known = hashlib.sha256(tensor.float().cpu().numpy().tobytes()).hexdigest()
+        tensor.digest = known  # type: ignore[attr-defined]
+    return known
+
+
+def collate(calls: Sequence[Arguments], rules: BatchRules) -> dict[str, object]:
+    """Returns the arguments of one call for several whose batch keys are equal."""
+    rows = [count_rows(call) for call in calls]
+    complete = [fill_additions(call, calls, rules) for call in calls]
+    return {name: collate_values(name, [call[name] for call in complete], rows, rules) for name in complete[0]}
+
+
+def fill_additions(call: Arguments, calls: Sequence[Arguments], rules: BatchRules) -> Arguments:
+    """Returns the arguments of a call with zeros for each addition that another of the calls has."""
+    rows = count_rows(call)
+    examples = {name: other[name] for name in rules.additions for other in calls if name in other}
+    missing = {name: example for name, example in examples.items() if name not in call}
+    return {**call, **{name: create_zeros(example, rows) for name, example in missing.items()}}
+
+
+def create_zeros(example: object, rows: int) -> object:
+    """Returns zeros in the shape of a tensor or of each tensor in a list, for so many rows."""
+    if isinstance(example, Tensor):
+        return example.new_zeros((rows, *example.shape[1:]))
+    assert isinstance(example, list | tuple)
+    return type(example)(create_zeros(each, rows) for each in example)
+
+
+def collate_values(name: str, values: Sequence[object], rows: Sequence[int], rules: BatchRules) -> object:
+    first = values[0]
+    match first:
+        case Tensor() if rules.is_timestep(name, first):
+            return collate_timesteps(select(values, Tensor), rows)
+        case Tensor() if rules.is_position(name, first):
+            return first
+        case Tensor():
+            return torch.cat(select(values, Tensor))
+        case list() if name in rules.lists:
+            return [each for value in select(values, list) for each in value]
+        case dict():
+            same = select(values, dict)
+            return {key: collate_values(key, [value[key] for value in same], rows, rules) for key in first}
+        case list() | tuple():
+            columns = zip(*(value for value in values if isinstance(value, list | tuple)), strict=True)
+            return type(first)(collate_values("", column, rows, rules) for column in columns)
+    return first
+
+
+def select(values: Sequence[object], kind: type[T]) -> list[T]:
+    """Returns the values of one type; equal batch keys say that all are of it."""
+    return [value for value in values if isinstance(value, kind)]
+
+
+def collate_timesteps(values: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
+    """Returns one timestep per row, in float32 where types differ, which is what networks convert them to."""
+    is_one_type = len({value.dtype for value in values}) == 1
+    expanded = [value.reshape(-1).expand(count) for value, count in zip(values, rows, strict=True)]
+    return torch.cat(expanded if is_one_type else [value.float() for value in expanded])
+
+
+def split(output: NetworkOutput, rows: Sequence[int]) -> list[NetworkOutput]:
+    """Returns the output of each call: its own rows of every tensor, and of every list with one entry per row."""
+    match output:
+        case Tensor():
+            return list(output.split(list(rows)))
+        case list() if len(output) == sum(rows):
+            ends = [sum(rows[: place + 1]) for place in range(len(rows))]
+            return [output[end - count : end] for end, count in zip(ends, rows, strict=True)]
+        case tuple():
+            return [tuple(parts) for parts in zip(*(split(each, rows) for each in output), strict=True)]
+    raise TypeError(f"the output of a network is a {type(output).__name__}")

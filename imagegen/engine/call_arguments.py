@@ -1,0 +1,110 @@
+"""The arguments with which a job's pipeline is called, except for the prompts and the callback."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+import torch
+from PIL import Image, ImageOps
+
+from imagegen.engine.families.base import ModelFamily
+from imagegen.engine.protocols import Pipeline
+from imagegen.engine.stages import Stage
+from imagegen.schema.field_types import MAX_SEED
+from imagegen.schema.markers import ImageMode
+from imagegen.schema.request import INPUT_IMAGES, GenerationRequest
+
+# The pipelines' arguments for input pictures.
+IMAGE_ARGUMENTS: Mapping[ImageMode, str] = {"rgb": "image", "mask": "mask_image"}
+
+
+def derive_seeds(request: GenerationRequest) -> list[int]:
+    """Returns the seed of each picture: each is one more than the last; with a variation, all are the same."""
+    assert request.seed is not None
+    count = len(request.prompts)
+    return [request.seed] * count if request.variation_strength else count_up(request.seed, count)
+
+
+def derive_variation_seeds(request: GenerationRequest) -> list[int] | list[None]:
+    """Returns the variation seed of each picture: each is one more than the last; None without a variation."""
+    count = len(request.prompts)
+    if not request.variation_strength:
+        return [None] * count
+    assert request.variation_seed is not None
+    return count_up(request.variation_seed, count)
+
+
+def count_up(seed: int, count: int) -> list[int]:
+    """Returns seeds from `seed` on. The largest is followed by 0."""
+    return [(seed + index) % (MAX_SEED + 1) for index in range(count)]
+
+
+def create_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Returns a generator for each seed, on the CPU: its numbers are the same on each machine."""
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+def build_call_arguments(
+    request: GenerationRequest,
+    stage: Stage,
+    pipeline: Pipeline,
+    family: ModelFamily,
+    input_images: Mapping[str, Image.Image],
+) -> dict[str, object]:
+    """Returns the arguments for a stage. `input_images` are pictures by the request's field that names them."""
+    assert request.steps is not None and request.guidance_scale is not None
+    accepted = get_parameters(type(pipeline).__call__)
+    return {
+        "num_inference_steps": request.steps,
+        "generator": create_generators(derive_seeds(request)),
+        "output_type": "pt",
+        **family.build_guidance_arguments(request.guidance_scale),
+        **({"use_resolution_binning": False} if "use_resolution_binning" in accepted else {}),
+        **({"width": request.width, "height": request.height} if "width" in accepted else {}),
+        **build_image_arguments(request, stage, input_images),
+        **build_strength_arguments(request, pipeline),
+    }
+
+
+def build_image_arguments(
+    request: GenerationRequest, stage: Stage, input_images: Mapping[str, Image.Image]
+) -> dict[str, object]:
+    """Returns the input pictures of a stage, cropped to the size of the request."""
+    assert request.width is not None and request.height is not None
+    size = request.width, request.height
+    images = {
+        IMAGE_ARGUMENTS[INPUT_IMAGES[field].mode]: ImageOps.fit(input_images[field], size, Image.Resampling.LANCZOS)
+        for field in stage.input_images
+    }
+    # Some pipelines with a strength expect as many images as seeds.
+    copies = len(request.prompts)
+    return {name: image if request.strength is None else [image] * copies for name, image in images.items()}
+
+
+def build_strength_arguments(request: GenerationRequest, pipeline: Pipeline) -> dict[str, object]:
+    """Returns the strength of a request that has one, and the number of steps that goes with it."""
+    assert request.steps is not None
+    if request.strength is None:
+        return {}
+    max_steps = pipeline.scheduler.config["num_train_timesteps"]
+    steps, strength = fit_schedule(request.steps, request.strength, max_steps)
+    return {"num_inference_steps": steps, "strength": strength}
+
+
+@cache
+def get_parameters(function: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
+
+
+def fit_schedule(steps: int, strength: float, max_steps: int) -> tuple[int, float]:
+    """Returns steps and strength for an image-to-image pipeline, which runs int(steps * strength) of the steps.
+
+    Where that would be none, the schedule gets so fine that only its last step runs, which starts at `strength`.
+    """
+    if int(steps * strength) > 0:
+        return steps, strength
+    finer_steps = math.ceil(min(1 / strength, max_steps))  # The quotient may be infinite.
+    return finer_steps, 1.5 / finer_steps

@@ -1,0 +1,1 @@
+"""Faster networks: compilation and CUDA graphs."""

@@ -1,0 +1,1 @@
+"""ControlNets: networks that make the denoiser follow pictures such as edges."""

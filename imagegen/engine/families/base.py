@@ -1,0 +1,85 @@
+"""The interface of a model family. The methods here are those of most families; a family overrides what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from imagegen.engine.batching.collate import DEFAULT_RULES, BatchRules
+from imagegen.engine.previews.projection import Projection
+from imagegen.engine.prompts.clip import PromptEncoder
+from imagegen.engine.protocols import Pipeline, PipelineClass
+from imagegen.errors import ModelLoadFailed
+from imagegen.library.family_facts import Family
+from imagegen.schema.models import ModelSource
+from imagegen.schema.tasks import TaskName
+
+
+class ModelFamily:
+    """What the engine does for models of one architecture.
+
+    `facts` is what the library knows of the family. `batch_rules` says how calls of its denoiser become one.
+    `preview_projection` maps its latents to colours, where figures are published; previews/fit.py fits it for the
+    other families.
+    `single_file_networks` are the classes of networks that `load_from_file` creates.
+    """
+
+    facts: ClassVar[Family]
+    batch_rules: ClassVar[BatchRules] = DEFAULT_RULES
+    preview_projection: ClassVar[Projection | None] = None
+    single_file_networks: ClassVar[tuple[str, ...]] = ()
+
+    def load_from_file(self, source: ModelSource, config: Path, dtype: torch.dtype) -> Pipeline:
+        """Returns the pipeline of a model whose weights, or whose denoiser's weights, are in one file.
+
+        `config` is a folder in diffusers format. Raises ModelLoadFailed and PackageMissing.
+        """
+        raise ModelLoadFailed(source.name, f"a {self.facts.name} model is not loaded from one file")
+
+    def prepare(self, pipeline: Pipeline, dtype: torch.dtype) -> None:
+        """Changes a pipeline once after it was loaded in `dtype`."""
+
+    def create_prompt_encoder(self, pipeline: Pipeline) -> PromptEncoder | None:
+        """Returns an encoder of prompts, or None where the pipeline encodes them itself."""
+        return None
+
+    def build_guidance_arguments(self, scale: float) -> dict[str, float]:
+        """Returns the pipeline's argument for a guidance scale; 1 means no guidance."""
+        return {"guidance_scale": scale}
+
+    def build_lora_options(self, pipeline: Pipeline) -> dict[str, object]:
+        """Returns options of the pipeline's `lora_state_dict`, which converts the formats of LoRA files."""
+        return {}
+
+    def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
+        """Returns the class of a model's pipeline for a task, or None for the one that diffusers chooses."""
+        return None
+
+    def get_denoiser(self, pipeline: Pipeline) -> nn.Module:
+        """Returns the network that each step calls."""
+        denoiser: nn.Module = getattr(pipeline, self.facts.denoiser)
+        return denoiser
+
+    def get_denoised_estimate(self, pipeline: Pipeline, height: int) -> Tensor:
+        """Returns the denoised estimate after a step, of shape (n, channels, height, width) in latents.
+
+        `pipeline` is that of the job; `height` is that of the picture in pixels.
+        """
+        return pipeline.scheduler.estimate
+
+    def encode_latents(self, pipeline: Pipeline, images: Tensor) -> Tensor:
+        """Returns the latents of images with numbers in -1..1, scaled as the denoiser gets them.
+
+        Both are of shape (n, channels, height, width).
+        """
+        encoded, config = pipeline.vae.encode(images), pipeline.vae.config
+        latents: Tensor = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded[0]
+        return (latents - (config.get("shift_factor") or 0)) * (config.get("scaling_factor") or 1)
+
+
+def expand_channels(values: Any, like: Tensor) -> Tensor:
+    """Returns one number per channel, shaped for latents of shape (n, channels, height, width)."""
+    return torch.as_tensor(values).view(1, -1, 1, 1).to(like)

@@ -1,0 +1,28 @@
+"""The table of model families, by the class name of their pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from imagegen.engine.families.base import ModelFamily
+from imagegen.engine.families.flux import Flux
+from imagegen.engine.families.flux2_klein import Flux2Klein
+from imagegen.engine.families.qwen_image import QwenImage
+from imagegen.engine.families.sana import Sana
+from imagegen.engine.families.stable_diffusion import StableDiffusion, StableDiffusionXL
+from imagegen.engine.families.stable_diffusion_3 import StableDiffusion3
+from imagegen.engine.families.z_image import ZImage
+
+MODEL_FAMILIES: Mapping[str, ModelFamily] = {
+    family.facts.pipeline: family
+    for family in (
+        StableDiffusion(),
+        StableDiffusionXL(),
+        StableDiffusion3(),
+        Flux(),
+        Flux2Klein(),
+        ZImage(),
+        QwenImage(),
+        Sana(),
+    )
+}

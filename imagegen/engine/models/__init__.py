@@ -1,0 +1,1 @@
+"""Models in memory: loading, residency on the device, and memory limits."""

@@ -1,0 +1,1 @@
+"""Prompts: weighting, encoding and caching."""

@@ -1,0 +1,47 @@
+"""A cache of text encoder outputs: most of all, the empty negative prompt is encoded again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+Value = TypeVar("Value")
+CACHEABLE_TYPES = (str, int, float, bool, type(None), torch.device)
+
+
+class PromptCache(Generic[Value]):
+    """Holds at most `max_entries` values, and evicts the least recently used."""
+
+    def __init__(self, max_entries: int) -> None:
+        self.max_entries = max_entries
+        self._entries: dict[Hashable, Value] = {}
+
+    def get_or_compute(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Returns the cached value of a key, or computes and caches it."""
+        value = self._entries.pop(key) if key in self._entries else compute()
+        self._entries[key] = value
+        while len(self._entries) > self.max_entries:
+            del self._entries[next(iter(self._entries))]
+        return value
+
+    def clear(self) -> None:
+        """Evicts all values."""
+        self._entries.clear()
+
+
+def cache_calls(function: Callable[..., Any], cache: PromptCache[Any], adapters_key: Hashable) -> Callable[..., Any]:
+    """Returns `function` with a cache of its results by arguments and `adapters_key`.
+
+    `adapters_key` identifies the LoRAs on the text encoders. Calls with other arguments than CACHEABLE_TYPES, such as
+    tensors, are not cached.
+    """
+
+    def cached_function(*args: Any, **kwargs: Any) -> Any:
+        if not all(isinstance(leaf, CACHEABLE_TYPES) for leaf in tree_leaves((args, kwargs))):
+            return function(*args, **kwargs)
+        return cache.get_or_compute((adapters_key, repr((args, kwargs))), lambda: function(*args, **kwargs))
+
+    return cached_function

@@ -1,0 +1,84 @@
+"""The receipts of a job's pictures: everything that decided each picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+from imagegen.engine.call_arguments import derive_seeds, derive_variation_seeds
+from imagegen.engine.job import JobInputs
+from imagegen.schema.receipt import Receipt, UsedControl, UsedEmbedding, UsedLora
+from imagegen.schema.request import REQUIRES
+from imagegen.schema.sizes import Size
+from imagegen.schema.tasks import TASKS
+from imagegen.version import VERSION
+
+# Fields whose value in a receipt is not the one in the request.
+OVERRIDDEN_RECEIPT_FIELDS = {
+    *("prompt", "more_prompts", "seed", "variation_seed", "batch_size", "model", "loras", "embeddings", "controls"),
+}
+# What has no effect without a mask.
+MASK_FIELDS = [name for name, requires in REQUIRES.items() if requires.field == "mask_image"]
+VERSIONS = {"studio": VERSION} | {module.__name__: module.__version__ for module in (torch, diffusers, transformers)}
+
+
+def build_receipts(
+    inputs: JobInputs, device: str, dtype: str, size: Size, unfinished_at_step: int | None = None
+) -> list[Receipt]:
+    """Returns a receipt for each picture of a job. `device` and `dtype` are names, such as "cuda" and "bfloat16".
+
+    `size` is that of the finished pictures, in pixels.
+    """
+    request = inputs.request
+    shared = build_shared_fields(inputs) | {
+        "device": device,
+        "dtype": dtype,
+        "final_width": size[0],
+        "final_height": size[1],
+        "unfinished_at_step": unfinished_at_step,
+    }
+    if not TASKS[request.task].paints:
+        width, height = next(iter(inputs.input_images.values())).size
+        return [Receipt(**shared | {"prompt": "", "seed": None, "width": width, "height": height})]
+    seeds = zip(derive_seeds(request), derive_variation_seeds(request), strict=True)
+    return [
+        Receipt(prompt=prompt, seed=seed, variation_seed=variation_seed, **shared)
+        for prompt, (seed, variation_seed) in zip(request.prompts, seeds, strict=True)
+    ]
+
+
+def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
+    """Returns the fields of a receipt that are the same for all pictures of a job."""
+    loras = {adapter.id: adapter for adapter in inputs.adapters if adapter.kind == "lora"}
+    embeddings = [adapter for adapter in inputs.adapters if adapter.kind == "embedding"]
+    controlnets = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
+    request = inputs.request
+    unused = MASK_FIELDS if request.mask_image is None else ()
+    return request.model_dump(exclude=OVERRIDDEN_RECEIPT_FIELDS.union(unused)) | {
+        **describe_model(inputs),
+        **{f"{field}_sha256": upscaler.sha256 for field, upscaler in inputs.upscalers.items()},
+        "loras": tuple(
+            UsedLora(lora=name, weight=adapter.weight, sha256=adapter.sha256) for name, adapter in loras.items()
+        ),
+        "embeddings": tuple(UsedEmbedding(embedding=each.id, sha256=each.sha256) for each in embeddings),
+        "controls": tuple(
+            UsedControl(**dict(use), sha256=controlnet.sha256)
+            for use, controlnet in zip(request.controls, controlnets, strict=True)
+        ),
+        "versions": VERSIONS,
+        "requested": inputs.requested,
+    }
+
+
+def describe_model(inputs: JobInputs) -> dict[str, Any]:
+    if inputs.model is None:
+        return {"model_id": None}
+    return {
+        "model_id": inputs.model.id,
+        "model_revision": inputs.model.revision,
+        "model_sha256": inputs.model_sha256,
+        "quantization": inputs.model.quantization,
+    }

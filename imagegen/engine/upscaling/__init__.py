@@ -1,0 +1,1 @@
+"""Upscalers: networks and resampling filters that make pictures larger, tile by tile."""

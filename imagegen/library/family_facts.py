@@ -1,0 +1,190 @@
+"""The model families: what each can do, and its defaults. Needs no torch.
+
+FAMILIES maps the class name of a diffusers pipeline to its family. A pipeline that is not in it is never loaded. What
+the engine does differently for a family is in imagegen.engine.families. The facts are those of diffusers 0.42.1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from imagegen.schema.field_types import SamplerName
+from imagegen.schema.models import Guidance
+
+# What makes the prompt embeddings: our encoder, for one CLIP text encoder or for two; or the pipeline itself.
+PromptEncoding = Literal["clip", "clip pair", "pipeline"]
+
+ALL_SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is known of a model family without loading a model of it.
+
+    `pipeline` is the class name of its diffusers pipeline for text to image, `denoiser` the component of the pipeline
+    that each step calls. `width`, `height`, `max_side` and `multiple` are in pixels: sides are multiples of `multiple`.
+    `tokens` is the length limit of a prompt. The flags are capabilities; those of tasks have the task's name.
+
+    `inpainting_channels` are the input channels of a denoiser that was trained to inpaint, which gets the mask and the
+    picture around it, too: such a model can do nothing else.
+    `lora_tensor_pattern` is found in tensor names of LoRAs for the family; `lora_metadata_words` are found in what
+    training tools write into their files.
+    """
+
+    pipeline: str
+    name: str
+    denoiser: Literal["unet", "transformer"]
+    width: int
+    height: int
+    max_side: int
+    steps: int
+    guidance_scale: float
+    guidance: Guidance = "classifier-free"
+    sampler: SamplerName = "Euler"
+    samplers: tuple[SamplerName, ...] = ("Euler",)
+    multiple: int = 16
+    prompts: PromptEncoding = "pipeline"
+    tokens: int = 512
+    image_to_image: bool = True
+    inpainting: bool = True
+    strength: bool = True
+    clip_skip: bool = False
+    latent_upscaling: bool = False
+    step_cache: bool = True
+    controlnet: bool = False
+    embeddings: bool = False
+    inpainting_channels: int | None = None
+    lora_tensor_pattern: re.Pattern[str] | None = None
+    lora_metadata_words: tuple[str, ...] = ()
+
+    @property
+    def negative_prompt(self) -> bool:
+        return self.guidance in ("classifier-free", "true")
+
+
+STABLE_DIFFUSION = Family(
+    pipeline="StableDiffusionPipeline",
+    name="Stable Diffusion",
+    denoiser="unet",
+    width=512,
+    height=512,
+    max_side=1024,
+    steps=25,
+    guidance_scale=7.5,
+    sampler="DPM++ 2M Karras",
+    samplers=ALL_SAMPLERS,
+    multiple=8,
+    prompts="clip",
+    tokens=4000,
+    clip_skip=True,
+    latent_upscaling=True,
+    controlnet=True,
+    embeddings=True,
+    inpainting_channels=9,
+)
+STABLE_DIFFUSION_XL = replace(
+    STABLE_DIFFUSION,
+    pipeline="StableDiffusionXLPipeline",
+    name="Stable Diffusion XL",
+    width=1024,
+    height=1024,
+    max_side=2048,
+    steps=30,
+    guidance_scale=5.0,
+    prompts="clip pair",
+    lora_metadata_words=("sdxl", "stable-diffusion-xl"),
+)
+# Not a family: what the families of transformers have in common.
+TRANSFORMER = Family(
+    pipeline="",
+    name="",
+    denoiser="transformer",
+    width=1024,
+    height=1024,
+    max_side=2048,
+    steps=28,
+    guidance_scale=3.5,
+)
+FLUX = replace(
+    TRANSFORMER,
+    pipeline="FluxPipeline",
+    name="FLUX.1",
+    guidance="embedded",
+    inpainting_channels=384,
+    lora_tensor_pattern=re.compile("single_transformer_blocks|single_blocks|double_blocks"),
+    lora_metadata_words=("flux1", "flux-1", "flux.1"),
+)
+STABLE_DIFFUSION_3 = replace(
+    TRANSFORMER,
+    pipeline="StableDiffusion3Pipeline",
+    name="Stable Diffusion 3",
+    guidance_scale=4.5,
+    tokens=256,
+    clip_skip=True,
+    inpainting_channels=33,
+    latent_upscaling=True,
+    lora_metadata_words=("sd3", "stable-diffusion-3", "stable-diffusion-v3"),
+)
+FLUX2_KLEIN = replace(
+    TRANSFORMER,
+    pipeline="Flux2KleinPipeline",
+    name="FLUX.2 klein",
+    steps=4,
+    guidance_scale=1.0,
+    guidance="none",
+    inpainting=False,
+    strength=False,
+    lora_tensor_pattern=re.compile("to_qkv_mlp_proj|stream_modulation"),
+)
+Z_IMAGE = replace(
+    TRANSFORMER,
+    pipeline="ZImagePipeline",
+    name="Z-Image",
+    steps=9,
+    guidance_scale=1.0,
+    step_cache=False,  # Its denoiser takes lists.
+    lora_tensor_pattern=re.compile(r"\.layers\.|_layers_"),
+    lora_metadata_words=("z-image", "zimage"),
+)
+QWEN_IMAGE = replace(
+    TRANSFORMER,
+    pipeline="QwenImagePipeline",
+    name="Qwen-Image",
+    steps=50,
+    guidance="true",
+    guidance_scale=4.0,
+    lora_tensor_pattern=re.compile("img_mlp|img_mod|txt_mlp"),
+    lora_metadata_words=("qwen",),
+)
+SANA = replace(
+    TRANSFORMER,
+    pipeline="SanaPipeline",
+    name="Sana",
+    steps=20,
+    guidance_scale=4.5,
+    sampler="DPM++ 2M",
+    samplers=("DPM++ 2M", "Euler"),
+    multiple=32,
+    tokens=300,
+    image_to_image=False,
+    inpainting=False,
+    strength=False,
+    lora_tensor_pattern=re.compile(r"^transformer\..*attn2"),
+    lora_metadata_words=("sana",),
+)
+
+FAMILIES: dict[str, Family] = {
+    family.pipeline: family
+    for family in (
+        STABLE_DIFFUSION,
+        STABLE_DIFFUSION_XL,
+        STABLE_DIFFUSION_3,
+        FLUX,
+        FLUX2_KLEIN,
+        Z_IMAGE,
+        QWEN_IMAGE,
+        SANA,
+    )
+}

@@ -1,0 +1,158 @@
+"""Safetensors files and folders in diffusers format: their contents, read from headers, and whether they are complete.
+
+The format: eight bytes with the length of the header, the header as JSON, and the values of the tensors.
+https://huggingface.co/docs/safetensors#format
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+
+MAX_HEADER_BYTES = 100 * 2**20
+
+
+class BrokenWeights(ValueError):
+    """The file is incomplete, or is not in the safetensors format."""
+
+
+@dataclass(frozen=True)
+class SafetensorsHeader:
+    """The shapes of the tensors by name, and the metadata of the file."""
+
+    shapes: dict[str, tuple[int, ...]]
+    metadata: dict[str, str]
+
+    @property
+    def parameter_count(self) -> int:
+        """How many values all tensors have."""
+        return sum(map(prod, self.shapes.values()))
+
+
+def read_header(file: Path) -> SafetensorsHeader:
+    """Returns the header of a safetensors file. Raises BrokenWeights if the file is incomplete or of another format."""
+    try:
+        status = file.stat()
+    except OSError:
+        raise BrokenWeights(file.name) from None
+    return parse_header(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def parse_header(file: Path, size: int, _modified: int) -> SafetensorsHeader:
+    """Parses a header. `size` in bytes and modification time in ns are part of the cache key."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > min(size - 8, MAX_HEADER_BYTES):
+                raise BrokenWeights(file.name)
+            tensors = json.loads(stream.read(length))
+        metadata = {
+            make_printable(name): make_printable(value)
+            for name, value in (tensors.pop("__metadata__", None) or {}).items()
+        }
+        end = max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
+        shapes = {make_printable(name): tuple(map(int, tensor["shape"])) for name, tensor in tensors.items()}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
+        raise BrokenWeights(file.name) from None
+    if size != 8 + length + end:
+        raise BrokenWeights(file.name)
+    return SafetensorsHeader(shapes, metadata)
+
+
+def make_printable(value: object) -> str:
+    """Returns a value as text that can be encoded: JSON may have lone surrogates."""
+    return str(value).encode(errors="replace").decode()
+
+
+def compute_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal digits. Reads the whole file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def find_missing_part(folder: Path) -> str | None:
+    """Returns the first missing file of a folder in diffusers format, as a relative path; None if it is complete.
+
+    Raises OSError, ValueError and KeyError for a configuration that cannot be read.
+    """
+    for component, (_, class_name) in read_components(folder).items():
+        if not (folder / component).is_dir():
+            return component
+        part = (
+            find_missing_weights(folder / component)
+            if has_weights(class_name)
+            else find_missing_config(folder / component)
+        )
+        if part is not None:
+            return f"{component}/{part}"
+    return None
+
+
+def find_missing_config(folder: Path) -> str | None:
+    """Components without weights need at least one JSON file."""
+    return None if any(folder.glob("*.json")) else "*.json"
+
+
+# Components that a pipeline may name and that the studio does not load.
+UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
+
+
+def read_components(folder: Path) -> dict[str, tuple[str, str]]:
+    """Returns library and class by component, from the folder's model_index.json."""
+    index = json.loads((folder / "model_index.json").read_bytes())
+    return parse_components(index)
+
+
+def parse_components(index: dict[str, object]) -> dict[str, tuple[str, str]]:
+    """Returns library and class by component, without those that are None or not loaded."""
+    return {
+        name: (str(value[0]), str(value[1]))
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[0] is not None and name not in UNUSED_COMPONENTS
+    }
+
+
+def has_weights(class_name: str) -> bool:
+    """Returns whether a class has weights. All other components of a pipeline are configuration."""
+    return not any(part in class_name for part in ("Scheduler", "Tokenizer", "Processor", "FeatureExtractor"))
+
+
+def find_missing_weights(folder: Path) -> str | None:
+    """Returns the first missing or incomplete file of a component; None if it has one complete set of safetensors."""
+    if not (folder / "config.json").is_file():
+        return "config.json"
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return "*.safetensors"
+    indexed_files = [file for index in folder.glob("*.safetensors.index*.json") for file in list_indexed_files(index)]
+    for file in indexed_files or files:
+        try:
+            read_header(folder / Path(file).name)
+        except BrokenWeights:
+            return Path(file).name
+    return None
+
+
+def list_indexed_files(index: Path) -> set[str]:
+    """Returns the names of the files in an index of sharded weights."""
+    names: set[str] = set(json.loads(index.read_bytes())["weight_map"].values())
+    return names
+
+
+def measure_weight_bytes(path: Path) -> int:
+    """Returns the bytes of the weights that are loaded from a file, or from a folder in diffusers format."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(
+        file.stat().st_size for component in read_components(path) for file in (path / component).glob("*.safetensors")
+    )
+
+
+def list_weight_files(folder: Path) -> list[str]:
+    """Returns the safetensors files below a folder, as sorted relative paths."""
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.safetensors"))

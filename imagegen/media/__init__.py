@@ -1,0 +1,1 @@
+"""Pictures as files: input pictures, encoders, and metadata."""

@@ -1,0 +1,1 @@
+"""Metadata in picture files, one file for each format."""

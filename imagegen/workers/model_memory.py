@@ -1,0 +1,100 @@
+"""Loads models into the memory of workers, and frees them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from imagegen.errors import JobFailed, RemoteError, WorkerLost
+from imagegen.schema.models import ModelSource
+from imagegen.workers.base import Worker
+from imagegen.workers.messages import ModelsInMemory, ModelWarmed, Report, WorkerGone
+from imagegen.workers.registry import WorkerRegistry
+
+logger = logging.getLogger(__name__)
+
+RELEASE_TIMEOUT_SECONDS = 5.0
+
+
+class ModelMemory:
+    """Waits for the reports that answer `warm` and `release`.
+
+    `wait_until_ready` waits for a ready worker, and raises WorkerUnavailable when there will be none.
+    """
+
+    def __init__(
+        self, worker: Worker, registry: WorkerRegistry, wait_until_ready: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.worker, self.registry, self._wait_until_ready = worker, registry, wait_until_ready
+        self._memory_changed = asyncio.Event()
+        # The name of the worker and its reply, by `warm_id`.
+        self._pending_warms: dict[str, tuple[str, asyncio.Future[ModelWarmed]]] = {}
+
+    async def warm(self, source: ModelSource) -> None:
+        """Loads a model on one worker, and returns when it is on the device. Cancelling this abandons the load.
+
+        Raises WorkerUnavailable, WorkerLost and what loading raises.
+        """
+        await self._wait_until_ready()
+        worker, warm_id = self.registry.choose_for_loading(source.id), uuid.uuid4().hex
+        future: asyncio.Future[ModelWarmed] = asyncio.get_running_loop().create_future()
+        self._pending_warms[warm_id] = worker, future
+        self.worker.warm(source, worker, warm_id)
+        try:
+            reply = await future
+        except asyncio.CancelledError:
+            self.worker.cancel_warm(warm_id, worker)
+            raise
+        finally:
+            self._pending_warms.pop(warm_id, None)
+        if reply.message is not None:
+            raise RemoteError(reply.code or JobFailed.code, reply.message)
+
+    async def release(self, model_id: str) -> None:
+        """Frees a model on all workers, and returns when that is done, or after RELEASE_TIMEOUT_SECONDS.
+
+        A worker frees a model that a job uses only when the job has ended.
+        """
+        self.worker.release(model_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
+                while model_id in self.registry.list_models():
+                    await self._memory_changed.wait()
+
+    def handle_report(self, report: Report) -> None:
+        """Takes a report that the registry has handled already."""
+        match report:
+            case ModelsInMemory(worker=worker, models=models, bytes_by_device=sizes):
+                log_fields = {"action": "models_held", "worker": worker, "models": models, "bytes": sizes}
+                logger.info("Models in memory", extra=log_fields)
+                self._signal_change()
+            case ModelWarmed():
+                self._resolve_warm(report)
+            case WorkerGone():
+                self._fail_warms(report.worker)
+                self._signal_change()
+
+    def close(self) -> None:
+        """Fails all that wait for a worker."""
+        for worker in self.registry.statuses:
+            self._fail_warms(worker)
+
+    def _signal_change(self) -> None:
+        changed, self._memory_changed = self._memory_changed, asyncio.Event()
+        changed.set()
+
+    def _resolve_warm(self, reply: ModelWarmed) -> None:
+        """Does nothing for a load that was abandoned."""
+        _, future = self._pending_warms.pop(reply.warm_id, ("", None))
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def _fail_warms(self, lost_worker: str) -> None:
+        error = WorkerLost()
+        for warm_id, (worker, _) in list(self._pending_warms.items()):
+            if worker == lost_worker:
+                reply = ModelWarmed(worker=worker, warm_id=warm_id, code=error.code, message=str(error))
+                self._resolve_warm(reply)

@@ -1,0 +1,109 @@
+"""Files and folders that look like models but take no space: headers are real, weights are zeros."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+Shapes = Mapping[str, tuple[int, ...]]
+COMMIT = "c0ffee" + "0" * 34
+ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+
+
+def write_tensors(file: Path, shapes: Shapes, metadata: dict[str, str] | None = None) -> Path:
+    """Writes a complete safetensors file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}, file, metadata)
+    return file
+
+
+def write_lora(file: Path, width: int = 128, metadata: dict[str, str] | None = None) -> Path:
+    """Writes a LoRA for a UNet with text embeddings of this width; 128 is the embedded model's."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in (ATTENTION, ATTENTION.replace("to_k", "to_v")):
+        shapes |= {f"unet.{layer}.lora_A.weight": (4, width), f"unet.{layer}.lora_B.weight": (64, 4)}
+    return write_tensors(file, shapes, metadata)
+
+
+def write_embedding(file: Path, width: int = 128) -> Path:
+    return write_tensors(file, {"emb_params": (2, width)})
+
+
+def write_controlnet(folder: Path, width: int = 128, name: str = "diffusion_pytorch_model.safetensors") -> Path:
+    """Writes a ControlNet in diffusers format for a UNet with text embeddings of this width."""
+    write_json(folder / "config.json", {"_class_name": "ControlNetModel", "cross_attention_dim": width})
+    shapes = {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), f"{ATTENTION}.weight": (64, width)}
+    return write_tensors(folder / name, shapes)
+
+
+def write_checkpoint(file: Path, *names: str) -> Path:
+    """Writes a file with tensors of these names."""
+    return write_tensors(file, dict.fromkeys(names, (1,)))
+
+
+def write_json(file: Path, value: object) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value), encoding="utf-8")
+    return file
+
+
+def write_unet_model(
+    folder: Path, width: int = 768, pipeline: str = "StableDiffusionPipeline", sample: int = 64
+) -> Path:
+    """Writes a complete model in diffusers format, whose UNet has text embeddings of this width."""
+    index: dict[str, Any] = {
+        "_class_name": pipeline,
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+        "feature_extractor": [None, None],
+    }
+    configs = {
+        "unet": {"cross_attention_dim": width, "sample_size": sample},
+        "vae": {"block_out_channels": [8, 8, 8, 8]},
+    }
+    return write_model(folder, index, configs)
+
+
+def write_transformer_model(folder: Path, pipeline: str = "FluxPipeline", **config: object) -> Path:
+    index = {
+        "_class_name": pipeline,
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "tokenizer": ["transformers", "T5Tokenizer"],
+        "text_encoder": ["transformers", "T5EncoderModel"],
+        "transformer": ["diffusers", "Transformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    return write_model(folder, index, {"transformer": config})
+
+
+def write_model(folder: Path, index: Mapping[str, Any], configs: Mapping[str, object]) -> Path:
+    write_json(folder / "model_index.json", index)
+    write_json(folder / "scheduler" / "scheduler_config.json", {})
+    write_json(folder / "tokenizer" / "tokenizer_config.json", {})
+    for part in ("text_encoder", "unet", "transformer", "vae"):
+        if part in index:
+            write_json(folder / part / "config.json", configs.get(part, {}))
+            write_tensors(folder / part / "model.safetensors", {"weight": (4, 4)})
+    return folder
+
+
+def make_snapshot_folder(cache: Path, repository: str, commit: str = COMMIT) -> Path:
+    """Returns the folder of one version of a repository in a Hub cache."""
+    folder = cache / f"models--{repository.replace('/', '--')}" / "snapshots" / commit
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def truncate_file(file: Path, by: int = 1) -> Path:
+    """Removes the last bytes of a file, as after a failed download."""
+    file.write_bytes(file.read_bytes()[:-by])
+    return file

@@ -1,0 +1,40 @@
+"""What control_units.js must know of the chosen model, as HTML that is not shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from imagegen.languages.translation import mark, translate
+from imagegen.schema.controls import MAX_CONTROLS, ControlMode, Preprocessor
+from imagegen.schema.models import AdapterInfo
+
+PREPROCESSOR_LABELS: Mapping[Preprocessor, str] = {
+    "none": mark("None: it is a control map"),
+    "canny": mark("Edges (Canny)"),
+    "softedge": mark("Soft edges"),
+    "scribble": mark("Scribble"),
+    "gray": mark("Grey"),
+    "tile": mark("Tile: without details"),
+    "color": mark("Grid of colours"),
+    "invert": mark("Invert"),
+}
+MODE_LABELS: Mapping[ControlMode, str] = {
+    "balanced": mark("Both alike"),
+    "prompt": mark("The prompt"),
+    "control": mark("The picture to follow"),
+}
+
+
+def render_control_facts(controlnets: Iterable[AdapterInfo]) -> str:
+    """Returns the ControlNets that fit the model, with the preprocessor for each, and what can be chosen."""
+    facts = {
+        "controlnets": [
+            {"id": each.id, "name": each.name, "preprocessor": each.preprocessor or "none"} for each in controlnets
+        ],
+        "preprocessors": [(name, translate(label)) for name, label in PREPROCESSOR_LABELS.items()],
+        "modes": [(name, translate(label)) for name, label in MODE_LABELS.items()],
+        "most": MAX_CONTROLS,
+    }
+    return f'<span hidden data-facts="{escape(json.dumps(facts, ensure_ascii=False))}"></span>'

@@ -1,0 +1,66 @@
+"""Which controls of a form the selected model hides, and their choices and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from imagegen.languages.translation import mark, translate
+from imagegen.schema.field_types import LATENT_UPSCALER
+from imagegen.schema.input_images import ENTRY_IMAGES
+from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterInfo, ModelInfo, UpscalerInfo
+from imagegen.schema.request import INPUT_IMAGES, NEEDS
+from imagegen.schema.validation import supports_field
+
+# The entry of a list in which nothing is chosen.
+NO_CHOICE = (mark("Automatic"), "")
+# Gradio's updates by component.
+Updates = dict[Any, Any]
+
+
+def find_unsupported_fields(model: ModelInfo) -> set[str]:
+    """Returns the fields that a form leaves out for this model.
+
+    Input pictures are not among them: a form with one lists only models that can use it, and a request with one that
+    the model cannot use is refused.
+    """
+    return {name for name in NEEDS if name not in INPUT_IMAGES and not supports_field(model, name)}
+
+
+def build_control_updates(
+    model: ModelInfo, loras: list[AdapterInfo], embeddings: list[AdapterInfo]
+) -> dict[str, dict[str, Any]]:
+    """Returns the updates of the controls for a model, by field; `loras` and `embeddings` are those that fit it."""
+    unused = find_unsupported_fields(model)
+    optional_fields = NEEDS.keys() - INPUT_IMAGES.keys() - ENTRY_IMAGES.keys()
+    updates: dict[str, dict[str, Any]] = {name: {"visible": name not in unused} for name in optional_fields}
+    updates["sampler"] = {"choices": list(model.can.samplers)}
+    updates["width"] = updates["height"] = {"maximum": model.can.max_side, "step": model.can.multiple}
+    for name, adapters in (("loras", loras), ("embeddings", embeddings)):
+        choices = [(adapter.name, adapter.id) for adapter in adapters]
+        updates[name] = {"choices": choices, "visible": bool(choices) and name not in unused}
+    own = ", ".join(use.lora for use in model.loras)
+    updates["loras"]["label"] = translate("LoRAs beside {own}", own=own) if own else translate("LoRAs")
+    return updates
+
+
+def build_upscaler_updates(upscalers: list[UpscalerInfo], model: ModelInfo) -> dict[str, dict[str, Any]]:
+    """Returns the updates of the controls for upscalers."""
+    choices = [(upscaler.name, upscaler.id) for upscaler in upscalers]
+    latent = [(LATENT_UPSCALER, LATENT_UPSCALER)] if model.can.latent_upscaling else []
+    visible = "hires_scale" not in find_unsupported_fields(model)
+    return {
+        "upscaler": {"choices": [NO_CHOICE, *choices]},
+        "hires_upscaler": {"choices": [NO_CHOICE, *latent, *choices], "visible": visible},
+        "hires_steps": {"visible": visible},
+        "hires_strength": {"visible": visible},
+    }
+
+
+def filter_fitting_adapters(adapters: list[AdapterInfo], model: ModelInfo) -> list[AdapterInfo]:
+    return [adapter for adapter in adapters if adapter.architecture in (model.architecture, UNKNOWN_ARCHITECTURE)]
+
+
+def set_update_value(update: dict[str, Any] | None, value: Any) -> dict[str, Any]:
+    return (update or gr.update()) | {"value": value}

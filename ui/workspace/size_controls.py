@@ -1,0 +1,124 @@
+"""The shape and the area of a picture, which set its width and height."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from math import sqrt
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from imagegen.schema.models import ModelInfo
+from ui.components.events import UNCHECKED_EVENT, UNQUEUED_EVENT
+from ui.control_updates import Updates
+from ui.schema_limits import get_field_schema
+
+PIXELS_PER_MEGAPIXEL = 1_000_000
+ASPECT_RATIOS: Mapping[str, float] = {
+    "1:1": 1,
+    "3:2": 3 / 2,
+    "2:3": 2 / 3,
+    "4:3": 4 / 3,
+    "16:9": 16 / 9,
+    "9:16": 9 / 16,
+}
+# The areas that are offered, as multiples of the area that the model was made for.
+AREAS = (0.5, 1.0, 1.5, 2.0, 4.0)
+# Selects the choices that a width and a height come from; both were rounded to multiples of `step`.
+SHOW_CHOICES = """(width, height, facts) => {
+  const { step, pixels } = JSON.parse(facts);
+  const fits = ([, ratio]) => {
+    const exact = Math.sqrt(width * height * ratio);
+    return Math.abs(width - exact) <= step / 2 && Math.abs(height - exact / ratio) <= step / 2;
+  };
+  const ratio = Object.entries(%s).find(fits)?.[0] ?? null;
+  const area = %s.find((each) => Math.abs((each * pixels) / (width * height) - 1) < 0.1) ?? null;
+  return [ratio, area];
+}"""
+
+
+class SizeControls:
+    """Two rows of choices. Where width and height match no choice, none is selected."""
+
+    def __init__(self, model: ModelInfo) -> None:
+        with gr.Column(elem_classes="sizes"):
+            self._build(model)
+
+    def _build(self, model: ModelInfo) -> None:
+        self.facts = gr.Textbox(describe_sides(model), visible="hidden")
+        self.aspect_ratio = gr.Radio(
+            list(ASPECT_RATIOS),
+            value="1:1",
+            label="Aspect ratio",
+            elem_classes="switch aspects",
+            elem_id="aspect-ratio",
+        )
+        self.area = gr.Radio(
+            list_area_choices(model), value=1.0, label="Megapixels", elem_classes="switch", elem_id="area"
+        )
+        self.swap_button = gr.Button("Swap width and height", size="sm", elem_classes="swap with-icon")
+
+    def connect(
+        self, width: Component, height: Component, model: gr.State, resolve: Callable[[str], ModelInfo]
+    ) -> None:
+        """`model` holds the id of the model that the form is adapted to."""
+        assert isinstance(width, gr.Slider) and isinstance(height, gr.Slider)
+
+        async def set_sides(aspect_ratio: str | None, area: float | None, reference: str, *sides: float) -> Updates:
+            info = await asyncio.to_thread(resolve, reference)
+            ratio = ASPECT_RATIOS.get(aspect_ratio or "", sides[0] / sides[1])
+            pixels = area * info.width * info.height if isinstance(area, int | float) else sides[0] * sides[1]
+            new = fit_sides(ratio, pixels, info)
+            return {width: new[0], height: new[1]}
+
+        for control in (self.aspect_ratio, self.area):
+            control.input(
+                set_sides, [self.aspect_ratio, self.area, model, width, height], [width, height], **UNCHECKED_EVENT
+            )
+        # In the browser: a reply of the server could come after the next change.
+        gr.on(
+            [width.change, height.change, self.facts.change],
+            None,
+            [width, height, self.facts],
+            [self.aspect_ratio, self.area],
+            js=SHOW_CHOICES % (json.dumps(dict(ASPECT_RATIOS)), json.dumps(AREAS)),
+            **UNQUEUED_EVENT,
+        )
+        self.swap_button.click(
+            None, [width, height], [width, height], js="(width, height) => [height, width]", **UNQUEUED_EVENT
+        )
+
+    def adapt(self, model: ModelInfo) -> dict[Any, Any]:
+        """Returns the updates for a model."""
+        return {self.area: gr.Radio(choices=list_area_choices(model)), self.facts: describe_sides(model)}
+
+
+def describe_sides(model: ModelInfo) -> str:
+    """Returns what SHOW_CHOICES must know of a model, as JSON."""
+    return json.dumps({"step": model.can.multiple, "pixels": model.width * model.height})
+
+
+def list_area_choices(model: ModelInfo) -> list[tuple[str, float]]:
+    """Returns the label and the value of each area that a square of the model may have."""
+    possible = [area for area in AREAS if sqrt(area * model.width * model.height) <= model.can.max_side]
+    return [(format_area(area * model.width * model.height), area) for area in possible]
+
+
+def format_area(pixels: float) -> str:
+    megapixels = pixels / PIXELS_PER_MEGAPIXEL
+    return f"{megapixels:.2f}" if megapixels < 1 else f"{megapixels:.1f}"
+
+
+def fit_sides(aspect_ratio: float, pixels: float, model: ModelInfo) -> tuple[int, int]:
+    """Returns the width and height that the model can make with about this aspect ratio and number of pixels."""
+    width = sqrt(pixels * aspect_ratio)
+    return round_to_allowed_side(width, model), round_to_allowed_side(width / aspect_ratio, model)
+
+
+def round_to_allowed_side(side: float, model: ModelInfo) -> int:
+    minimum = get_field_schema("width")["minimum"]
+    step = model.can.multiple
+    return int(min(max(round(side / step) * step, minimum), model.can.max_side))
