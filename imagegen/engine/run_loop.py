@@ -48,7 +48,8 @@ class Task(greenlet, Generic[Context]):
 class RunLoop(Generic[Context, Payload, Value]):
     """Runs tasks until each has made a request, has ended, or waits for another thread; then handles all requests.
 
-    `handle_requests` yields one reply for each request made since its last call, in any order.
+    `handle_requests` yields replies in any order, at least one. A request without a reply is in its next call, before
+    the new ones.
     """
 
     def __init__(
@@ -94,14 +95,18 @@ class RunLoop(Generic[Context, Payload, Value]):
 
     def _process_requests(self, requests: Sequence[tuple[Task[Context], Payload]]) -> None:
         """Sends the replies. If the handler raises, every task without a reply gets that error, so that none waits."""
-        unanswered = [task for task, _ in requests]
+        unanswered = dict(requests)
         try:
             for reply in self._handle_requests(requests):
-                unanswered.remove(reply.task)
+                del unanswered[reply.task]
                 self._resume(reply)
+            if len(unanswered) == len(requests):
+                raise RuntimeError("The handler replied to no request")
         except Exception as error:
             for task in unanswered:
                 self._resume(Reply(task, error=error))
+        else:
+            self._requests = [*unanswered.items(), *self._requests]
 
     def _run_inbox(self) -> None:
         while True:

@@ -39,7 +39,7 @@ def page(blank_page: Page, hub_studio: Studio) -> Iterator[Page]:
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type == "error":
-            errors.append(message.text)
+            errors.append(f"{message.text} {message.location['url']}")
 
     blank_page.on("console", on_console)
     blank_page.on("pageerror", lambda error: errors.append(str(error)))
@@ -378,8 +378,8 @@ def test_a_card_shows_the_authors_picture_or_the_newest_one_made_with_it(empty_h
     open_cards(page, "LoRAs")
     expect(neon).to_have_attribute("src", f"v1/pictures/{made['id']}/thumbnail")
     expect(neon).to_have_js_property("naturalWidth", SIDE)
-    httpx2.delete(f"{empty_hub_studio.url}/v1/pictures/{made['id']}")
     open_cards(page, "Models")
+    httpx2.delete(f"{empty_hub_studio.url}/v1/pictures/{made['id']}").raise_for_status()
     open_cards(page, "LoRAs")
     expect(neon).to_be_hidden()
 

@@ -127,14 +127,16 @@ def set_field(page: Page, field: Locator, text: str) -> None:
 
 def generate(page: Page, text: str = PROMPT, steps: int = 2) -> None:
     """Makes a picture, and waits until it is shown."""
-    picture = current_tab(page).locator(".stage.finished img")
-    before = picture.get_attribute("src") if picture.count() else ""
+    download = current_tab(page).locator(".files a.download")
+    before = download.get_attribute("href") if download.count() else ""
     set_steps(page, steps)
     prompt(page).fill(text)
     current_tab(page).get_by_role("button", name="Generate").click()
-    expect(current_tab(page).locator(f".stage.finished img:not([src='{before}'])")).to_be_visible(
+    # The parts of the page change one after the other: whoever opens a menu needs that of the new picture.
+    expect(current_tab(page).locator(f".files a.download:not([href='{before}'])")).to_be_visible(
         timeout=TIMEOUT_MILLISECONDS
     )
+    expect(current_tab(page).locator(".stage.finished img")).to_be_visible()
 
 
 def shown_picture(page: Page) -> Image.Image:

@@ -153,6 +153,22 @@ def test_a_picture_is_downloaded_in_other_formats(page: Page, tmp_path: Path, na
         assert picture.format == name
 
 
+def test_what_is_opened_on_a_new_picture_stays_open(page: Page) -> None:
+    generate(page, "a red circle", steps=1)
+    page.evaluate("""
+        const files = document.querySelector(".workspace .files");
+        const open = (all) => all.forEach((each) => { each.open = true; });
+        new MutationObserver(() => open(document.querySelectorAll(".workspace .menu, .workspace .details details")))
+          .observe(files, { subtree: true, attributeFilter: ["href"] });
+    """)
+    generate(page, "a green star", steps=1)
+    link = current_tab(page).get_by_role("link", name="JPEG")
+    expect(link).to_be_visible()
+    page.wait_for_timeout(2000)
+    expect(link).to_be_visible()
+    expect(current_tab(page).locator(".details pre")).to_be_visible()
+
+
 def test_another_picture_can_be_looked_at_while_a_job_runs(page: Page) -> None:
     generate(page, "a red circle", steps=1)
     set_steps(page, 150)

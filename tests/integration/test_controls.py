@@ -157,7 +157,8 @@ def test_jobs_with_and_without_controls_share_passes(harness: EngineHarness, nam
     shared = PassCounter(harness.engine.pass_timer)
     found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
     assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
-    assert shared.count < alone * 0.75
+    # Each step takes a pass of the denoiser, and one of the ControlNet for each of the last job's two controls.
+    assert shared.count < alone * 0.6
 
 
 def test_a_receipt_names_the_controlnet(harness: EngineHarness) -> None:

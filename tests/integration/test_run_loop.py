@@ -89,3 +89,26 @@ def test_who_gets_no_answer_gets_the_reason_and_the_next_go_on() -> None:
     with pytest.raises(RuntimeError, match="lost"):
         second.result()
     assert start_task(loop, lambda: request("c")).result() == "first"
+
+
+def test_a_request_without_a_reply_is_made_again_before_new_ones() -> None:
+    seen: list[list[object]] = []
+
+    def reply_to_urgent(requests: PendingRequests) -> Iterator[AnyReply]:
+        seen.append([value for _, value in requests])
+        urgent = [each for each in requests if each[1] == "urgent"] or requests
+        yield from (Reply(task, value) for task, value in urgent)
+
+    loop, release = RunLoop(reply_to_urgent), threading.Event()
+    loop.post(lambda: (release.wait(), None)[1])
+    patient = start_task(loop, lambda: request("patient"))
+    urgent = start_task(loop, lambda: (request("urgent"), request("next"))[1])
+    release.set()
+    assert (patient.result(), urgent.result()) == ("patient", "next")
+    assert seen == [["patient", "urgent"], ["patient", "next"]]
+
+
+def test_no_task_waits_forever_for_a_handler_that_never_replies() -> None:
+    loop = RunLoop(lambda requests: ())
+    with pytest.raises(RuntimeError, match="no request"):
+        start_task(loop, lambda: request(1)).result()

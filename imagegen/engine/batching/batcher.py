@@ -37,9 +37,14 @@ class Batcher:
         self.pass_timer, self.exact, self.free_memory = pass_timer, exact, free_memory
 
     def process(self, pending: Sequence[PendingCall]) -> Iterator[NetworkReply]:
-        """Yields the reply to each call as soon as it is known."""
+        """Yields the reply to each call as soon as it is known.
+
+        While jobs call ControlNets, the other calls get none: the denoiser's calls that follow can then be joined with
+        those that wait.
+        """
         self.pass_timer.collect()
-        for group in self._group_by_adapters(pending):
+        first_calls = [each for each in pending if each[1].network.precedes_denoiser]
+        for group in self._group_by_adapters(first_calls or pending):
             calls = [call for _, call in group]
             try:
                 is_per_row = apply_adapters(calls)

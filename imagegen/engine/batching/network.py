@@ -28,7 +28,8 @@ class BatchedNetwork:
     """A network that several jobs share. Its calls are made in tasks of the run loop, and answered by the Batcher.
 
     `parameter_names` are those of the network's positional parameters. A denoiser has a `patcher`, with which LoRAs are
-    merged into its weights, and steps of it can be skipped; a decoder has none.
+    merged into its weights, and steps of it can be skipped; a decoder has none. `precedes_denoiser` says that a step
+    needs its output before it calls the denoiser.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class BatchedNetwork:
         accelerator: Accelerator,
         rules: BatchRules,
         patcher: WeightPatcher | None = None,
+        precedes_denoiser: bool = False,
     ) -> None:
         self.parameter_names, self.accelerator = tuple(parameter_names), accelerator
-        self.rules, self.patcher = rules, patcher
+        self.rules, self.patcher, self.precedes_denoiser = rules, patcher, precedes_denoiser
         self.per_row_lora = PerRowLora()
         self.batch_sizers: dict[Hashable, BatchSizer] = {}
         self.can_apply_per_row = True

@@ -124,4 +124,4 @@ def share_network(network: nn.Module) -> BatchedNetwork:
         return (*down, mid)
 
     accelerator = Accelerator(forward, network, "forward", None, DEFAULT_RULES)
-    return BatchedNetwork(PARAMETER_NAMES, accelerator, DEFAULT_RULES)
+    return BatchedNetwork(PARAMETER_NAMES, accelerator, DEFAULT_RULES, precedes_denoiser=True)
