@@ -28,6 +28,8 @@
   document.addEventListener("click", async (event) => {
     const target = event.target.closest?.(".workspace button, .workspace summary, .workspace a");
     for (const menu of document.querySelectorAll(".workspace .menu[open]")) {
+      // Not a click by a script, such as that on the button that refreshes the page.
+      if (!event.isTrusted) break;
       if (!menu.contains(target) || target.tagName === "A") menu.open = false;
     }
     for (const [name, action] of Object.entries(ACTIONS)) {

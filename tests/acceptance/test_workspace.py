@@ -164,7 +164,8 @@ def test_what_is_opened_on_a_new_picture_stays_open(page: Page) -> None:
     generate(page, "a green star", steps=1)
     link = current_tab(page).get_by_role("link", name="JPEG")
     expect(link).to_be_visible()
-    page.wait_for_timeout(2000)
+    # The page asks for new jobs every 3 s, and shows this one's pictures again.
+    page.wait_for_timeout(3500)
     expect(link).to_be_visible()
     expect(current_tab(page).locator(".details pre")).to_be_visible()
 

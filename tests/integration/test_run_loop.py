@@ -109,6 +109,6 @@ def test_a_request_without_a_reply_is_made_again_before_new_ones() -> None:
 
 
 def test_no_task_waits_forever_for_a_handler_that_never_replies() -> None:
-    loop = RunLoop(lambda requests: ())
+    loop: RunLoop[None, object, object] = RunLoop(lambda requests: ())
     with pytest.raises(RuntimeError, match="no request"):
         start_task(loop, lambda: request(1)).result()

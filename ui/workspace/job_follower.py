@@ -140,8 +140,6 @@ class JobFollower:
                 status = status_html.render_problem(describe_problem(error))
                 yield self.stage.end_job(state, status)
             state.jobs.remove(job.id)
-        # Gradio sends the last updates once more when this ends: those of the picture would close a menu on it.
-        yield {self.queue: status_html.render_queue(state.jobs.waiting)}
 
     async def follow_job(self, job_id: str, user: User, state: PageState) -> AsyncGenerator[Updates]:
         """Yields the updates for a job until it ends, or the page is closed."""
