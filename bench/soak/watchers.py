@@ -17,7 +17,7 @@ from bench.soak.studio import UNLIMITED, SoakStudio, build_user_headers, run_stu
 from bench.soak.submitting import run_without_worker
 
 WATCHERS, SLOW_WATCHERS = 50, 5
-ROUNDS = 6
+ROUNDS = 12
 STEPS = 80
 MAX_DELAY = 1.05
 MAX_GROWTH_MB = 30
