@@ -58,8 +58,8 @@ logger = logging.getLogger("studio")
 
 SHUTDOWN_TIMEOUT_SECONDS = 10.0
 MAX_WORKER_THREADS = 256
-# On Windows a thread that waits without an end does not handle signals.
-WAIT_SECONDS = 0.5 if os.name == "nt" else None
+# A thread that waits without an end handles no signal on Windows, and none that the system gave to another thread.
+WAIT_SECONDS = 0.5
 WORKER_CLASSES: dict[str, type[LocalWorker | InlineWorker]] = {"local": LocalWorker, "inline": InlineWorker}
 
 

@@ -243,7 +243,7 @@ def test_a_picture_is_sent_to_image_to_image_and_compared_with_its_result(page: 
 
 def press_until_focused(page: Page, key: str, target: Locator) -> None:
     """Presses a key, such as Tab, until the focus has reached a control."""
-    for _ in range(40):
+    for _ in range(80):
         page.keyboard.press(key)
         if target.evaluate("element => element === document.activeElement"):
             return

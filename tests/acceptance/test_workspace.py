@@ -16,6 +16,7 @@ from tests.acceptance.conftest import (
     open_window,
     wait_until_usable,
 )
+from tests.acceptance.test_library_page import press_until_focused
 from tests.acceptance.test_page import (
     PROMPT,
     current_tab,
@@ -168,6 +169,42 @@ def test_what_is_opened_on_a_new_picture_stays_open(page: Page) -> None:
     page.wait_for_timeout(3500)
     expect(link).to_be_visible()
     expect(current_tab(page).locator(".details pre")).to_be_visible()
+
+
+def test_a_picture_is_made_varied_and_painted_anew_by_keyboard_alone(page: Page) -> None:
+    press, create = page.keyboard.press, current_tab(page)
+    facts = create.locator(".details .prompt")
+    pictures = create.locator(".history [data-show]")
+    steps = create.get_by_label(STEPS)
+    press_until_focused(page, "Tab", prompt(page))
+    page.keyboard.type("a green star")
+    press_until_focused(page, "Tab", steps)
+    press("Control+a")
+    page.keyboard.type("2")
+    press("Control+Enter")
+    expect(facts).to_have_text("a green star", timeout=TIMEOUT_MILLISECONDS)
+    press_until_focused(page, "Tab", create.get_by_role("button", name="Vary"))
+    press("Enter")
+    expect(pictures).to_have_count(2, timeout=TIMEOUT_MILLISECONDS)
+    press_until_focused(page, "Tab", create.get_by_label("Other formats"))
+    press("Enter")
+    press_until_focused(page, "Tab", create.get_by_role("link", name="WEBP"))
+    with page.expect_download():
+        press("Enter")
+    press_until_focused(page, "Tab", create.get_by_role("button", name="Favourite"))
+    press("Space")
+    expect(create.get_by_role("button", name="Favourite")).to_have_attribute("aria-pressed", "true")
+    press_until_focused(page, "Shift+Tab", create.get_by_role("button", name="Send to image to image"))
+    press("Enter")
+    expect(create.locator(".start img")).to_be_visible(timeout=TIMEOUT_MILLISECONDS)
+    press_until_focused(page, "Shift+Tab", create.get_by_role("button", name="Generate"))
+    press("Enter")
+    expect(pictures).to_have_count(3, timeout=TIMEOUT_MILLISECONDS)
+    press_until_focused(page, "Tab", create.get_by_role("button", name="Delete"))
+    press("Enter")
+    expect(pictures).to_have_count(2)
+    press("Control+z")
+    expect(pictures).to_have_count(3)
 
 
 def test_another_picture_can_be_looked_at_while_a_job_runs(page: Page) -> None:

@@ -195,6 +195,36 @@ def test_passes_shrink_when_memory_runs_out_and_no_job_fails(harness: EngineHarn
     harness.engine.release("tiny-sd21")
 
 
+@pytest.mark.parametrize("task", ["txt2img", "img2img"])
+def test_a_picture_is_decoded_in_tiles_when_memory_runs_out(harness: EngineHarness, task: str) -> None:
+    """The autoencoder can work on 64 x 64 pixels at once. The picture is that of diffusers' own tiles."""
+    start = Image.linear_gradient("L").resize((128, 128)).convert("RGB")
+    fields = {"width": 128, "height": 128, "steps": 3, "seed": 4, "batch_size": 2}
+    inputs = harness.make_inputs("tiny-sd15", start=start if task == "img2img" else None, **fields)
+    assert inputs.model is not None
+    harness.engine.warm(inputs.model)
+    vae = harness.engine.store.models["tiny-sd15"].pipeline.vae
+    vae.enable_tiling()
+    *_, expected = harness.run(inputs)
+    vae.disable_tiling()
+
+    def little_memory(module: Any, args: tuple[Tensor]) -> None:
+        sizes.append(tuple(args[0].shape))
+        if args[0].shape[0] > 1 or args[0].shape[-1] > (64 if module is vae.encoder else 64 // 8):
+            raise torch.OutOfMemoryError
+
+    sizes: list[tuple[int, ...]] = []
+    handles = [part.register_forward_pre_hook(little_memory) for part in (vae.encoder, vae.decoder)]
+    try:
+        *_, found = harness.run(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert isinstance(expected, EngineResult) and isinstance(found, EngineResult)
+    assert max(map(difference, expected.images, found.images)) <= 1
+    assert not vae.use_tiling and len(sizes) > 8
+
+
 def test_what_is_wrong_with_one_is_no_others_business(harness: EngineHarness) -> None:
     """The second job's latents become NaN, which must not spread to others in the batch."""
     job_inputs = [harness.make_inputs("tiny-sd15", seed=seed, steps=6, prompt=f"number {seed}") for seed in range(3)]

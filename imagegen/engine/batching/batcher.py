@@ -72,7 +72,7 @@ class Batcher:
             if isinstance(mapped_error, OutOfMemory) and self.free_memory():
                 return self._run_batch(batch, sizer, is_per_row)
             if len(batch) == 1:
-                return [Reply(batch[0][0], error=mapped_error)]
+                return [try_in_little_memory(*batch[0], mapped_error)]
             if isinstance(mapped_error, OutOfMemory):
                 sizer.record_out_of_memory(sum(call.rows for call in calls))
             calls[0].network.can_apply_per_row &= not isinstance(mapped_error, RowsNotSeparable)
@@ -107,6 +107,17 @@ def apply_adapters(calls: Sequence[NetworkCall]) -> bool:
     has_several = any(call.adapters.key != first_adapters.key for call in calls)
     patcher.merge(NO_ADAPTERS if has_several else first_adapters)
     return has_several
+
+
+def try_in_little_memory(task: Task[EngineJob], call: NetworkCall, error: Exception) -> NetworkReply:
+    """Returns the reply to a call that failed alone: its output if it needs less memory in another way, else `error`."""
+    run = call.network.run_in_little_memory
+    if run is None or not isinstance(error, OutOfMemory):
+        return Reply(task, error=error)
+    try:
+        return Reply(task, run(**call.arguments))
+    except Exception as second_error:
+        return Reply(task, error=map_torch_error(second_error))
 
 
 def map_torch_error(error: Exception) -> Exception:

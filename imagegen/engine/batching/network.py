@@ -17,6 +17,7 @@ from imagegen.engine.batching.collate import (
     count_rows,
 )
 from imagegen.engine.compile.accelerator import Accelerator
+from imagegen.engine.compile.cuda_graphs import NetworkFunction
 from imagegen.engine.job import EngineJob
 from imagegen.engine.run_loop import get_context, request
 
@@ -29,7 +30,8 @@ class BatchedNetwork:
 
     `parameter_names` are those of the network's positional parameters. A denoiser has a `patcher`, with which LoRAs are
     merged into its weights, and steps of it can be skipped; a decoder has none. `precedes_denoiser` says that a step
-    needs its output before it calls the denoiser.
+    needs its output before it calls the denoiser. `run_in_little_memory` takes the same arguments as a pass, and is
+    slower.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class BatchedNetwork:
         rules: BatchRules,
         patcher: WeightPatcher | None = None,
         precedes_denoiser: bool = False,
+        run_in_little_memory: NetworkFunction | None = None,
     ) -> None:
         self.parameter_names, self.accelerator = tuple(parameter_names), accelerator
-        self.rules, self.patcher, self.precedes_denoiser = rules, patcher, precedes_denoiser
+        self.rules, self.patcher = rules, patcher
+        self.precedes_denoiser, self.run_in_little_memory = precedes_denoiser, run_in_little_memory
         self.per_row_lora = PerRowLora()
         self.batch_sizers: dict[Hashable, BatchSizer] = {}
         self.can_apply_per_row = True

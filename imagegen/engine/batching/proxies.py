@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from imagegen.engine.batching.collate import BatchRules, NetworkOutput
 from imagegen.engine.batching.network import BatchedNetwork
 from imagegen.engine.compile.accelerator import Accelerator, CompilePool
 from imagegen.engine.families.base import ModelFamily
+from imagegen.engine.models.tiling import call_with_tiles_if_short, work_in_tiles
 from imagegen.engine.protocols import Autoencoder, Pipeline
 
 
@@ -58,8 +60,13 @@ def create_decoder_network(vae: Autoencoder, compile_pool: CompilePool | None) -
         output: NetworkOutput = vae.decode(latents.to(vae.dtype), **options)
         return output
 
+    def decode_in_tiles(**arguments: Any) -> NetworkOutput:
+        with work_in_tiles(vae):
+            return decode(**arguments)
+
     rules = BatchRules(timesteps=())
-    return BatchedNetwork(["latents"], Accelerator(decode, vae, "decode", compile_pool, rules), rules)
+    accelerator = Accelerator(decode, vae, "decode", compile_pool, rules)
+    return BatchedNetwork(["latents"], accelerator, rules, run_in_little_memory=decode_in_tiles)
 
 
 def create_vae_proxy(vae: Autoencoder, decoder_network: BatchedNetwork) -> nn.Module:
@@ -69,7 +76,7 @@ def create_vae_proxy(vae: Autoencoder, decoder_network: BatchedNetwork) -> nn.Mo
         return decoder_network(latents, **options)
 
     def encode(images: Tensor, **options: object) -> object:
-        return vae.encode(images.to(vae.dtype), **options)
+        return call_with_tiles_if_short(vae, lambda: vae.encode(images.to(vae.dtype), **options))
 
     return module_proxy(vae, decode=decode, encode=encode)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -86,11 +85,3 @@ def place_pipeline(
                 onload_device=device, offload_device=torch.device("cpu"), offload_type="leaf_level"
             )
     return None
-
-
-def enable_low_memory_decoding(pipeline: Pipeline) -> None:
-    """Makes the autoencoder decode pictures one at a time and in tiles, where it can."""
-    vae: Any = pipeline.vae
-    for method in ("enable_slicing", "enable_tiling"):
-        with suppress(NotImplementedError, AttributeError):
-            getattr(vae, method)()

@@ -12,9 +12,10 @@ from imagegen.engine.batching.proxies import SharedNetworks, share_networks
 from imagegen.engine.compile.accelerator import CompilePool
 from imagegen.engine.models.budget import MemoryBudget
 from imagegen.engine.models.loaded import LoadedModel
-from imagegen.engine.models.offload import enable_low_memory_decoding, place_pipeline
+from imagegen.engine.models.offload import place_pipeline
 from imagegen.engine.models.out_of_memory import is_out_of_memory
 from imagegen.engine.models.residency import Signature
+from imagegen.engine.models.tiling import enable_tiles
 from imagegen.engine.previews.fit import fit_projection
 from imagegen.engine.previews.projection import Projection, find_projection
 
@@ -59,7 +60,7 @@ def finish_placement(
 ) -> None:
     """Sets what depends on the model being on the device: decoding, preview projection and shared networks."""
     if model.mode != "off" or (budget.has_device_memory and budget.device_bytes < SMALL_GPU_BYTES):
-        enable_low_memory_decoding(model.pipeline)
+        enable_tiles(model.pipeline.vae)
     model.projection = model.projection or choose_projection(model)
     if model.mode != "off":
         return
