@@ -243,6 +243,14 @@
     }
   });
 
+  // Gradio gives each radio button a name of its own. As a group they are one stop of the Tab key, and arrow keys choose.
+  watch(".workspace", (workspace) => {
+    for (const fieldset of workspace.querySelectorAll("fieldset:has(input[type=radio])")) {
+      const radios = [...fieldset.querySelectorAll("input[type=radio]")];
+      for (const radio of radios) if (radio.name !== radios[0].name) radio.name = radios[0].name;
+    }
+  }, ["name"]);
+
   // The star tells what the library says of the picture.
   async function readFavourite(button) {
     const { favourite } = await askJson(`pictures/${button.dataset.favourite}`);
@@ -269,8 +277,12 @@
   checkJobs();
 
   watch(".workspace .status", readStatus);
-  // On a touch screen the keyboard would cover the page.
-  if (matchMedia("(hover: hover)").matches) watch(".workspace .prompt", () => document.activeElement === document.body && getPromptField().focus());
+  // The prompt has the focus until the user does something. On a touch screen the keyboard would cover the page.
+  if (matchMedia("(hover: hover)").matches) {
+    let isUsed = false;
+    for (const type of ["keydown", "pointerdown"]) document.addEventListener(type, () => (isUsed = true), { once: true, capture: true });
+    watch(".workspace .prompt", () => isUsed || document.activeElement !== document.body || getPromptField().focus());
+  }
   watch(".workspace .actions", (actions) => {
     const button = actions.querySelector("[data-favourite]");
     if (!button || button.dataset.read) return;
