@@ -199,11 +199,11 @@ def test_passes_shrink_when_memory_runs_out_and_no_job_fails(harness: EngineHarn
 def test_a_picture_is_decoded_in_tiles_when_memory_runs_out(harness: EngineHarness, task: str) -> None:
     """The autoencoder can work on 64 x 64 pixels at once. The picture is that of diffusers' own tiles."""
     start = Image.linear_gradient("L").resize((128, 128)).convert("RGB")
-    fields = {"width": 128, "height": 128, "steps": 3, "seed": 4, "batch_size": 2}
+    fields: dict[str, Any] = {"width": 128, "height": 128, "steps": 3, "seed": 4, "batch_size": 2}
     inputs = harness.make_inputs("tiny-sd15", start=start if task == "img2img" else None, **fields)
     assert inputs.model is not None
     harness.engine.warm(inputs.model)
-    vae = harness.engine.store.models["tiny-sd15"].pipeline.vae
+    vae: Any = harness.engine.store.models["tiny-sd15"].pipeline.vae
     vae.enable_tiling()
     *_, expected = harness.run(inputs)
     vae.disable_tiling()

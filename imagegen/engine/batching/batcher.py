@@ -110,7 +110,7 @@ def apply_adapters(calls: Sequence[NetworkCall]) -> bool:
 
 
 def try_in_little_memory(task: Task[EngineJob], call: NetworkCall, error: Exception) -> NetworkReply:
-    """Returns the reply to a call that failed alone: its output if it needs less memory in another way, else `error`."""
+    """Returns the reply to a call that failed alone: its output, if it can do with less memory, or the error."""
     run = call.network.run_in_little_memory
     if run is None or not isinstance(error, OutOfMemory):
         return Reply(task, error=error)
