@@ -18,9 +18,9 @@ from bench.contender_process import describe_machine
 from bench.create_models import NETWORKS, get_source
 from bench.roofline import synchronise
 from bench.timing import save_model_result, time_interleaved
-from imagegen.engine.controls.controlnet_cache import ControlNetCache
 from imagegen.engine.devices import choose_device, choose_dtype
 from imagegen.engine.models.budget import MemoryBudget, compute_memory_budget
+from imagegen.engine.models.network_cache import NetworkCache
 from imagegen.engine.models.store import ModelStore
 from imagegen.schema.models import ModelSource
 
@@ -47,7 +47,7 @@ def measure_model_switching(source: ModelSource, room: float, rounds: int) -> di
     budget = MemoryBudget(
         on_device, max(1e12, compute_memory_budget(None)), "off", has_device_memory=device.type == "cuda"
     )
-    store = ModelStore(device, dtype, budget, ControlNetCache(device, dtype))
+    store = ModelStore(device, dtype, budget, NetworkCache(device, dtype, {}))
 
     def switch() -> None:
         """Switches to the model that was used before the last."""

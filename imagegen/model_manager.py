@@ -191,12 +191,17 @@ class ModelManager:
             lora_sources = [loras.get_source(use.lora, use.weight) for use in request.loras]
         with attribute_errors_to("embeddings"):
             embedding_sources = [embeddings.get_source(name) for name in request.embeddings]
-        return (*lora_sources, *embedding_sources, *self._resolve_controlnets(request))
+        return (*lora_sources, *embedding_sources, *self._resolve_controlnets(request), *self._resolve_vae(request))
 
     def _resolve_controlnets(self, request: GenerationRequest) -> Iterator[AdapterSource]:
         for number, use in enumerate(request.controls):
             with attribute_errors_to(f"controls[{number}].controlnet"):
                 yield self.library.adapters["controlnet"].get_source(use.controlnet, use.weight)
+
+    def _resolve_vae(self, request: GenerationRequest) -> Iterator[AdapterSource]:
+        if request.vae is not None:
+            with attribute_errors_to("vae"):
+                yield self.library.adapters["vae"].get_source(request.vae)
 
     def resolve_all_adapters(self, request: GenerationRequest, model: ModelInfo) -> tuple[AdapterSource, ...]:
         """Returns the model's own LoRAs, except those that the request names, and the request's adapters.

@@ -58,8 +58,25 @@ def build_upscaler_updates(upscalers: list[UpscalerInfo], model: ModelInfo) -> d
     }
 
 
+def build_vae_update(vaes: list[AdapterInfo], model: ModelInfo, is_new_model: bool) -> dict[str, Any]:
+    """Returns the update of the control for a VAE; `vaes` are those that fit the model.
+
+    A new model begins with its own. Where there is no other VAE, there is no control.
+    """
+    choices = [NO_CHOICE, *((vae.name, vae.id) for vae in vaes)]
+    visible = bool(vaes) and "vae" not in find_unsupported_fields(model)
+    return {"choices": choices, "visible": visible} | ({"value": ""} if is_new_model else {})
+
+
 def filter_fitting_adapters(adapters: list[AdapterInfo], model: ModelInfo) -> list[AdapterInfo]:
-    return [adapter for adapter in adapters if adapter.architecture in (model.architecture, UNKNOWN_ARCHITECTURE)]
+    return [adapter for adapter in adapters if fits_model(adapter, model)]
+
+
+def fits_model(adapter: AdapterInfo, model: ModelInfo) -> bool:
+    """Returns whether an adapter is for the model: a VAE for its latents, another for its architecture."""
+    if adapter.latents is not None:
+        return model.latents is not None and adapter.latents.fits(model.latents)
+    return adapter.architecture in (model.architecture, UNKNOWN_ARCHITECTURE)
 
 
 def set_update_value(update: dict[str, Any] | None, value: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ui.control_updates import (
     Updates,
     build_control_updates,
     build_upscaler_updates,
+    build_vae_update,
     filter_fitting_adapters,
     find_unsupported_fields,
     set_update_value,
@@ -43,7 +44,8 @@ from ui.workspace.size_controls import SizeControls
 
 ADAPTER_KINDS: tuple[AdapterKind, ...] = get_args(AdapterKind)
 CONTROLS = "controls"
-UPSCALER_FIELDS = get_args(UpscalerField)
+# Fields for the name of what is on disk; they stay open for what the studio or the model has itself.
+OPTIONAL_NAMES = (*get_args(UpscalerField), "vae")
 C = TypeVar("C", bound=Component)
 # The fields for masks.
 MASKS = frozenset(name for name, image in INPUT_IMAGES.items() if image.mode == "mask")
@@ -170,7 +172,7 @@ class Form:
 
     def add_control(self, name: str) -> None:
         """Adds the control that suits the type of a field."""
-        if name in UPSCALER_FIELDS:
+        if name in OPTIONAL_NAMES:
             self.optional_dropdown(name, choices=[NO_CHOICE], value="")
         elif stays_open(name):
             self.number(name, placeholder="New each time")
@@ -251,7 +253,7 @@ class Form:
         updates |= await self.adapt_to_model(selected, selected_loras=[], defaults=True)
         for name, control in self.controls.items():
             value = self._to_control_value(name, fields.get(name))
-            if name not in ("model", "loras") and is_shown_by(value, control):
+            if name not in ("model", "loras") and is_shown_by(value, control, updates.get(control)):
                 updates[control] = set_update_value(updates.get(control), value)
         return updates | self._show_loras(updates, parse_lora_uses(fields.get("loras")))
 
@@ -288,6 +290,7 @@ class Form:
         for name in INPUT_IMAGES.keys() - MASKS:
             values[name] = values[name] and str(self.images.input_path(values[name]))
         values |= {name: "\n".join(values[name]) for name in self._list_fields}
+        values |= {name: values[name] or "" for name in OPTIONAL_NAMES}
         updates = await self.adapt_to_model(model)
         for name in set(list_task_fields(receipt.task)) & self.controls.keys() - {"loras"}:
             control = self.controls[name]
@@ -303,7 +306,7 @@ class Form:
         """
         manager = self.service.model_manager
         model, _ = await asyncio.to_thread(manager.resolve_model, reference)
-        loras, embeddings, controlnets = [
+        loras, embeddings, controlnets, vaes = [
             filter_fitting_adapters(await asyncio.to_thread(manager.list_adapters, kind), model)
             for kind in ADAPTER_KINDS
         ]
@@ -316,6 +319,7 @@ class Form:
         if defaults:
             for name in MODEL_DEFAULT_FIELDS:
                 updates[name] = updates.get(name, {}) | {"value": getattr(model, name)}
+        updates["vae"] = build_vae_update(vaes, model, is_new_model=defaults)
         shown = {self.controls[name]: gr.update(**facts) for name, facts in updates.items() if name in self.controls}
         facts = {
             self.prompt_facts: render_prompt_facts(model, [*loras, *embeddings]),
@@ -408,8 +412,11 @@ def parse_number(text: str | None) -> int | str | None:
         return text
 
 
-def is_shown_by(value: Any, control: Component) -> bool:
-    """Returns whether a control can show a value that comes from outside. None leaves it as it is."""
+def is_shown_by(value: Any, control: Component, update: Mapping[str, Any] | None = None) -> bool:
+    """Returns whether a control can show a value that comes from outside. None leaves it as it is.
+
+    `update` is what the control gets, which may have its choices.
+    """
     match control:
         case gr.Slider():
             return isinstance(value, int | float) and not isinstance(value, bool)
@@ -417,6 +424,8 @@ def is_shown_by(value: Any, control: Component) -> bool:
             return isinstance(value, bool)
         case gr.Dropdown(multiselect=True):
             return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+        case gr.Dropdown() if update is not None and "choices" in update:
+            return value in [choice if isinstance(choice, str) else choice[1] for choice in update["choices"]]
         case gr.Radio():
             return isinstance(value, int | float | str) and value in [entry for _, entry in control.choices]
     return isinstance(value, str)

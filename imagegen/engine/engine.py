@@ -13,7 +13,7 @@ from imagegen.engine.adapters.adapter_cache import AdapterCache
 from imagegen.engine.batching.batcher import Batcher, NetworkReply, PendingCall
 from imagegen.engine.batching.pass_timer import PassTimer
 from imagegen.engine.compile.accelerator import CompilePool
-from imagegen.engine.controls.controlnet_cache import ControlNetCache, LoadedControlNet
+from imagegen.engine.controls.loading import CONTROLNETS
 from imagegen.engine.devices import choose_device, choose_dtype
 from imagegen.engine.event_generator import generate_events
 from imagegen.engine.job import (
@@ -27,6 +27,7 @@ from imagegen.engine.job import (
 )
 from imagegen.engine.models.budget import MemoryBudget
 from imagegen.engine.models.loaded import LoadedModel
+from imagegen.engine.models.network_cache import LoadedNetwork, NetworkCache
 from imagegen.engine.models.out_of_memory import convert_out_of_memory
 from imagegen.engine.models.store import ModelStore
 from imagegen.engine.receipts import VERSIONS, build_receipts
@@ -34,6 +35,7 @@ from imagegen.engine.run_loop import Reply, RunLoop, complete_future
 from imagegen.engine.stage_runner import StageRunner
 from imagegen.engine.stages import plan_stages
 from imagegen.engine.upscaling.upscaler_cache import UpscalerCache
+from imagegen.engine.vaes.loading import VAES
 from imagegen.schema.events import Cancelled, Loading
 from imagegen.schema.models import ModelSource
 
@@ -68,8 +70,8 @@ class Engine:
         budget = MemoryBudget.from_limits(torch_device, gpu_memory_gb, memory_gb, low_memory, worker_count)
         compile_pool = None if exact else CompilePool(torch_device, compile_folder)
         self.memory = budget.describe(torch_device, dtype)
-        self._controlnets = ControlNetCache(torch_device, dtype, on_change)
-        self.store = ModelStore(torch_device, dtype, budget, self._controlnets, on_change, compile_pool)
+        self._networks = NetworkCache(torch_device, dtype, {"controlnet": CONTROLNETS, "vae": VAES}, on_change)
+        self.store = ModelStore(torch_device, dtype, budget, self._networks, on_change, compile_pool)
         self.pass_timer = PassTimer(torch_device, compile_pool.measure_graph_bytes if compile_pool else int)
         self._adapters, self._upscalers = AdapterCache(), UpscalerCache(torch_device)
         self._batcher = Batcher(self.pass_timer, exact, self.store.release_compiled)
@@ -133,12 +135,12 @@ class Engine:
         self._enqueue(model, run, loading).result()
 
     def release(self, model_id: str) -> None:
-        """Removes a model, an upscaler or a ControlNet from memory, unless it is in use."""
+        """Removes a model, an upscaler, a ControlNet or a VAE from memory, unless it is in use."""
 
         def release() -> None:
             self.store.release(model_id)
             self._upscalers.release(model_id)
-            self._controlnets.release(model_id)
+            self._networks.release(model_id)
 
         self._loop.call(release).result()
 
@@ -193,8 +195,8 @@ class Engine:
         with convert_out_of_memory(), self._use_model(inputs.model, control, emitter) as model:
             control.raise_if_cancelled()
             adapters = self._adapters.resolve_adapters(inputs.adapters, model) if model is not None else None
-            with self._use_controlnets(inputs, emitter.emit) as controlnets:
-                runner = StageRunner(inputs, model, adapters, controlnets, self._upscalers, control, emitter.emit)
+            with self._use_networks(inputs, emitter.emit) as networks:
+                runner = StageRunner(inputs, model, adapters, networks, self._upscalers, control, emitter.emit)
                 output = runner.run_all(plan_stages(inputs.request))
         size = output.images[0].size
         return EngineResult(
@@ -204,11 +206,11 @@ class Engine:
             vram_peak_mb=self.pass_timer.get_peak_mb(),
         )
 
-    def _use_controlnets(
+    def _use_networks(
         self, inputs: JobInputs, emit: Callable[[EngineEvent], None]
-    ) -> AbstractContextManager[Sequence[LoadedControlNet]]:
-        sources = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
-        return self._controlnets.use(sources, self.store.make_room, lambda source: emit(Loading(model=source.name)))
+    ) -> AbstractContextManager[Sequence[LoadedNetwork]]:
+        make_room = self.store.make_room
+        return self._networks.use(inputs.adapters, make_room, lambda source: emit(Loading(model=source.name)))
 
     @contextmanager
     def _use_model(

@@ -55,6 +55,7 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
     loras = {adapter.id: adapter for adapter in inputs.adapters if adapter.kind == "lora"}
     embeddings = [adapter for adapter in inputs.adapters if adapter.kind == "embedding"]
     controlnets = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
+    vae = next((adapter for adapter in inputs.adapters if adapter.kind == "vae"), None)
     request = inputs.request
     unused = MASK_FIELDS if request.mask_image is None else ()
     return request.model_dump(exclude=OVERRIDDEN_RECEIPT_FIELDS.union(unused)) | {
@@ -68,6 +69,7 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
             UsedControl(**dict(use), sha256=controlnet.sha256)
             for use, controlnet in zip(request.controls, controlnets, strict=True)
         ),
+        "vae_sha256": vae and vae.sha256,
         "versions": VERSIONS,
         "requested": inputs.requested,
     }

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from imagegen.engine.adapters.adapter_cache import JobAdapters
 from imagegen.engine.call_arguments import build_call_arguments
-from imagegen.engine.controls.controlnet_cache import LoadedControlNet
 from imagegen.engine.controls.prepare import prepare_controls
 from imagegen.engine.hires import build_hires_image, build_hires_request
 from imagegen.engine.host_copy import convert_to_images
 from imagegen.engine.inpainting import Box, InpaintingPlan, apply_latent_fill, plan_inpainting
 from imagegen.engine.job import EngineJob, JobControl, JobInputs
 from imagegen.engine.models.loaded import LoadedModel
+from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.outpainting import plan_outpainting
 from imagegen.engine.pipelines import create_job_pipeline
 from imagegen.engine.prompts.inputs import build_prompt_arguments
@@ -29,9 +29,11 @@ from imagegen.engine.step_callback import LatentView, StepCallback
 from imagegen.engine.upscaling.enlarge import enlarge_with_alpha
 from imagegen.engine.upscaling.tile_progress import EndedEarly, TileProgress
 from imagegen.engine.upscaling.upscaler_cache import UpscalerCache
+from imagegen.engine.vaes.apply import apply_vae
 from imagegen.engine.variation import apply_variation
 from imagegen.errors import InvalidRequest
 from imagegen.schema.events import Progress
+from imagegen.schema.models import AdapterKind
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import scale_size
 
@@ -50,12 +52,15 @@ class StageOutput:
 
 @dataclass(frozen=True)
 class StageRunner:
-    """Called in the job's task of the run loop. A job that does not paint has neither a model nor adapters."""
+    """Called in the job's task of the run loop. A job that does not paint has neither a model nor adapters.
+
+    `networks` are those of the job's adapters that are networks: its ControlNets and its VAE.
+    """
 
     inputs: JobInputs
     model: LoadedModel | None
     adapters: JobAdapters | None
-    controlnets: Sequence[LoadedControlNet]
+    networks: Sequence[LoadedNetwork]
     upscalers: UpscalerCache
     control: JobControl
     emit: Callable[[Progress], None]
@@ -119,7 +124,7 @@ class StageRunner:
         return StageOutput(images, callback.step if is_ended_early else None, callback.latents)
 
     def _prepare_pipeline(self, stage: Stage, model: LoadedModel, adapters: JobAdapters) -> Pipeline:
-        """Returns the pipeline with this job's LoRAs applied."""
+        """Returns the pipeline with this job's LoRAs and its VAE applied."""
         inputs = self.inputs
         assert inputs.request.sampler is not None
         if inputs.request.step_cache and model.shared_networks is None:
@@ -132,14 +137,20 @@ class StageRunner:
             model.denoiser_patcher.merge(adapters.denoiser)
         if model.encoder_offloader is not None:
             model.encoder_offloader.activate_encoders()
-        return create_job_pipeline(model, inputs.request.sampler, stage.task, adapters.encoders.key)
+        pipeline = create_job_pipeline(model, inputs.request.sampler, stage.task, adapters.encoders.key)
+        for vae in self._list_networks("vae"):
+            apply_vae(pipeline, model, vae)
+        return pipeline
+
+    def _list_networks(self, kind: AdapterKind) -> list[LoadedNetwork]:
+        return [network for network in self.networks if network.source.kind == kind]
 
     def _apply_controls(
         self, request: GenerationRequest, model: LoadedModel, pipeline: Pipeline, box: Box | None
     ) -> Callable[[], None]:
         """Makes the calls of the denoiser follow the job's controls. Returns what must be called after each step."""
         images, job = self.inputs.input_images, get_context(EngineJob)
-        controls = prepare_controls(request, model, pipeline, self.controlnets, images, box)
+        controls = prepare_controls(request, model, pipeline, self._list_networks("controlnet"), images, box)
         job.extend_call = controls.build_arguments
 
         def end_step() -> None:

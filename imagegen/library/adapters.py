@@ -57,6 +57,7 @@ class AdapterIndex(FileIndex[Adapter]):
             path=adapter.path.absolute(),
             sha256=self.checksums.compute(adapter.path),
             architecture=adapter.info.architecture,
+            latents=adapter.info.latents,
             trigger=adapter.info.trigger,
             weight=weight,
         )

@@ -23,7 +23,8 @@ class CatalogueEntry(FrozenModel):
     `pipeline` is its class in diffusers; fields that are left out take that class's defaults. `variant` selects one of
     several sets of weights. `config` is a folder in diffusers format with the configuration of a single file.
     `trailing` selects trailing timestep spacing, for models of few steps. `loras` are applied to each request that
-    gives them no weight of its own; an entry with LoRAs shares the memory of the entry that is equal but for them.
+    gives them no weight of its own; `vae` is for requests that name none; an entry with LoRAs shares the memory of the
+    entry that is equal but for them.
     """
 
     id: str = Field(min_length=1, max_length=300)
@@ -46,6 +47,7 @@ class CatalogueEntry(FrozenModel):
     sampler: SamplerName | None = None
     strength: float | None = Field(None, gt=0, le=1)
     loras: tuple[LoraUse, ...] = Field((), max_length=MAX_LORAS)
+    vae: str | None = Field(None, min_length=1, max_length=300)
     trailing: bool = False
     quantization: Quantization | None = None
     memory_gb: float | None = None
@@ -60,6 +62,8 @@ class CatalogueEntry(FrozenModel):
         family = FAMILIES[self.pipeline]
         if self.sampler not in (None, *family.samplers):
             raise ValueError(f"sampler must be one of {', '.join(family.samplers)}")
+        if self.vae is not None and not family.vae:
+            raise ValueError("vae cannot be used with this pipeline")
         if self.loras and self.quantization:
             raise ValueError("loras cannot be used with a quantization")
         if len({use.lora for use in self.loras}) < len(self.loras):

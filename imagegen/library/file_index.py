@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Generic, Protocol, TypeVar
 
 from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
@@ -15,6 +15,7 @@ from imagegen.library.snapshots import HubFiles, Snapshots
 from imagegen.library.weight_files import BrokenWeights, SafetensorsHeader, list_weight_files, read_header
 
 WEIGHTS_SUFFIX = ".safetensors"
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
 
 class FileInfo(Protocol):
@@ -31,7 +32,7 @@ EntryT = TypeVar("EntryT", bound=FileEntry)
 
 
 class FileIndex(ABC, Generic[EntryT]):
-    """All files of one kind, in safetensors format.
+    """All files of one kind, in safetensors format. A pickle is refused: it could run code.
 
     The id of a local file is its path below its folder, without `.safetensors`.
     """
@@ -52,6 +53,7 @@ class FileIndex(ABC, Generic[EntryT]):
 
         Raises UnknownModel, NotOnDisk and UnusableModel.
         """
+        self._check_pickle(reference)
         located = self._find_in_folders(reference) or self._find_downloaded(reference)
         if located is None:
             raise UnknownModel(self.kind, reference, self.list_ids())
@@ -63,12 +65,16 @@ class FileIndex(ABC, Generic[EntryT]):
         for reference, path in (*self._scan_folders(), *self._scan_caches()):
             try:
                 entries.setdefault(reference, self._read(reference, path))
-            except UnusableModel:
+            except (UnusableModel, NotOnDisk):
                 continue
         return list(entries.values())
 
     def get_hub_files(self, reference: str) -> HubFiles | None:
-        """Returns the files to download for a reference; None for a local file. Raises UnknownModel."""
+        """Returns the files to download for a reference; None for a local file.
+
+        Raises UnknownModel and UnusableModel.
+        """
+        self._check_pickle(reference)
         if self._find_in_folders(reference) is not None:
             return None
         hub_files = references.parse_hub_reference(reference)
@@ -81,7 +87,23 @@ class FileIndex(ABC, Generic[EntryT]):
 
     @abstractmethod
     def _describe(self, reference: str, path: Path, header: SafetensorsHeader) -> EntryT:
-        """Returns what is known of a file. Raises UnusableModel for one that is not of this kind."""
+        """Returns what is known of a file.
+
+        Raises UnusableModel for one that is not of this kind, and NotOnDisk for one that lacks another file.
+        """
+
+    def _check_pickle(self, reference: str) -> None:
+        """Raises UnusableModel for the name of a pickle, and for one without its suffix where there is nothing else."""
+        is_pickle = PurePosixPath(reference).suffix in PICKLE_SUFFIXES
+        if is_pickle or (self._find_in_folders(reference) is None and self._find_pickle(reference)):
+            problem = "it is a pickle, which may run code; convert it to safetensors"
+            raise UnusableModel(reference, problem, self.kind)
+
+    def _find_pickle(self, reference: str) -> bool:
+        paths = (
+            references.find_below(folder, reference + suffix) for folder in self.folders for suffix in PICKLE_SUFFIXES
+        )
+        return any(path is not None and path.is_file() for path in paths)
 
     def _find_in_folders(self, reference: str) -> tuple[str, Path] | None:
         """Returns the id and the path."""

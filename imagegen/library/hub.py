@@ -27,10 +27,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 
 from imagegen.errors import HubRequestFailed, UnusableModel
-from imagegen.library.controlnets import CONFIG_FILE, choose_weights
 from imagegen.library.family_facts import FAMILIES
 from imagegen.library.file_index import describe_choice
 from imagegen.library.model_info import check_pipeline_class
+from imagegen.library.network_index import CONFIG_FILE, choose_weights
 from imagegen.library.snapshots import HubFiles
 from imagegen.library.weight_files import has_weights, parse_components
 
@@ -102,8 +102,8 @@ class HubClient:
         commit, files = self._list_files(reference, hub_files)
         return self._plan_one_file(reference, hub_files, kind, commit, files)
 
-    def plan_controlnet(self, reference: str, hub_files: HubFiles) -> DownloadPlan:
-        """Returns the weights of a ControlNet, with the configuration beside them if there is one.
+    def plan_network(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
+        """Returns the weights of a ControlNet or a VAE, with the configuration beside them if there is one.
 
         Blocks on the network. Raises HubRequestFailed and UnusableModel.
         """
@@ -111,7 +111,7 @@ class HubClient:
         top = [name for name in files if name.endswith(".safetensors") and "/" not in name]
         if hub_files.file is None and CONFIG_FILE in files and INDEX_FILE not in files and top:
             hub_files = replace(hub_files, file=choose_weights(top))
-        plan = self._plan_one_file(reference, hub_files, "controlnet", commit, files)
+        plan = self._plan_one_file(reference, hub_files, kind, commit, files)
         config = str(PurePosixPath(plan.files[0].path).with_name(CONFIG_FILE))
         return replace(plan, files=(*plan.files, files[config])) if config in files else plan
 

@@ -1,4 +1,4 @@
-"""Models, LoRAs, embeddings, ControlNets and upscalers, on disk and on the Hub, behind one object."""
+"""Models, LoRAs, embeddings, ControlNets, VAEs and upscalers, on disk and on the Hub, behind one object."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from imagegen.library.adapter_resource import AdapterResource
 from imagegen.library.adapters import AdapterIndex
 from imagegen.library.checksums import Checksums
-from imagegen.library.controlnet_resource import ControlNetResource
 from imagegen.library.controlnets import ControlNetIndex
 from imagegen.library.downloads import DownloadManager
 from imagegen.library.hub import HubClient
 from imagegen.library.model_index import ModelIndex
 from imagegen.library.model_resource import ModelResource
+from imagegen.library.network_resource import NetworkResource
 from imagegen.library.resource import Resource, ResourceInfo
 from imagegen.library.snapshots import Snapshots
 from imagegen.library.upscaler_resource import UpscalerResource
 from imagegen.library.upscalers import KIND, UpscalerIndex
+from imagegen.library.vaes import VaeIndex
 from imagegen.schema.models import AdapterKind
 from imagegen.settings import ASSETS_DIR, Settings
 
@@ -39,8 +40,9 @@ class Library:
             "lora": (folder / "loras", ASSETS_DIR / "loras"),
             "embedding": (folder / "embeddings",),
             "controlnet": (folder / "controlnets", ASSETS_DIR / "controlnets"),
+            "vae": (folder / "vaes",),
         }
-        index_types = {"controlnet": ControlNetIndex}
+        index_types: dict[AdapterKind, type[AdapterIndex]] = {"controlnet": ControlNetIndex, "vae": VaeIndex}
         self.adapters: dict[AdapterKind, AdapterIndex] = {
             kind: index_types.get(kind, AdapterIndex)(
                 kind, folders, self.snapshots, self.checksums, settings.follow_links
@@ -49,7 +51,8 @@ class Library:
         }
         loras = AdapterResource(self.adapters["lora"], hub, "LoRAs")
         embeddings = AdapterResource(self.adapters["embedding"], hub, "Embeddings")
-        controlnets = ControlNetResource(self.adapters["controlnet"], hub)
+        controlnets = NetworkResource(self.adapters["controlnet"], hub, "ControlNets")
+        vaes = NetworkResource(self.adapters["vae"], hub, "VAEs")
         self.upscalers = UpscalerIndex(
             KIND,
             (folder / "upscalers", ASSETS_DIR / "upscalers"),
@@ -58,12 +61,13 @@ class Library:
             settings.follow_links,
         )
         upscalers = UpscalerResource(self.upscalers, hub)
-        self.model_resource = ModelResource(self.models, loras, hub)
+        self.model_resource = ModelResource(self.models, loras, vaes, hub)
         self.resources: tuple[Resource[ResourceInfo], ...] = (
             self.model_resource,
             loras,
             embeddings,
             controlnets,
+            vaes,
             upscalers,
         )
 

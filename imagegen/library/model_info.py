@@ -12,8 +12,9 @@ from imagegen.library import architectures
 from imagegen.library.catalogue import CatalogueEntry
 from imagegen.library.checkpoint_detection import read_input_channels
 from imagegen.library.family_facts import FAMILIES, Family
+from imagegen.library.vae_latents import find_model_latents
 from imagegen.library.weight_files import measure_weight_bytes, read_header
-from imagegen.schema.models import Capabilities, Guidance, ModelInfo, ModelSource
+from imagegen.schema.models import Capabilities, Guidance, Latents, ModelInfo, ModelSource
 
 # Whatever is in a configuration, reading it raises one of these.
 READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -60,11 +61,14 @@ def describe_model(entry: CatalogueEntry, source: ModelSource | None) -> ModelIn
     width, height = get_native_size(family, folder)
     guidance = entry.guidance or detect_guidance(family, folder)
     only_inpaints = source is not None and is_inpainting_model(family, source)
+    latents = read_model_latents(family, folder)
     return ModelInfo(
         id=entry.id,
         name=entry.name,
         family=family.name,
-        can=build_capabilities(family, guidance, entry, only_inpaints),
+        can=build_capabilities(
+            family, guidance, entry, only_inpaints, family.vae and (not folder or latents is not None)
+        ),
         width=entry.width or width,
         height=entry.height or height,
         steps=entry.steps or family.steps,
@@ -72,6 +76,7 @@ def describe_model(entry: CatalogueEntry, source: ModelSource | None) -> ModelIn
         sampler=entry.sampler or family.sampler,
         strength=entry.strength or (1.0 if only_inpaints else 0.6),
         loras=entry.loras,
+        vae=entry.vae,
         architecture=architectures.detect_folder_architecture(entry.pipeline, folder) if folder else None,
         repository=entry.repository,
         revision=source.revision if source else entry.revision,
@@ -80,7 +85,15 @@ def describe_model(entry: CatalogueEntry, source: ModelSource | None) -> ModelIn
         quantization=entry.quantization,
         memory_gb=entry.memory_gb or (measure_weights_gb(source.path) if source else None),
         download_gb=entry.download_gb,
+        latents=latents,
     )
+
+
+def read_model_latents(family: Family, folder: Path | None) -> Latents | None:
+    """Returns the latents of a model, None if it is not on disk or can use no other VAE."""
+    if folder is None or not family.vae:
+        return None
+    return find_model_latents(read_json(folder / "vae" / "config.json"))
 
 
 def get_config_folder(source: ModelSource) -> Path | None:
@@ -88,7 +101,9 @@ def get_config_folder(source: ModelSource) -> Path | None:
     return source.path if source.path.is_dir() else source.config
 
 
-def build_capabilities(family: Family, guidance: Guidance, entry: CatalogueEntry, only_inpaints: bool) -> Capabilities:
+def build_capabilities(
+    family: Family, guidance: Guidance, entry: CatalogueEntry, only_inpaints: bool, vae: bool
+) -> Capabilities:
     """Returns the capabilities that the family has under the same name, and those that depend on the model."""
     same_names = Capabilities.model_fields.keys() & {field.name for field in dataclasses.fields(family)}
     of_family: dict[str, Any] = {name: getattr(family, name) for name in same_names}
@@ -97,6 +112,7 @@ def build_capabilities(family: Family, guidance: Guidance, entry: CatalogueEntry
         "negative_prompt": guidance in ("classifier-free", "true"),
         "weighted_prompt": family.prompts != "pipeline",
         "loras": entry.quantization is None,
+        "vae": vae,
         "max_side": entry.max_side or family.max_side,
     } | ({"text_to_image": False, "image_to_image": False, "step_cache": False} if only_inpaints else {}))  # fmt: skip
 

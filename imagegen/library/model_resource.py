@@ -22,7 +22,7 @@ from imagegen.schema.models import ModelInfo, ModelSource, ModelState, ModelStat
 
 
 class ModelResource:
-    """The models. One is on disk when its own files and those of its LoRAs are."""
+    """The models. One is on disk when its own files and those of its LoRAs and its VAE are."""
 
     kind = "model"
     heading = "Models"
@@ -33,8 +33,8 @@ class ModelResource:
     unload_help = "Frees the memory of a model, or stops its download or its loading."
     info_type = ModelStatus
 
-    def __init__(self, index: ModelIndex, loras: AdapterResource, hub: HubClient) -> None:
-        self.index, self.loras, self.hub = index, loras, hub
+    def __init__(self, index: ModelIndex, loras: AdapterResource, vaes: AdapterResource, hub: HubClient) -> None:
+        self.index, self.loras, self.vaes, self.hub = index, loras, vaes, hub
 
     def list_available(self, usage: Usage) -> list[ModelStatus]:
         return [self._build_status(model, usage) for model in self.index.list_available()]
@@ -43,9 +43,9 @@ class ModelResource:
         return self._build_status(self.index.get(reference), usage)
 
     def resolve(self, reference: str) -> tuple[ModelInfo, ModelSource]:
-        """Returns a model that is on disk with its LoRAs. Raises InvalidRequest."""
+        """Returns a model that is on disk with its LoRAs and its VAE. Raises InvalidRequest."""
         model = self.index.get(reference)
-        if model.source is None or self._list_missing_loras(model):
+        if model.source is None or self._list_missing_parts(model.info):
             raise NotOnDisk(model.info.id)
         return model.info, model.source
 
@@ -59,8 +59,7 @@ class ModelResource:
             return False
 
     def list_missing_parts(self, reference: str) -> list[ResourceReference]:
-        missing = self._list_missing_loras(self.index.get(reference))
-        return [ResourceReference(self.loras.kind, lora) for lora in missing]
+        return self._list_missing_parts(self.index.get(reference).info)
 
     def prepare_download(self, reference: str) -> Callable[[], DownloadPlan]:
         hub_files = self.index.get_hub_files(reference)
@@ -87,7 +86,7 @@ class ModelResource:
 
     def _build_status(self, model: Model, usage: Usage) -> ModelStatus:
         info, source = model.info, model.source
-        parts = (info.id, *(use.lora for use in info.loras))
+        parts = (info.id, *(part.reference for _, part in self._list_parts(info)))
         download = next((usage.downloads[part] for part in parts if part in usage.downloads), None)
         status = ModelStatus(
             model=info,
@@ -97,7 +96,7 @@ class ModelResource:
         )
         if download is not None:
             facts: dict[str, Any] = {"state": "downloading", "received": download.received, "size": download.size}
-        elif source is None or self._list_missing_loras(model):
+        elif source is None or self._list_missing_parts(info):
             facts = {}
         else:
             state: ModelState = "in memory" if source.id in usage.in_memory else "on disk"
@@ -110,8 +109,14 @@ class ModelResource:
             }
         return status.model_copy(update=facts)
 
-    def _list_missing_loras(self, model: Model) -> list[str]:
-        return [use.lora for use in model.info.loras if not self.loras.is_on_disk(use.lora)]
+    def _list_parts(self, info: ModelInfo) -> list[tuple[AdapterResource, ResourceReference]]:
+        """Returns the model's own LoRAs and VAE, each with what knows it."""
+        references = [(self.loras, use.lora) for use in info.loras]
+        references += [(self.vaes, info.vae)] if info.vae is not None else []
+        return [(resource, ResourceReference(resource.kind, reference)) for resource, reference in references]
+
+    def _list_missing_parts(self, info: ModelInfo) -> list[ResourceReference]:
+        return [part for resource, part in self._list_parts(info) if not resource.is_on_disk(part.reference)]
 
 
 def measure_size(path: Path) -> int | None:

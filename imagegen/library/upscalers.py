@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from imagegen.errors import UnusableModel
 from imagegen.library.author_picture import find_picture
 from imagegen.library.file_index import FileIndex
-from imagegen.library.references import find_below
 from imagegen.library.snapshots import HubFiles
 from imagegen.library.upscaler_architectures import UnknownUpscaler, detect_upscaler_architecture
 from imagegen.library.weight_files import SafetensorsHeader
@@ -19,7 +18,6 @@ KIND = "upscaler"
 FILTERS = ("Lanczos", "Bicubic", "Nearest")
 # For requests that name no upscaler.
 DEFAULT_UPSCALER = "studio-x4"
-PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,12 @@ class Upscaler:
 
 
 class UpscalerIndex(FileIndex[Upscaler]):
-    """Filters and networks. A network in a pickle is refused: it could run code."""
+    """Filters and networks."""
 
     def get(self, reference: str) -> Upscaler:
         found = find_filter(reference)
         if found is not None:
             return found
-        self._check_pickle(reference)
         return super().get(reference)
 
     def list_available(self) -> list[Upscaler]:
@@ -46,7 +43,6 @@ class UpscalerIndex(FileIndex[Upscaler]):
     def get_hub_files(self, reference: str) -> HubFiles | None:
         if find_filter(reference) is not None:
             return None
-        self._check_pickle(reference)
         return super().get_hub_files(reference)
 
     def get_source(self, reference: str) -> UpscalerSource:
@@ -60,17 +56,6 @@ class UpscalerIndex(FileIndex[Upscaler]):
             path=path and path.absolute(),
             sha256=path and self.checksums.compute(path),
         )
-
-    def _check_pickle(self, reference: str) -> None:
-        """Raises UnusableModel for the name of a pickle, and for one without its suffix where there is nothing else."""
-        is_pickle = PurePosixPath(reference).suffix in PICKLE_SUFFIXES
-        if is_pickle or (self._find_in_folders(reference) is None and self._find_pickle(reference)):
-            problem = "it is a pickle, which may run code; convert it to safetensors"
-            raise UnusableModel(reference, problem, self.kind)
-
-    def _find_pickle(self, reference: str) -> bool:
-        paths = (find_below(folder, reference + suffix) for folder in self.folders for suffix in PICKLE_SUFFIXES)
-        return any(path is not None and path.is_file() for path in paths)
 
     def _describe(self, reference: str, path: Path, header: SafetensorsHeader) -> Upscaler:
         try:

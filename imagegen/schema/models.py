@@ -44,6 +44,7 @@ class Capabilities(FrozenModel):
     latent_upscaling: bool = False
     step_cache: bool = False
     controlnet: bool = Field(False, title="ControlNet")
+    vae: bool = Field(False, title="other VAEs")
     loras: bool = Field(False, title="LoRAs")
     embeddings: bool = False
     samplers: tuple[SamplerName, ...]
@@ -66,12 +67,30 @@ class Capabilities(FrozenModel):
         return {type(self).model_fields[name].title or name.replace("_", " "): flags[name] for name in flags}
 
 
+class Latents(FrozenModel):
+    """The latents of a VAE, or of a model: their channels, and how many pixels one of them stands for along a side.
+
+    `architecture` is what tells them from others of the same shape, such as "Stable Diffusion XL".
+    """
+
+    channels: int
+    pixels: int
+    architecture: str
+
+    def fits(self, other: Latents) -> bool:
+        """Returns whether a VAE that makes these latents can take the place of one that makes the other ones."""
+        has_same_shape = (self.channels, self.pixels) == (other.channels, other.pixels)
+        names = {self.architecture, other.architecture}
+        return has_same_shape and (len(names) == 1 or UNKNOWN_ARCHITECTURE in names)
+
+
 class ModelInfo(FrozenModel):
     """What a model is called, what it can do, and its defaults for the fields that a request leaves open.
 
     `architecture` is what its LoRAs must be made for, None before the model is on disk; `loras` are applied unless a
-    request gives them other weights; `repository` and `revision` say where on the Hub it comes from.
-    `memory_gb` and `download_gb` are in units of 10^9 bytes, None if unknown.
+    request gives them other weights; `vae` is used instead of the one in its files; `repository` and `revision` say
+    where on the Hub it comes from. `memory_gb` and `download_gb` are in units of 10^9 bytes, None if unknown. `latents`
+    are what a VAE must fit to be used instead of the model's own; None before the model is on disk.
     """
 
     id: str
@@ -85,6 +104,7 @@ class ModelInfo(FrozenModel):
     sampler: SamplerName
     strength: float = 0.6
     loras: tuple[LoraUse, ...] = ()
+    vae: str | None = None
     architecture: str | None = None
     repository: str | None = None
     revision: str | None = None
@@ -93,6 +113,7 @@ class ModelInfo(FrozenModel):
     quantization: Quantization | None = None
     memory_gb: float | None = None
     download_gb: float | None = None
+    latents: Latents | None = None
 
 
 # The fields of a request that are filled in from the model when they are left open.
@@ -139,7 +160,7 @@ class LoadProgress(FrozenModel):
 class DownloadStatus(FrozenModel):
     """A download that goes on: `received` of `size` bytes are on disk, None while the Hub is asked for its files.
 
-    `kind` is "model", "lora", "embedding" or "controlnet", and `id` is the reference with which it was started.
+    `kind` is that of the resource, such as "model" or "lora", and `id` is the reference with which it was started.
     """
 
     kind: str
@@ -159,7 +180,7 @@ class WorkerMemory(FrozenModel):
     bytes_per_weight: int
 
 
-AdapterKind = Literal["lora", "embedding", "controlnet"]
+AdapterKind = Literal["lora", "embedding", "controlnet", "vae"]
 
 
 class AdapterSettings(FrozenModel):
@@ -171,12 +192,12 @@ class AdapterSettings(FrozenModel):
 
 
 class AdapterInfo(FrozenModel):
-    """A LoRA, a textual inversion or a ControlNet on disk. `architecture` is what it was made for.
+    """A LoRA, a textual inversion, a ControlNet or a VAE on disk. `architecture` is what it was made for.
 
     `trigger` are the words of a prompt that make it work; `base_model` and `description` are what its author wrote into
     it; `settings` are what a LoRA for certain settings says of them; `preprocessor` is what makes control maps for a
-    ControlNet, as its name says; `size` is in bytes; `deletable`: the studio
-    downloaded it; `has_picture`: its author's picture is on disk too.
+    ControlNet, as its name says; `latents` are those of a VAE; `size` is in bytes; `deletable`: the studio downloaded
+    it; `has_picture`: its author's picture is on disk too.
     """
 
     kind: AdapterKind
@@ -189,6 +210,7 @@ class AdapterInfo(FrozenModel):
     licence: str | None = None
     settings: AdapterSettings | None = None
     preprocessor: Preprocessor | None = None
+    latents: Latents | None = None
     size: int
     deletable: bool = False
     has_picture: bool = False
@@ -234,7 +256,7 @@ class ModelSource(FrozenModel):
 class AdapterSource(FrozenModel):
     """What a worker needs to apply an adapter. With weight 0 it has no effect.
 
-    `sha256` is of the whole file, `architecture` as in AdapterInfo.
+    `sha256` is of the whole file, `architecture` and `latents` as in AdapterInfo.
     """
 
     kind: AdapterKind
@@ -243,6 +265,7 @@ class AdapterSource(FrozenModel):
     path: Path
     sha256: str
     architecture: str
+    latents: Latents | None = None
     trigger: tuple[str, ...] = ()
     weight: float = 1.0
 

@@ -41,14 +41,15 @@ class Receipt(FrozenModel):
     """All that decided one picture. The same receipt gives the same picture, if it is a finished one.
 
     Fields of the request have the same names here. `model_sha256` is of the checkpoint file, or of the denoiser's
-    weights in a folder in diffusers format; None where an earlier version made the picture. `variation_seed` is None
-    if `variation_strength` is 0, and all fields of the mask are None without a mask. `width` and `height` are those of
-    the request, before the picture was made larger, and `final_width` and `final_height` those of the picture; None
-    from earlier versions, where both were the same. `upscaler_sha256` and `hires_upscaler_sha256` are of the upscalers'
-    files, None for a filter without one. A picture that was made larger only has no model, seed and so on, and the
-    width and height of its input picture. `unfinished_at_step` is the last step of a picture whose job was ended early,
-    counted as progress counts it; None for a finished one. `cached` is whether the picture was made before, for the
-    same request; the receipt inside its file says False. `requested` is None if the client named what was used.
+    weights in a folder in diffusers format; None where an earlier version made the picture. `variation_seed` is None if
+    `variation_strength` is 0, and all fields of the mask are None without a mask. `width` and `height` are those of the
+    request, before the picture was made larger, and `final_width` and `final_height` those of the picture; None from
+    earlier versions, where both were the same. `upscaler_sha256` and `hires_upscaler_sha256` are of the upscalers'
+    files, None for a filter without one; `vae_sha256` is of the VAE's, None for the model's own. A picture that was
+    made larger only has no model, seed and so on, and the width and height of its input picture. `unfinished_at_step`
+    is the last step of a picture whose job was ended early, counted as progress counts it; None for a finished one.
+    `cached` is whether the picture was made before, for the same request; the receipt inside its file says False.
+    `requested` is None if the client named what was used.
     """
 
     prompt: str
@@ -68,6 +69,8 @@ class Receipt(FrozenModel):
     loras: tuple[UsedLora, ...] = ()
     embeddings: tuple[UsedEmbedding, ...] = ()
     controls: tuple[UsedControl, ...] = ()
+    vae: str | None = None
+    vae_sha256: str | None = None
     quantization: str | None = None
     device: str
     dtype: str

@@ -208,6 +208,12 @@ class GenerationRequest(RequestRules):
         max_length=MAX_CONTROLS,
         description="Pictures to follow, such as edges, each with its ControlNet, the picture and perhaps a weight.",
     )
+    vae: Annotated[Reference | None, Needs("vae")] = Field(
+        None,
+        title="VAE",
+        description="What makes the picture of its latents: a name from the list of VAEs, or a Hugging Face repository,"
+        " with a file if it has several. Empty: the model's own.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -204,7 +204,10 @@ def set_adapter_fields(
     controlnets = [adapter for adapter in adapters if adapter.kind == "controlnet"]
     for number, controlnet in enumerate(controlnets):
         check_architecture(f"controls[{number}].controlnet", controlnet, model)
-    others = [adapter for adapter in adapters if adapter.kind != "controlnet"]
+    vae = next((adapter for adapter in adapters if adapter.kind == "vae"), None)
+    if vae is not None:
+        check_latents(vae, model)
+    others = [adapter for adapter in adapters if adapter.kind in ("lora", "embedding")]
     names = [(adapter.kind, adapter.id) for adapter in others]
     for adapter in others:
         field = "loras" if adapter.kind == "lora" else "embeddings"
@@ -223,7 +226,8 @@ def set_adapter_fields(
         use.model_copy(update={"controlnet": controlnet.id})
         for use, controlnet in zip(request.controls, controlnets, strict=True)
     )
-    return request.model_copy(update={"loras": loras, "embeddings": embeddings, "controls": controls})
+    names_by_field = {"loras": loras, "embeddings": embeddings, "controls": controls, "vae": vae and vae.id}
+    return request.model_copy(update=names_by_field)
 
 
 def check_architecture(field: str, adapter: AdapterSource, model: ModelInfo) -> None:
@@ -233,6 +237,19 @@ def check_architecture(field: str, adapter: AdapterSource, model: ModelInfo) -> 
             field,
             f"{truncate(adapter.id)} was made for {adapter.architecture},"
             f" and the model {model.id} is {model.architecture}",
+        )
+
+
+def check_latents(vae: AdapterSource, model: ModelInfo) -> None:
+    """Raises InvalidRequest for a VAE whose latents are not those of the model."""
+    latents, own = vae.latents, model.latents
+    assert latents is not None and own is not None
+    if not latents.fits(own):
+        raise InvalidRequest(
+            "vae",
+            f"{truncate(vae.id)} has latents with {latents.channels} channels for {latents.pixels} pixels"
+            f" ({latents.architecture}), and the model {model.id} has {own.channels} for {own.pixels}"
+            f" ({own.architecture})",
         )
 
 

@@ -54,7 +54,11 @@ class DoorResult:
 
 
 class Refused(Exception):
-    """An error response and its code."""
+    """An error response: its code, and all that it says."""
+
+    def __init__(self, code: str | None, message: str = "") -> None:
+        super().__init__(code)
+        self.message = message
 
 
 def read_door_result(png: bytes, returned_receipt: Fields) -> DoorResult:
@@ -66,7 +70,7 @@ def by_gradio_client(studio: Studio, fields: Fields) -> DoorResult:
     try:
         file, receipt = Client(studio.url, verbose=False).predict(**fields, api_name="/txt2img")
     except AppError as error:
-        raise Refused(error.title) from error
+        raise Refused(error.title, str(error)) from error
     return read_door_result(Path(file).read_bytes(), receipt)
 
 
@@ -77,7 +81,7 @@ def by_plain_gradio(studio: Studio, fields: Fields) -> DoorResult:
     kind, data = httpx.get(f"{call}/{event}", timeout=60).text.strip().split("\n\n")[-1].split("\n")
     content = json.loads(data.removeprefix("data: "))
     if kind == "event: error":
-        raise Refused(content["title"])
+        raise Refused(content["title"], content["error"])
     return read_door_result(httpx.get(content[0]["url"]).content, content[1])
 
 
@@ -86,21 +90,21 @@ def by_javascript(studio: Studio, fields: Fields) -> DoorResult:
     done = subprocess.run(command, cwd=ROOT / "tests/node", capture_output=True, text=True, timeout=120, check=False)
     answer = json.loads(done.stdout)
     if "error" in answer:
-        raise Refused(answer["title"])
+        raise Refused(answer["title"], answer["error"])
     return read_door_result(httpx.get(answer["image_url"]).content, answer["receipt"])
 
 
 def by_rest(studio: Studio, fields: Fields) -> DoorResult:
     answer = httpx.post(f"{studio.url}/v1/txt2img", json=fields, timeout=60).json()
     if "error" in answer:
-        raise Refused(answer["error"]["code"])
+        raise Refused(answer["error"]["code"], answer["error"]["message"])
     return read_door_result(base64.b64decode(answer["image_b64"]), answer["receipt"])
 
 
 def by_job(studio: Studio, fields: Fields) -> DoorResult:
     answer = httpx.post(f"{studio.url}/v1/jobs", json=fields).json()
     if answer.get("error"):
-        raise Refused(answer["error"]["code"])
+        raise Refused(answer["error"]["code"], answer["error"]["message"])
     events = httpx.get(f"{studio.url}/v1/jobs/{answer['id']}/events", timeout=60).text
     assert "event: result" in events
     result = httpx.get(f"{studio.url}/v1/jobs/{answer['id']}").json()["result"]
@@ -123,7 +127,7 @@ def receive_from_websocket(studio: Studio, fields: Fields) -> Fields:
 def by_websocket(studio: Studio, fields: Fields) -> DoorResult:
     message = receive_from_websocket(studio, fields)
     if message["type"] == "error":
-        raise Refused(message["code"])
+        raise Refused(message["code"], message["message"])
     return read_door_result(base64.b64decode(message["data"]["image_b64"]), message["data"]["receipt"])
 
 
@@ -134,7 +138,7 @@ def by_openai(studio: Studio, fields: Fields) -> DoorResult:
     try:
         answer = client.images.generate(prompt=fields["prompt"], size=size, extra_body=extra)
     except openai.APIStatusError as error:
-        raise Refused(error.code) from error
+        raise Refused(error.code, error.message) from error
     assert answer.data is not None and answer.data[0].b64_json is not None
     return read_door_result(base64.b64decode(answer.data[0].b64_json), answer.model_dump()["receipts"][0])
 
@@ -158,9 +162,11 @@ def by_automatic1111(studio: Studio, fields: Fields) -> DoorResult:
         body["override_settings"] = {"CLIP_stop_at_last_layers": fields["clip_skip"] + 1}
     if "model" in fields:
         body["override_settings"] = {"sd_model_checkpoint": body.pop("model")}
+    if "vae" in fields:
+        body["override_settings"] = {"sd_vae": body.pop("vae")}
     answer = httpx.post(f"{studio.url}/sdapi/v1/txt2img", json=body, timeout=60).json()
     if "error" in answer:
-        raise Refused(answer["error"])
+        raise Refused(answer["error"], answer["errors"])
     return read_door_result(base64.b64decode(answer["images"][0]), json.loads(answer["info"])["receipts"][0])
 
 
@@ -180,7 +186,7 @@ def by_mcp(studio: Studio, fields: Fields) -> DoorResult:
     answer = run_coroutine(call_mcp_tool(studio, fields))
     texts = [content.text for content in answer.content if isinstance(content, TextContent)]
     if answer.isError:
-        raise Refused(texts[0].partition(":")[0])
+        raise Refused(texts[0].partition(":")[0], texts[0])
     (picture,) = [content for content in answer.content if isinstance(content, ImageContent)]
     return read_door_result(base64.b64decode(picture.data), json.loads(texts[-1]))
 
@@ -193,7 +199,7 @@ def by_hugging_face(studio: Studio, fields: Fields) -> DoorResult:
     body = {"inputs": fields["prompt"], "parameters": parameters}
     answer = httpx.post(address, json=body, headers={"Accept": "image/png"}, timeout=60)
     if answer.is_error:
-        raise Refused(answer.json()["code"])
+        raise Refused(answer.json()["code"], answer.text)
     job = httpx.get(f"{studio.url}/v1/jobs/{answer.headers['X-Job-Id']}").json()
     return read_door_result(answer.content, job["result"]["receipt"])
 

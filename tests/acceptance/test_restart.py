@@ -41,6 +41,7 @@ def ask(studio: Studio, session: str, prompt: str, steps: int, batch_size: int =
         1,
         None,
         [],
+        None,
     ]
     body = {"data": values, "session_hash": session}
     call = urllib.request.Request(

@@ -77,6 +77,14 @@ def controlnet(folder: Path) -> None:
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
 
 
+def vae(folder: Path) -> None:
+    """Builds a VAE, with the same as a pickle."""
+    from tests.hub.vaes import save_vae
+
+    save_vae(folder)
+    (folder / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
+
+
 def upscaler(folder: Path, *, is_safe: bool = True) -> None:
     import torch
 
@@ -162,6 +170,7 @@ REPOSITORIES: dict[str, Repository] = {
         "an embedding for the tiny Stable Diffusion XL", partial(embedding, widths={"clip_l": 24, "clip_g": 40})
     ),
     "studio/controlnet-canny": Repository("a ControlNet in two precisions", controlnet),
+    "studio/vae": Repository("a VAE for Stable Diffusion 1 and 2", vae),
     "studio/upscaler": Repository("an upscaler, and the same as a pickle", upscaler),
     "studio/upscaler-pickle": Repository("an upscaler as a pickle only", partial(upscaler, is_safe=False)),
     "studio/catalogued": Repository("for the catalogue of an owner", model("tiny-sd15")),

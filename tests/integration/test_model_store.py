@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from imagegen.engine.controls.controlnet_cache import ControlNetCache
 from imagegen.engine.engine import Engine, EngineResult
 from imagegen.engine.models.budget import MemoryBudget, compute_gpu_budget, compute_memory_budget
 from imagegen.engine.models.loading import load_pipeline
+from imagegen.engine.models.network_cache import NetworkCache
 from imagegen.engine.models.offload import choose_offload_mode
 from imagegen.engine.models.store import ModelStore
 from imagegen.errors import ModelLoadFailed, ModelTooLarge, NonFiniteLatents, PackageMissing
@@ -34,7 +34,7 @@ NAMES = ("tiny-sd15", "tiny-sd21", "tiny-flux-dev")
 
 def store_for(bench: EngineHarness, room: float) -> ModelStore:
     """Returns a store on a CPU with room for a number of bytes."""
-    return ModelStore(CPU, torch.float32, MemoryBudget(room, room, "auto"), ControlNetCache(CPU, torch.float32))
+    return ModelStore(CPU, torch.float32, MemoryBudget(room, room, "auto"), NetworkCache(CPU, torch.float32, {}))
 
 
 def size_of(bench: EngineHarness, name: str) -> int:

@@ -12,6 +12,11 @@ from safetensors.numpy import save_file
 
 Shapes = Mapping[str, tuple[int, ...]]
 COMMIT = "c0ffee" + "0" * 34
+VAE_CONFIG: dict[str, Any] = {
+    "_class_name": "AutoencoderKL",
+    "latent_channels": 4,
+    "block_out_channels": [8, 8, 16, 16],
+}
 ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
 
 
@@ -39,6 +44,12 @@ def write_controlnet(folder: Path, width: int = 128, name: str = "diffusion_pyto
     write_json(folder / "config.json", {"_class_name": "ControlNetModel", "cross_attention_dim": width})
     shapes = {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), f"{ATTENTION}.weight": (64, width)}
     return write_tensors(folder / name, shapes)
+
+
+def write_vae(folder: Path, **config: Any) -> Path:
+    """Writes a VAE in diffusers format, with changes of its configuration."""
+    write_json(folder / "config.json", {**VAE_CONFIG, **config})
+    return write_tensors(folder / "diffusion_pytorch_model.safetensors", {"decoder.conv_in.weight": (16, 4, 3, 3)})
 
 
 def write_checkpoint(file: Path, *names: str) -> Path:

@@ -202,7 +202,7 @@ def test_fields_become_ours(service: Service, fields: dict[str, Any], ours: dict
         ({"override_settings": {"jpeg_quality": 0}}, "override_settings.jpeg_quality: must be at least 1"),
         ({"override_settings": {"eta_ancestral": 0.5}}, "override_settings.eta_ancestral: must be 1"),
         ({"override_settings": {"tiling": True}}, "override_settings.tiling: must be false"),
-        ({"override_settings": {"sd_vae": "anime.vae.pt"}}, "override_settings.sd_vae: must be"),
+        ({"override_settings": {"sd_vae": "anime.vae.pt"}}, "sd_vae: anime.vae.pt cannot be used: it is a pickle"),
         ({"prompt": "a <lora:neon:x>"}, "prompt: weight in <lora:name:weight> must be a number"),
         ({"prompt": "a <lora:neon:9>"}, "prompt: weight in <lora:name:weight> must be between -4 and 4"),
         ({"prompt": "a <lora:neon:1:0.5>"}, "prompt: 'neon' may have one weight"),

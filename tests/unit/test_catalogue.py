@@ -80,6 +80,7 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
         (json.dumps([{**MINE, "pipeline": "MagicPipeline"}]), "pipeline must be one of StableDiffusionPipeline"),
         (json.dumps([{**MINE, "sampler": "Magic"}]), "sampler"),
         (json.dumps([{**MINE, "loras": ["lcm"]}]), "loras"),
+        (json.dumps([{**MINE, "vae": "mine", "pipeline": "SanaPipeline"}]), "vae cannot be used with"),
         (json.dumps([{**MINE, "loras": [{"lora": "lcm"}] * 2}]), "loras must be different"),
         (json.dumps([{**MINE, "loras": [{"lora": "lcm"}], "quantization": "nf4"}]), "loras cannot be used with"),
         (json.dumps([{**MINE, "id": ""}]), "id"),

@@ -26,7 +26,14 @@ from imagegen.storage.storage import Storage
 from imagegen.workers.messages import ModelsInMemory, ModelWarmed
 from tests.doubles import ScriptedWorker, make_library
 from tests.hub.upscalers import make_compact, write_upscaler
-from tests.unit.model_files import make_snapshot_folder, write_controlnet, write_embedding, write_lora, write_unet_model
+from tests.unit.model_files import (
+    make_snapshot_folder,
+    write_controlnet,
+    write_embedding,
+    write_lora,
+    write_unet_model,
+    write_vae,
+)
 from tests.unit.settled_service import SettledService
 from tests.unit.wait import let_tasks_settle, wait_until_true
 
@@ -441,9 +448,10 @@ async def test_every_kind_of_resource_is_listed_and_described_the_same_way(
     adapter(models, "lora", "mine")
     adapter(models, "embedding", "mine")
     write_controlnet(models / "controlnets" / "mine")
+    write_vae(models / "vaes" / "mine")
     write_unet_model(models / "mine")
     write_upscaler(models / "upscalers/mine.safetensors", make_compact().state_dict())
-    assert list(model_manager.resources) == ["model", "lora", "embedding", "controlnet", "upscaler"]
+    assert list(model_manager.resources) == ["model", "lora", "embedding", "controlnet", "vae", "upscaler"]
     for resource in model_manager.resources.values():
         described = resource.get("mine")
         assert isinstance(described, resource.info_type)

@@ -37,6 +37,7 @@ RECEIPT_LABELS = {
     "loras": mark("LoRAs"),
     "embeddings": mark("Embeddings"),
     "controls": mark("ControlNet"),
+    "vae": mark("VAE"),
 }
 
 

@@ -46,7 +46,11 @@ class ModelValues:
         earlier = known.get(model)
         for name, value in (earlier if isinstance(earlier, Mapping) else {}).items():
             control = self.form.controls.get(name)
-            if control is not None and name in MODEL_DEFAULT_FIELDS and is_shown_by(value, control):
+            if (
+                control is not None
+                and name in MODEL_DEFAULT_FIELDS
+                and is_shown_by(value, control, updates.get(control))
+            ):
                 updates[control] = set_update_value(updates.get(control), value)
         return {**updates, self.remembered: remember(known, previous_model, values)}
 

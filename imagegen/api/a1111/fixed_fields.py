@@ -73,7 +73,6 @@ IMG2IMG_FIXED = TXT2IMG_FIXED | {
 }
 # The settings that change pictures, at the web UI's defaults. Other settings are ignored.
 OVERRIDE_SETTINGS_FIXED = {
-    "sd_vae": FixedField(("Automatic", "None", ""), "each model uses its own"),
     "sd_unet": FixedField(("Automatic", "None", ""), "each model uses its own"),
     "sd_vae_encode_method": FixedField(("Full",), "each model uses its own"),
     "sd_vae_decode_method": FixedField(("Full",), "each model uses its own"),

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from imagegen.api.a1111 import lists
 from imagegen.api.a1111.responses import Done
+from imagegen.api.a1111.vaes import Vae, list_vaes
 from imagegen.api.rest.dependencies import CurrentUser
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.field_types import LATENT_UPSCALER
@@ -18,7 +19,6 @@ EMPTY_LISTS = (
     "face-restorers",
     "realesrgan-models",
     "prompt-styles",
-    "sd-vae",
     "script-info",
     "extensions",
     "lycos",
@@ -62,6 +62,11 @@ def add_list_routes(router: APIRouter, service: Service) -> None:
     async def upscalers() -> list[lists.Upscaler]:
         """The upscalers for a finished picture, and for a second pass."""
         return await asyncio.to_thread(lists.list_upscalers, model_manager)
+
+    @router.get("/sd-vae")
+    async def vaes() -> list[Vae]:
+        """The VAEs on disk. `sd_vae` in the options, or in `override_settings` of a request, chooses one."""
+        return await asyncio.to_thread(list_vaes, model_manager)
 
     @router.get("/latent-upscale-modes")
     async def latent_modes() -> list[lists.LatentUpscaleMode]:

@@ -40,6 +40,7 @@ from imagegen.api.a1111.samplers import (
 from imagegen.api.a1111.scripts import AlwaysOnScripts
 from imagegen.api.a1111.start_image import A1111_FIELD, FIELD, store_start_image
 from imagegen.api.a1111.unknown_fields import OpenModel, list_unknown_fields
+from imagegen.api.a1111.vaes import VAE_FIELD, VAE_SCHEMA, resolve_vae
 from imagegen.errors import InvalidRequest, attribute_errors_to
 from imagegen.schema.base import User
 from imagegen.schema.field_types import MAX_SEED, PrintableText
@@ -76,6 +77,7 @@ class OverrideFields(OpenModel):
     sd_model_checkpoint: Annotated[
         Any, build_json_schema(type=["string", "null"], description="A title from sd-models.")
     ] = None
+    sd_vae: Annotated[Any, VAE_SCHEMA] = None
     CLIP_stop_at_last_layers: Annotated[Any, READ_NUMBER, build_json_schema(**CLIP_SKIP_SCHEMA)] = None
     samples_format: Literal["png", "jpg", "jpeg", "webp"] | None = Field(
         None, description="The format of the pictures in the answer."
@@ -145,6 +147,7 @@ A1111_NAMES = {mapped.field: name for name, mapped in find_marked_fields(Img2Img
     "loras": "prompt",
     "embeddings": "prompt",
     "controls": "alwayson_scripts",
+    "vae": VAE_FIELD,
     FIELD: A1111_FIELD,
     **HIRES_NAMES,
     **MASK_NAMES,
@@ -155,8 +158,13 @@ A1111_NAMES = {mapped.field: name for name, mapped in find_marked_fields(Img2Img
 STUDIO_FIELDS = GenerationRequest.model_fields.keys() - A1111_NAMES.keys() - Img2ImgFields.model_fields.keys()
 
 
-async def convert_a1111_request(service: Service, body: Txt2ImgFields, user: User) -> GenerationRequest:
-    """Returns the request in a body, with its start image stored. Raises InvalidRequest."""
+async def convert_a1111_request(
+    service: Service, body: Txt2ImgFields, user: User, chosen_vae: str | None = None
+) -> GenerationRequest:
+    """Returns the request in a body, with its start image stored. Raises InvalidRequest.
+
+    `chosen_vae` is the VAE that the user chose in the options, for a request that names none.
+    """
     check_studio_fields(body)
     fields = {mapped.field: getattr(body, name) for name, mapped in find_marked_fields(type(body), MapsTo).items()}
     sampler_name = body.sampler_name or body.sampler_index
@@ -174,6 +182,7 @@ async def convert_a1111_request(service: Service, body: Txt2ImgFields, user: Use
         "model": model.id,
         "sampler": resolve_sampler(sampler_name, body.scheduler, body.eta, model),
         "embeddings": await asyncio.to_thread(resolve_embeddings, service, body, model),
+        "vae": await asyncio.to_thread(resolve_vae, service.model_manager, get_vae_name(body, chosen_vae)),
     }
     size = int(body.width or model.width), int(body.height or model.height)
     if isinstance(body, HiresTxt2ImgFields):
@@ -238,6 +247,11 @@ def resolve_model(service: Service, body: Txt2ImgFields, chosen_model: str) -> M
     if title is None or title == "":
         title = find_model(service.model_manager, body.model) or chosen_model
     return service.model_manager.resolve_model(resolve_model_title(service.model_manager, title))[0]
+
+
+def get_vae_name(body: Txt2ImgFields, chosen_vae: str | None) -> Any:
+    name = body.override_settings.sd_vae if body.override_settings else None
+    return chosen_vae if name is None else name
 
 
 def resolve_embeddings(service: Service, body: Txt2ImgFields, model: ModelInfo) -> list[str]:

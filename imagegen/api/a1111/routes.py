@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -12,7 +13,7 @@ from imagegen.api.a1111 import extras
 from imagegen.api.a1111.checkpoints import resolve_model_title
 from imagegen.api.a1111.controlnet_routes import create_controlnet_router
 from imagegen.api.a1111.list_routes import add_list_routes, add_placeholder_routes
-from imagegen.api.a1111.options import NewOptions, NewOptionsBody, Options, PageOptions, build_options
+from imagegen.api.a1111.options import NewOptions, NewOptionsBody, Options, OptionStore, build_options
 from imagegen.api.a1111.png_info import Caption, InterrogateBody, PngInfo, PngInfoBody, read_caption, read_png_info
 from imagegen.api.a1111.progress import HowFar, get_progress
 from imagegen.api.a1111.requests import (
@@ -25,6 +26,7 @@ from imagegen.api.a1111.requests import (
 )
 from imagegen.api.a1111.responses import Done, Pictures, build_pictures_answer
 from imagegen.api.a1111.unknown_fields import OpenModel, list_unknown_fields, log_ignored_fields
+from imagegen.api.a1111.vaes import resolve_vae
 from imagegen.api.rest.dependencies import CurrentUser, wait_for_result
 from imagegen.api.rest.openapi import SAMPLE_IMAGE, build_error_responses
 from imagegen.errors import NothingToKeep
@@ -55,9 +57,10 @@ A1111_EXAMPLES: dict[str, dict[str, Any]] = {
 
 def create_a1111_router(service: Service) -> APIRouter:
     router = APIRouter(prefix="/sdapi/v1", tags=["AUTOMATIC1111"], responses=build_error_responses(A1111Problem))
-    add_txt2img_routes(router, service)
+    options = OptionStore()
+    add_txt2img_routes(router, service, options)
     add_job_control_routes(router, service)
-    add_option_routes(router, service)
+    add_option_routes(router, service, options)
     add_list_routes(router, service)
     add_placeholder_routes(router)
     add_extras_routes(router, service)
@@ -75,10 +78,10 @@ def add_post_route(router: APIRouter, name: str, handler: Callable[..., Any], bo
     router.add_api_route(f"/{name}", handler, methods=["POST"], openapi_extra=example)
 
 
-def add_txt2img_routes(router: APIRouter, service: Service) -> None:
+def add_txt2img_routes(router: APIRouter, service: Service, options: OptionStore) -> None:
     async def generate(body: Txt2ImgFields, user: CurrentUser, http: Request) -> Pictures:
         with report_a1111_field_names():
-            generation_request = await convert_a1111_request(service, body, user)
+            generation_request = await convert_a1111_request(service, body, user, options.get(user).vae)
             ignored = await asyncio.to_thread(list_ignored_fields, service, body)
             log_ignored_fields(http.url.path, ignored)
             _, result = await wait_for_result(service, generation_request, user, http, previews=True)
@@ -122,21 +125,22 @@ def add_job_control_routes(router: APIRouter, service: Service) -> None:
         return Done()
 
 
-def add_option_routes(router: APIRouter, service: Service) -> None:
-    page_options = PageOptions()
-
+def add_option_routes(router: APIRouter, service: Service, options: OptionStore) -> None:
     @router.get("/options")
     async def shown(user: CurrentUser) -> Options:
-        """The model that the caller has chosen, and the options that are fixed."""
-        return await build_options(service, user, page_options)
+        """The model and the VAE that the caller has chosen, and the options that are fixed."""
+        return await build_options(service, user, options.get(user))
 
     async def changed(body: NewOptions, user: CurrentUser) -> Done:
-        """Sets the model for the caller's next pictures. It does not affect other users."""
+        """Sets the model and the VAE for the caller's next pictures. It does not affect other users."""
+        vae = await asyncio.to_thread(resolve_vae, service.model_manager, body.sd_vae)
         if body.sd_model_checkpoint is not None:
             model = await asyncio.to_thread(resolve_model_title, service.model_manager, body.sd_model_checkpoint)
             await service.set_model_choice(model, user)
+        if body.sd_vae is not None:
+            options.set(user, replace(options.get(user), vae=vae))
         if body.send_seed is not None:
-            page_options.set_send_seed(user, body.send_seed)
+            options.set(user, replace(options.get(user), send_seed=body.send_seed))
         return Done()
 
     add_post_route(router, "options", changed, NewOptionsBody)

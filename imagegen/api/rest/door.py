@@ -34,6 +34,14 @@ def create_rest_door(service: Service, sessions: SessionStore, file_access: File
         format_error=format_rest_error,
         router=router,
         prefixes=("/v1",),
-        text_paths=("/v1/models", "/v1/loras", "/v1/embeddings", "/v1/controlnets", "/v1/upscalers", "/v1/tokens"),
+        text_paths=(
+            "/v1/models",
+            "/v1/loras",
+            "/v1/embeddings",
+            "/v1/controlnets",
+            "/v1/vaes",
+            "/v1/upscalers",
+            "/v1/tokens",
+        ),
         paths=("/v1/models/list", "/v1/models/load", "/v1/models/picture", "/v1/models/unload"),
     )

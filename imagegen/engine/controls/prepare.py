@@ -11,10 +11,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from imagegen.engine.controls.controlnet_cache import LoadedControlNet
 from imagegen.engine.controls.job_controls import Control, JobControls
 from imagegen.engine.inpainting import Box
 from imagegen.engine.models.loaded import LoadedModel
+from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
 from imagegen.engine.run_loop import run_in_thread, wait_for
 from imagegen.errors import InvalidRequest, ModelLoadFailed
@@ -31,7 +31,7 @@ def prepare_controls(
     request: GenerationRequest,
     model: LoadedModel,
     pipeline: Pipeline,
-    controlnets: Sequence[LoadedControlNet],
+    controlnets: Sequence[LoadedNetwork],
     input_images: Mapping[str, Image.Image],
     box: Box | None,
 ) -> JobControls:

@@ -96,6 +96,8 @@ def list_painting_settings(receipt: Receipt) -> dict[str, object]:
     if receipt.model_sha256 is not None:
         settings["Model hash"] = receipt.model_sha256[:MODEL_HASH_DIGITS]
     settings |= {"Model": receipt.model_id, "RNG": "CPU"}
+    if receipt.vae is not None and receipt.vae_sha256 is not None:
+        settings |= {"VAE hash": receipt.vae_sha256[:MODEL_HASH_DIGITS], "VAE": receipt.vae}
     if receipt.variation_strength:
         settings["Variation seed"] = receipt.variation_seed
         settings["Variation seed strength"] = f"{receipt.variation_strength:g}"

@@ -1,4 +1,4 @@
-"""ControlNets as a resource."""
+"""ControlNets or VAEs as a resource."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from imagegen.library.adapters import AdapterIndex
 from imagegen.library.hub import DownloadPlan, HubClient
 
 
-class ControlNetResource(AdapterResource):
-    """Workers load a ControlNet with the first job that needs it, and keep it while there is memory."""
+class NetworkResource(AdapterResource):
+    """Workers load such a network with the first job that needs it, and keep it while there is memory."""
 
-    def __init__(self, index: AdapterIndex, hub: HubClient) -> None:
-        super().__init__(index, hub, "ControlNets")
-        self.unload_help = "Frees the memory of a ControlNet, or stops its download."
+    def __init__(self, index: AdapterIndex, hub: HubClient, heading: str) -> None:
+        super().__init__(index, hub, heading)
+        noun = heading.removesuffix("s")
+        self.unload_help = f"Frees the memory of a {noun}, or stops its download."
 
     def prepare_download(self, reference: str) -> Callable[[], DownloadPlan]:
         hub_files = self.index.get_hub_files(reference)
         if hub_files is None:
             raise NotOnDisk(reference, self.kind)
-        return partial(self.hub.plan_controlnet, reference, hub_files)
+        return partial(self.hub.plan_network, reference, hub_files, self.kind)
 
     def get_memory_id(self, reference: str) -> str:
         return reference

@@ -1,0 +1,63 @@
+"""Reads a network beside a model from disk, such as a ControlNet or a VAE.
+
+Each tensor of its file has its place in the network, or the file is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from imagegen.errors import ModelLoadFailed
+from imagegen.schema.models import AdapterSource
+from imagegen.text import hide_paths, truncate
+
+logger = logging.getLogger(__name__)
+
+READ_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, RecursionError)
+# Returns a network without memory (on the device "meta") and its weights by their names there.
+NetworkReader = Callable[[AdapterSource], tuple[nn.Module, Mapping[str, Tensor]]]
+
+
+def load_network(source: AdapterSource, read: NetworkReader, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Returns a network on a device. Raises ModelLoadFailed."""
+    try:
+        network, weights = read(source)
+        check_tensors(weights, network)
+        network.load_state_dict({name: each.to(device, dtype) for name, each in weights.items()}, assign=True)
+    except READ_ERRORS as error:
+        facts = {"action": "network_broken", "kind": source.kind, "network": source.id}
+        logger.warning("A network cannot be loaded", exc_info=error, extra=facts)
+        problem = truncate(hide_paths(" ".join(str(error).split())), 300)
+        raise ModelLoadFailed(source.name, problem) from None
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def check_converted(weights: Mapping[str, Tensor], converted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """Returns the tensors of a file by their names in diffusers, to which they were converted.
+
+    Raises ValueError for a tensor that has none.
+    """
+    found = {name: each for name, each in converted.items() if each is not None}
+    used = {each.data_ptr() for each in found.values()}
+    unused = next((name for name, each in weights.items() if each.data_ptr() not in used), None)
+    if unused is not None:
+        raise ValueError(f"its tensor {truncate(unused)} has no place in its network")
+    return found
+
+
+def check_tensors(weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Raises ValueError unless the file has exactly the tensors of the network."""
+    expected = {name: each.shape for name, each in network.state_dict().items()}
+    for name, tensor in weights.items():
+        if name not in expected:
+            raise ValueError(f"its tensor {truncate(name)} has no place in its network")
+        if tensor.shape != expected[name]:
+            raise ValueError(f"its tensor {truncate(name)} has another shape than its configuration says")
+    missing = next((name for name in expected if name not in weights), None)
+    if missing is not None:
+        raise ValueError(f"it has no tensor {missing}")

@@ -1,0 +1,1 @@
+"""VAEs that jobs use instead of their model's own."""
