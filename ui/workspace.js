@@ -253,8 +253,9 @@
 
   // The star tells what the library says of the picture.
   async function readFavourite(button) {
-    const { favourite } = await askJson(`pictures/${button.dataset.favourite}`);
-    button.setAttribute("aria-pressed", String(favourite));
+    const { pictures } = await askJson(`pictures?id=${button.dataset.favourite}`);
+    // None if it was deleted meanwhile.
+    if (pictures.length) button.setAttribute("aria-pressed", String(pictures[0].favourite));
   }
 
   // Jobs that the user starts elsewhere, in another tab or with a program, are shown here, too.

@@ -71,6 +71,7 @@ class PictureQuery(FrozenModel):
     until: Time | None = Field(None, description="Only pictures before this time: seconds since 1970, or ISO 8601.")
     after: PictureId | None = Field(None, description="`next` of the page before: only older pictures.")
     limit: int = Field(50, ge=1, le=MAX_PAGE, description="The most pictures on a page.")
+    id: PictureId | None = Field(None, description="Only the picture with this id, or none if it is not there.")
 
     @property
     def sides(self) -> tuple[int, int] | None:

@@ -205,6 +205,7 @@ def list_filters(query: PictureQuery) -> list[tuple[str, tuple[object, ...]]]:
         ("model = ?", query.model),
         ("task = ?", task),
         ("favourite = ?", query.favourite),
+        ("id = ?", query.id),
         ("created >= ?", since),
         ("created < ?", until),
     ):

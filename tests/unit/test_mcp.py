@@ -333,6 +333,8 @@ async def test_the_library_is_searched_changed_and_cleared_with_tools(studio: In
     assert address.endswith(f"/v1/images/{picture}") and json.loads(facts)["receipt"]["seed"] == 7
     await client.call("change_picture", {"picture_id": picture, "favourite": True, "albums": ["Cats"]})
     assert await list_ids(favourite=True, album="Cats", since="2020-01-01") == [picture]
+    assert await list_ids(id=picture) == [picture]
+    assert await list_ids(id="0" * 32) == []
     await client.call("delete_picture", {"picture_id": picture})
     assert await list_ids() == []
     assert (await client.refuse("get_picture", {"picture_id": picture})).startswith("unknown_picture: ")
