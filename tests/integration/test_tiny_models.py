@@ -23,6 +23,7 @@ CLASSES = {
     "tiny-sd3": "StableDiffusion3Pipeline",
     "tiny-flux-dev": "FluxPipeline",
     "tiny-flux-schnell": "FluxPipeline",
+    "tiny-flux-kontext": "FluxKontextPipeline",
     "tiny-flux2-klein": "Flux2KleinPipeline",
     "tiny-z-image": "ZImagePipeline",
     "tiny-qwen-image": "QwenImagePipeline",
