@@ -166,7 +166,7 @@ def _qwen_components(*, sees: bool) -> dict[str, Any]:
         "scheduler": FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
         ),
-        "vae": autoencoders.qwen_image(),
+        "vae": autoencoders.qwen_image_edit() if sees else autoencoders.qwen_image(),
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
         "transformer": attentive(
