@@ -106,10 +106,10 @@ class StageRunner:
         callback = StepCallback(self.control, view, self.emit, end_step, number, count)
         input_images = {**inputs.input_images, **(inpainting.input_images if inpainting else {})}
         arguments = build_call_arguments(request, stage, pipeline, model.family, input_images)
-        prompts = build_prompt_arguments(model, request, self.adapters)
         if is_hires:
             arguments["image"] = build_hires_image(inputs.request, pipeline, previous.images, previous.latents)
         try:
+            prompts = build_prompt_arguments(model, request, self.adapters)
             output = pipeline(
                 callback_on_step_end=callback,
                 **model.family.arrange_prompts(pipeline, request.prompts, prompts),

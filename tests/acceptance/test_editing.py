@@ -1,4 +1,4 @@
-"""Edits of a picture by a prompt, through every API, with models that look at the start image instead of adding noise."""
+"""Edits of a picture by a prompt, through every API, with models that add no noise to the start image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.acceptance.test_inpainting import encode, to_base64
 from tests.acceptance.test_parity import DoorResult, Fields, Refused, read_door_result, receive_from_websocket
 from tests.hub.tiny import TINY, TINY_EDITING
 
-START = Image.radial_gradient("L").resize((192, 128)).convert("RGB")
+START = Image.radial_gradient("L").resize((96, 64)).convert("RGB")
 KONTEXT, QWEN = "tiny-flux-kontext", "tiny-qwen-image-edit"
 FIELDS: Fields = {"prompt": "make the sky red", "width": 96, "height": 64, "steps": 3, "seed": 11, "model": KONTEXT}
 
