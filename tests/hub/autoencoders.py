@@ -46,7 +46,7 @@ def qwen_image() -> Any:
 
 def qwen_image_edit() -> Any:
     """A thinner one, which encodes a million pixels for each picture."""
-    return contrasted(AutoencoderKLQwenImage(base_dim=1, dim_mult=[1, 2, 4, 8], num_res_blocks=1))
+    return contrasted(AutoencoderKLQwenImage(base_dim=2, dim_mult=[1, 2, 4, 8], num_res_blocks=1))
 
 
 def sana() -> Any:
