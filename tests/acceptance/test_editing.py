@@ -73,7 +73,7 @@ def by_openai(studio: Studio, fields: Fields, file: Path) -> DoorResult:
         answer = client.images.edit(
             image=("start.png", file.read_bytes()),
             prompt=fields["prompt"],
-            size=f"{fields['width']}x{fields['height']}",  # type: ignore[arg-type] # OpenAI has fewer sizes.
+            size=f"{fields['width']}x{fields['height']}",
             model=fields["model"],
             extra_body=extra,
         )
