@@ -13,6 +13,8 @@ from imagegen.engine.prompts.prompt_cache import PromptCache, cache_calls
 from imagegen.engine.step_cache import StepCache
 from imagegen.errors import InvalidRequest
 from imagegen.schema.events import Cancelled, Progress
+from imagegen.schema.models import UNKNOWN_ARCHITECTURE
+from tests.hub.loras import diffusers_lora
 from tests.hub.tiny import TINY_EDITING
 from tests.integration.engine_harness import EngineHarness, get_final_image, new_control, run_until_cancelled
 from tests.integration.test_batching import PassCounter, difference
@@ -118,6 +120,17 @@ def test_an_editor_takes_the_loras_of_its_family(harness: EngineHarness) -> None
         "tiny-qwen-image-edit": "Qwen-Image",
         "tiny-qwen-image-edit-plus": "Qwen-Image",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "base"), [("tiny-flux-kontext", "tiny-flux-dev"), ("tiny-qwen-image-edit", "tiny-qwen-image")]
+)
+def test_a_lora_for_the_family_changes_an_edit(harness: EngineHarness, name: str, base: str) -> None:
+    diffusers_lora(harness.model(base)[1].path, harness.folder / "loras" / f"{base}-edit.safetensors")
+    lora = harness.loras.get_source(f"{base}-edit", 1.0)
+    assert lora.architecture in (harness.model(name)[0].architecture, UNKNOWN_ARCHITECTURE)
+    inputs = harness.make_inputs(name, [lora], start=START, **FIELDS)
+    assert difference(get_final_image(harness.run(inputs)), edit(harness, name)) > 3
 
 
 def test_a_prompt_is_encoded_once_for_each_picture() -> None:
