@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.protocols import Pipeline
@@ -56,27 +56,27 @@ def build_call_arguments(
 ) -> dict[str, object]:
     """Returns the arguments for a stage. `input_images` are pictures by the request's field that names them."""
     assert request.steps is not None and request.guidance_scale is not None
-    accepted = get_parameters(type(pipeline).__call__)
+    assert request.width is not None and request.height is not None
+    accepted, size = get_parameters(type(pipeline).__call__), (request.width, request.height)
     return {
         "num_inference_steps": request.steps,
         "generator": create_generators(derive_seeds(request)),
         "output_type": "pt",
         **family.build_guidance_arguments(request.guidance_scale),
-        **({"use_resolution_binning": False} if "use_resolution_binning" in accepted else {}),
-        **({"width": request.width, "height": request.height} if "width" in accepted else {}),
-        **build_image_arguments(request, stage, input_images),
+        **{name: value for name, value in family.build_size_arguments(size).items() if name in accepted},
+        **build_image_arguments(request, stage, family, input_images),
         **build_strength_arguments(request, pipeline),
     }
 
 
 def build_image_arguments(
-    request: GenerationRequest, stage: Stage, input_images: Mapping[str, Image.Image]
+    request: GenerationRequest, stage: Stage, family: ModelFamily, input_images: Mapping[str, Image.Image]
 ) -> dict[str, object]:
-    """Returns the input pictures of a stage, cropped to the size of the request."""
+    """Returns the input pictures of a stage, cropped to the shape of the request's picture."""
     assert request.width is not None and request.height is not None
     size = request.width, request.height
     images = {
-        IMAGE_ARGUMENTS[INPUT_IMAGES[field].mode]: ImageOps.fit(input_images[field], size, Image.Resampling.LANCZOS)
+        IMAGE_ARGUMENTS[INPUT_IMAGES[field].mode]: family.fit_image(input_images[field], size)
         for field in stage.input_images
     }
     # Some pipelines with a strength expect as many images as seeds.

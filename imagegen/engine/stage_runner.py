@@ -98,7 +98,7 @@ class StageRunner:
         assert model is not None and self.adapters is not None
         is_hires = stage.name == "hires"
         request = build_hires_request(inputs.request) if is_hires else inputs.request
-        pipeline = self._prepare_pipeline(stage, model, self.adapters)
+        pipeline = self._prepare_pipeline(stage, request, model, self.adapters)
         apply_variation(pipeline, request)
         inpainting = self._plan_inpainting(stage, pipeline)
         end_step = self._apply_controls(request, model, pipeline, inpainting.box if inpainting else None)
@@ -109,9 +109,10 @@ class StageRunner:
         if is_hires:
             arguments["image"] = build_hires_image(inputs.request, pipeline, previous.images, previous.latents)
         try:
+            prompts = build_prompt_arguments(model, request, self.adapters)
             output = pipeline(
                 callback_on_step_end=callback,
-                **build_prompt_arguments(model, request, self.adapters),
+                **model.family.arrange_prompts(pipeline, request.prompts, prompts),
                 **arguments,
             )
             images = convert_to_images(output.images, pipeline.num_timesteps)
@@ -123,21 +124,23 @@ class StageRunner:
         is_ended_early = self.control.finish_requested.is_set() and not is_whole
         return StageOutput(images, callback.step if is_ended_early else None, callback.latents)
 
-    def _prepare_pipeline(self, stage: Stage, model: LoadedModel, adapters: JobAdapters) -> Pipeline:
-        """Returns the pipeline with this job's LoRAs and its VAE applied."""
-        inputs = self.inputs
-        assert inputs.request.sampler is not None
-        if inputs.request.step_cache and model.shared_networks is None:
+    def _prepare_pipeline(
+        self, stage: Stage, request: GenerationRequest, model: LoadedModel, adapters: JobAdapters
+    ) -> Pipeline:
+        """Returns the pipeline with this job's LoRAs and its VAE applied. `request` is that of the stage."""
+        assert request.sampler is not None and request.width is not None and request.height is not None
+        if request.step_cache and model.shared_networks is None:
             raise InvalidRequest("step_cache", "cannot be used with a model that shares a small GPU (low_memory)")
         model.encoders_patcher.merge(adapters.encoders)
         if model.shared_networks is not None:
             job = get_context(EngineJob)
-            job.adapters, job.step_cache = adapters.denoiser, StepCache(inputs.request.step_cache)
+            tokens = model.family.count_picture_tokens(model.pipeline, (request.width, request.height))
+            job.adapters, job.step_cache = adapters.denoiser, StepCache(request.step_cache, tokens)
         else:
             model.denoiser_patcher.merge(adapters.denoiser)
         if model.encoder_offloader is not None:
             model.encoder_offloader.activate_encoders()
-        pipeline = create_job_pipeline(model, inputs.request.sampler, stage.task, adapters.encoders.key)
+        pipeline = create_job_pipeline(model, request.sampler, stage.task, adapters.encoders.key)
         for vae in self._list_networks("vae"):
             apply_vae(pipeline, model, vae)
         return pipeline

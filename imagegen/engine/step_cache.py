@@ -21,10 +21,11 @@ class StepCache:
     """The predictors of one job, one for each denoiser call within a step.
 
     `threshold` is the relative output change that may sum up before the network runs again; 0 computes every step.
+    `tokens` is how many of the denoiser's tokens are those of the picture; the others are not painted. None: all are.
     """
 
-    def __init__(self, threshold: float = 0.0) -> None:
-        self.threshold = threshold
+    def __init__(self, threshold: float = 0.0, tokens: int | None = None) -> None:
+        self.threshold, self.tokens = threshold, tokens
         self._predictors: list[OutputPredictor] = []
         self._call_index = 0
 
@@ -35,7 +36,7 @@ class StepCache:
     def next_predictor(self) -> OutputPredictor:
         """Returns the predictor of the next call. Some pipelines make two calls per step, one for each prompt."""
         if self._call_index == len(self._predictors):
-            self._predictors.append(OutputPredictor(self.threshold))
+            self._predictors.append(OutputPredictor(self.threshold, self.tokens))
         self._call_index += 1
         return self._predictors[self._call_index - 1]
 
@@ -44,19 +45,21 @@ class OutputPredictor:
     """Predicts the output of one denoiser call per step.
 
     `_last` has the input and output of the last step, `_residual` the output minus the input of the last computed one.
+    Of all of them, only the first `tokens` along dimension 1 count, or all if it is None.
     """
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
+    def __init__(self, threshold: float, tokens: int | None = None) -> None:
+        self.threshold, self.tokens = threshold, tokens
         self._computed_count = 0
         self._last: tuple[Tensor, Tensor] | None = None
         self._residual: Tensor | None = None
         self._rate = self._change = 0.0
 
     def predict(self, x: Any) -> tuple[Tensor] | None:
-        """Returns the extrapolated output, of the shape of `x`; None if the network must run."""
+        """Returns the extrapolated output for the tokens of the picture; None if the network must run."""
         if self._computed_count <= MIN_COMPUTED_STEPS or self._last is None or self._residual is None:
             return None
+        x = x[:, : self.tokens]
         last_input, last_output = self._last
         self._change += (
             self._rate * compute_mean_magnitude(x - last_input) / max(compute_mean_magnitude(last_output), EPSILON)
@@ -71,6 +74,7 @@ class OutputPredictor:
         sample = output[0] if self.threshold and isinstance(output, tuple) else None
         if not isinstance(x, Tensor) or not isinstance(sample, Tensor) or sample.shape != x.shape:
             return
+        x, sample = x[:, : self.tokens], sample[:, : self.tokens]
         if self._last is not None:
             last_input, last_output = self._last
             self._rate = compute_mean_magnitude(sample - last_output) / max(

@@ -26,7 +26,7 @@ NON_TRANSFORMER_NAMES = (
 # Parts of the metadata that training tools write into their files: those of the families, and of the two
 # architectures that are one family.
 METADATA_MARKERS = (
-    *((family.name, family.lora_metadata_words) for family in FAMILIES.values()),
+    *((family.architecture, family.lora_metadata_words) for family in FAMILIES.values()),
     ("Stable Diffusion 2", ("sd_v2", "sd_2", "stable-diffusion-v2")),
     ("Stable Diffusion 1", ("sd_v1", "sd_1", "stable-diffusion-v1")),
 )
@@ -44,7 +44,7 @@ def detect_folder_architecture(pipeline: str, folder: Path) -> str:
     """
     family = FAMILIES[pipeline]
     if family.denoiser == "transformer":
-        return family.name
+        return family.architecture
     width = json.loads((folder / "unet" / "config.json").read_bytes())["cross_attention_dim"]
     return get_unet_architecture(width[0] if isinstance(width, list) else width)
 
@@ -77,7 +77,7 @@ def match_tensor_names(names: Iterable[str]) -> str | None:
     for family in reversed(FAMILIES.values()):  # FLUX.2 also has the names of FLUX.1, which comes before it.
         pattern = family.lora_tensor_pattern
         if pattern is not None and any(pattern.search(name) for name in names):
-            return family.name
+            return family.architecture
     return None
 
 

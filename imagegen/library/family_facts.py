@@ -25,12 +25,14 @@ class Family:
 
     `pipeline` is the class name of its diffusers pipeline for text to image, `denoiser` the component of the pipeline
     that each step calls. `width`, `height`, `max_side` and `multiple` are in pixels: sides are multiples of `multiple`.
-    `tokens` is the length limit of a prompt. The flags are capabilities; those of tasks have the task's name.
+    `tokens` is the length limit of a prompt. The flags are capabilities; those of tasks have the task's name. A family
+    that makes pictures of pictures but has no `strength` edits: the prompt says what becomes of the start image.
 
     `inpainting_channels` are the input channels of a denoiser that was trained to inpaint, which gets the mask and the
     picture around it, too: such a model can do nothing else.
     `lora_tensor_pattern` is found in tensor names of LoRAs for the family; `lora_metadata_words` are found in what
-    training tools write into their files.
+    training tools write into their files. `variant_of` is the name of another family with the same tensors: nothing
+    tells their LoRAs apart, and each takes those of the other.
     """
 
     pipeline: str
@@ -47,6 +49,7 @@ class Family:
     multiple: int = 16
     prompts: PromptEncoding = "pipeline"
     tokens: int = 512
+    text_to_image: bool = True
     image_to_image: bool = True
     inpainting: bool = True
     strength: bool = True
@@ -59,6 +62,12 @@ class Family:
     inpainting_channels: int | None = None
     lora_tensor_pattern: re.Pattern[str] | None = None
     lora_metadata_words: tuple[str, ...] = ()
+    variant_of: str | None = None
+
+    @property
+    def architecture(self) -> str:
+        """What LoRAs for the family are made for."""
+        return self.variant_of or self.name
 
     @property
     def negative_prompt(self) -> bool:
@@ -119,6 +128,16 @@ FLUX = replace(
     lora_tensor_pattern=re.compile("single_transformer_blocks|single_blocks|double_blocks"),
     lora_metadata_words=("flux1", "flux-1", "flux.1"),
 )
+FLUX_KONTEXT = replace(
+    FLUX,
+    pipeline="FluxKontextPipeline",
+    name="FLUX.1 Kontext",
+    guidance_scale=2.5,
+    inpainting=False,
+    strength=False,
+    inpainting_channels=None,
+    variant_of=FLUX.name,
+)
 STABLE_DIFFUSION_3 = replace(
     TRANSFORMER,
     pipeline="StableDiffusion3Pipeline",
@@ -163,6 +182,18 @@ QWEN_IMAGE = replace(
     lora_tensor_pattern=re.compile("img_mlp|img_mod|txt_mlp"),
     lora_metadata_words=("qwen",),
 )
+QWEN_IMAGE_EDIT = replace(
+    QWEN_IMAGE,
+    pipeline="QwenImageEditPipeline",
+    name="Qwen-Image-Edit",
+    text_to_image=False,
+    inpainting=False,
+    strength=False,
+    variant_of=QWEN_IMAGE.name,
+)
+QWEN_IMAGE_EDIT_PLUS = replace(
+    QWEN_IMAGE_EDIT, pipeline="QwenImageEditPlusPipeline", name="Qwen-Image-Edit Plus", steps=40
+)
 SANA = replace(
     TRANSFORMER,
     pipeline="SanaPipeline",
@@ -187,9 +218,12 @@ FAMILIES: dict[str, Family] = {
         STABLE_DIFFUSION_XL,
         STABLE_DIFFUSION_3,
         FLUX,
+        FLUX_KONTEXT,
         FLUX2_KLEIN,
         Z_IMAGE,
         QWEN_IMAGE,
+        QWEN_IMAGE_EDIT,
+        QWEN_IMAGE_EDIT_PLUS,
         SANA,
     )
 }

@@ -44,6 +44,11 @@ def qwen_image() -> Any:
     return contrasted(AutoencoderKLQwenImage(base_dim=4, dim_mult=[1, 2, 2, 2], num_res_blocks=1))
 
 
+def qwen_image_edit() -> Any:
+    """A thinner one, which encodes a million pixels for each picture."""
+    return contrasted(AutoencoderKLQwenImage(base_dim=2, dim_mult=[1, 2, 4, 8], num_res_blocks=1))
+
+
 def sana() -> Any:
     return contrasted(
         AutoencoderDC(

@@ -70,8 +70,11 @@ def qwen3(model: Any, width: int, layers: int) -> tuple[Any, Any]:
     return tokenizer, spread(model(config))
 
 
-def qwen2_vision(width: int) -> tuple[Any, Any]:
-    tokenizer = tokenizers.qwen()
+def qwen2_vision(width: int, *, sees: bool = False) -> tuple[Any, Any]:
+    """Returns encoder and tokenizer. `sees`: the tokenizer has the tokens that stand for a picture."""
+    tokenizer = tokenizers.qwen_vision() if sees else tokenizers.qwen()
+    names = ("vision_start", "vision_end", "image", "video")
+    tokens = dict(zip(names, tokenizer.convert_tokens_to_ids(list(tokenizers.VISION_TOKENS)), strict=True))
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": width,
@@ -83,7 +86,8 @@ def qwen2_vision(width: int) -> tuple[Any, Any]:
         **HEADS,
     }
     vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "out_hidden_size": width}
-    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True)
+    ids = {f"{name}_token_id": token for name, token in tokens.items()} if sees else {}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
     return tokenizer, spread(Qwen2_5_VLForConditionalGeneration(config))
 
 

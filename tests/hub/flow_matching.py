@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from diffusers import (
@@ -10,8 +12,11 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
     FluxFillPipeline,
+    FluxKontextPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
+    QwenImageEditPipeline,
+    QwenImageEditPlusPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     SanaPipeline,
@@ -22,7 +27,9 @@ from diffusers import (
     ZImageTransformer2DModel,
 )
 from transformers import Qwen3ForCausalLM, Qwen3Model
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from imagegen.engine.families.qwen_image_edit import PictureProcessor
 from tests.hub import autoencoders, encoders
 from tests.hub.builders import amplify_parts, tiny
 
@@ -75,6 +82,14 @@ def flux_fill() -> Any:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
     components = _flux(scheduler, guidance_embeds=True, in_channels=384, out_channels=64).components
     return FluxFillPipeline(**{name: part for name, part in components.items() if part is not None})
+
+
+@tiny
+def flux_kontext() -> Any:
+    """A tiny FLUX.1 Kontext, which edits pictures."""
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    components = _flux(scheduler, guidance_embeds=True).components
+    return FluxKontextPipeline(**{name: part for name, part in components.items() if part is not None})
 
 
 def _flux(scheduler: Any, *, guidance_embeds: bool, **transformer: Any) -> Any:
@@ -141,18 +156,46 @@ def z_image() -> Any:
 
 @tiny
 def qwen_image() -> Any:
-    tokenizer, text_encoder = encoders.qwen2_vision(16)
-    return QwenImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(
+    return QwenImagePipeline(**_qwen_components(sees=False))
+
+
+def _qwen_components(*, sees: bool) -> dict[str, Any]:
+    """Returns the components that all pipelines of Qwen-Image have. `sees`: the text encoder gets pictures."""
+    tokenizer, text_encoder = encoders.qwen2_vision(16, sees=sees)
+    return {
+        "scheduler": FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
         ),
-        vae=autoencoders.qwen_image(),
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        transformer=attentive(
+        "vae": autoencoders.qwen_image_edit() if sees else autoencoders.qwen_image(),
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "transformer": attentive(
             QwenImageTransformer2DModel(**HEADS, num_layers=2, joint_attention_dim=16, axes_dims_rope=(4, 6, 6))
         ),
-    )
+    }
+
+
+def qwen_image_edit(folder: Path) -> None:
+    _save_qwen_edit(folder, QwenImageEditPipeline)
+
+
+def qwen_image_edit_plus(folder: Path) -> None:
+    _save_qwen_edit(folder, QwenImageEditPlusPipeline)
+
+
+def _save_qwen_edit(folder: Path, pipeline_class: Any) -> None:
+    """Saves a tiny Qwen-Image-Edit, whose processor has the class that it has on the Hub."""
+
+    @tiny
+    def build() -> Any:
+        components = _qwen_components(sees=True)
+        processor = PictureProcessor(Qwen2VLImageProcessorPil(), components["tokenizer"])
+        return pipeline_class(processor=processor, **components)
+
+    build(folder)
+    index = folder / "model_index.json"
+    processor = {"processor": ["transformers", "Qwen2VLProcessor"]}
+    index.write_text(json.dumps(json.loads(index.read_text()) | processor, indent=2))
 
 
 @tiny

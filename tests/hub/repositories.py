@@ -26,9 +26,9 @@ def model(name: str, *changes: Change) -> Callable[[Path], None]:
     """Returns a builder of a tiny model that applies changes to its folder."""
 
     def build(folder: Path) -> None:
-        from tests.hub.tiny import TINY
+        from tests.hub.tiny import TINY, TINY_EDITING
 
-        TINY[name](folder)
+        (TINY | TINY_EDITING)[name](folder)
         for change in changes:
             change(folder)
 
@@ -141,9 +141,11 @@ REPOSITORIES: dict[str, Repository] = {
     "studio/tiny-sd3": Repository("Stable Diffusion 3", model("tiny-sd3")),
     "studio/tiny-flux-dev": Repository("FLUX.1 dev: guidance is an input", model("tiny-flux-dev")),
     "studio/tiny-flux-schnell": Repository("FLUX.1 schnell: no guidance", model("tiny-flux-schnell")),
+    "studio/tiny-flux-kontext": Repository("FLUX.1 Kontext: edits pictures", model("tiny-flux-kontext")),
     "studio/tiny-flux2-klein": Repository("FLUX.2 klein, distilled", model("tiny-flux2-klein")),
     "studio/tiny-z-image": Repository("Z-Image", model("tiny-z-image")),
     "studio/tiny-qwen-image": Repository("Qwen-Image", model("tiny-qwen-image")),
+    "studio/tiny-qwen-image-edit": Repository("Qwen-Image-Edit: edits pictures", model("tiny-qwen-image-edit")),
     "studio/tiny-sana": Repository("Sana", model("tiny-sana")),
     "studio/single-file": Repository(
         "Stable Diffusion 1.5 as one checkpoint", partial(checkpoint, base="tiny-sd15", name="tiny.safetensors")

@@ -13,6 +13,7 @@ TINY: dict[str, Builder] = {
     "tiny-sd3": flow_matching.stable_diffusion_3,
     "tiny-flux-dev": flow_matching.flux_dev,
     "tiny-flux-schnell": flow_matching.flux_schnell,
+    "tiny-flux-kontext": flow_matching.flux_kontext,
     "tiny-flux2-klein": flow_matching.flux2_klein,
     "tiny-z-image": flow_matching.z_image,
     "tiny-qwen-image": flow_matching.qwen_image,
@@ -23,4 +24,10 @@ TINY: dict[str, Builder] = {
 TINY_INPAINTING: dict[str, Builder] = {
     "tiny-sd15-inpainting": stable_diffusion.stable_diffusion_inpainting,
     "tiny-flux-fill": flow_matching.flux_fill,
+}
+
+# Models that edit pictures, and make none without one. Their pipelines look at a million pixels: they are slow.
+TINY_EDITING: dict[str, Builder] = {
+    "tiny-qwen-image-edit": flow_matching.qwen_image_edit,
+    "tiny-qwen-image-edit-plus": flow_matching.qwen_image_edit_plus,
 }

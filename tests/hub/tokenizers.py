@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import string
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ QWEN_WORDS = (
     "spatial relationships of the objects and background:\nuser\nassistant\nthink",
     " spatial",
 )
+VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n"
@@ -56,6 +58,15 @@ def qwen() -> Any:
     vocabulary = number_tokens([*sorted(pre_tokenizers.ByteLevel.alphabet()), *join_merges(merges), "<|endoftext|>"])
     tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, model_max_length=1024, chat_template=CHAT)
     tokenizer.add_tokens([AddedToken(token, special=True) for token in ("<|im_start|>", "<|im_end|>")])
+    return tokenizer
+
+
+@cache
+def qwen_vision() -> Any:
+    """The same with the tokens that stand for a picture."""
+    tokenizer = copy.deepcopy(qwen())
+    tokenizer.model_max_length = 8192
+    tokenizer.add_tokens([AddedToken(token, special=True) for token in VISION_TOKENS])
     return tokenizer
 
 

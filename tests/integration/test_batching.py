@@ -121,6 +121,14 @@ def test_jobs_of_every_architecture_meet(harness: EngineHarness, name: str) -> N
     assert shared.count < alone * (1.0 if "qwen" in name else 0.75)
 
 
+@pytest.mark.parametrize("name", ["tiny-qwen-image", "tiny-flux-dev"])
+def test_pictures_of_other_shapes_with_as_many_patches_stay_apart(harness: EngineHarness, name: str) -> None:
+    job_inputs = [harness.make_inputs(name, width=width, height=192 - width, steps=3) for width in (64, 128)]
+    expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
+    found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
+    assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
+
+
 def test_a_single_job_waits_for_no_other(harness: EngineHarness) -> None:
     passes = PassCounter(harness.engine.pass_timer)
     harness.generate_image("tiny-sd15", steps=7)

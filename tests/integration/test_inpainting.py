@@ -19,7 +19,8 @@ from tests.integration.test_batching import PassCounter, difference
 from tests.integration.test_finish_early import run_and_finish
 from tests.integration.test_several_prompts import check_each_is_its_own
 
-NAMES = [*(name for name in TINY if name not in ("tiny-sana", "tiny-flux2-klein")), *TINY_INPAINTING]
+NO_INPAINTING = ("tiny-sana", "tiny-flux-kontext", "tiny-flux2-klein")
+NAMES = [*(name for name in TINY if name not in NO_INPAINTING), *TINY_INPAINTING]
 START = Image.effect_noise((64, 64), 60).convert("RGB")
 MASKED = (20, 24, 44, 40)
 MASK = Image.new("L", (64, 64))

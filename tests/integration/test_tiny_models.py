@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ CLASSES = {
     "tiny-sd3": "StableDiffusion3Pipeline",
     "tiny-flux-dev": "FluxPipeline",
     "tiny-flux-schnell": "FluxPipeline",
+    "tiny-flux-kontext": "FluxKontextPipeline",
     "tiny-flux2-klein": "Flux2KleinPipeline",
     "tiny-z-image": "ZImagePipeline",
     "tiny-qwen-image": "QwenImagePipeline",
@@ -54,6 +56,8 @@ def generate_tiny_image(
 ) -> np.ndarray[Any, Any]:
     """Returns a picture of shape (64, 64, 3), from 0 to 255."""
     usual = {"width": 64, "height": 64, "num_inference_steps": 2} | options
+    if "max_area" in inspect.signature(pipeline.__call__).parameters:
+        usual["max_area"] = 64 * 64
     image = pipeline(prompt=prompt, generator=torch.Generator().manual_seed(seed), **usual).images[0]
     return np.asarray(image, dtype=np.float32)
 

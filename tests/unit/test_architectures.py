@@ -81,6 +81,19 @@ def test_a_lora_for_a_transformer_is_recognised_by_its_tensor_names(names: list[
 
 
 @pytest.mark.parametrize(
+    ("pipeline", "architecture"),
+    [
+        ("FluxKontextPipeline", "FLUX.1"),
+        ("QwenImageEditPipeline", "Qwen-Image"),
+        ("QwenImageEditPlusPipeline", "Qwen-Image"),
+        ("Flux2KleinPipeline", "FLUX.2 klein"),
+    ],
+)
+def test_a_model_that_edits_takes_the_loras_of_its_family(tmp_path: Path, pipeline: str, architecture: str) -> None:
+    assert detect_folder_architecture(pipeline, tmp_path) == architecture
+
+
+@pytest.mark.parametrize(
     ("width", "architecture"),
     [(1536, "Stable Diffusion 3"), (2432, "Stable Diffusion 3"), (3072, UNKNOWN_ARCHITECTURE)],
 )

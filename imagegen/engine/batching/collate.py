@@ -22,13 +22,15 @@ class BatchRules:
     """Names of a network's arguments that are not tensors with one row per picture.
 
     `timesteps` hold one number for all rows or one for each, of any type. `lists` hold one entry per row. `positions`
-    hold the places of patches or tokens: the same for each row, unless they have a dimension of rows. `additions` are
-    added to what the network computes: leaving one out is the same as zeros.
+    hold the places of patches or tokens: the same for each row, unless they have a dimension of rows. `repeated` are
+    lists of equal entries, of which networks read the first. `additions` are added to what the network computes:
+    leaving one out is the same as zeros.
     """
 
     timesteps: tuple[str, ...] = ("timestep",)
     lists: tuple[str, ...] = ()
     positions: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
     additions: tuple[str, ...] = ()
 
     def is_timestep(self, name: str, value: object) -> bool:
@@ -67,6 +69,8 @@ def get_value_key(name: str, value: object, rows: int, rules: BatchRules) -> Has
             return value.device
         case Tensor() if rules.is_position(name, value):
             return hash_tensor(value)
+        case list() if name in rules.repeated:
+            return repr(value[0])
         case Tensor() if value.ndim and len(value) == rows:
             return value.shape[1:], value.dtype, value.device
         case list() if name in rules.lists and len(value) == rows:
@@ -119,6 +123,8 @@ def collate_values(name: str, values: Sequence[object], rows: Sequence[int], rul
             return collate_timesteps(select(values, Tensor), rows)
         case Tensor() if rules.is_position(name, first):
             return first
+        case list() if name in rules.repeated:
+            return first[:1]
         case Tensor():
             return torch.cat(select(values, Tensor))
         case list() if name in rules.lists:

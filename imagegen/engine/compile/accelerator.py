@@ -98,7 +98,8 @@ class Accelerator:
         shortest time that a pass of this size has taken; launches that take a large share of it make capturing
         worthwhile.
         """
-        if self.compile_pool is None or batch_key is None or any(name in self.rules.lists for name in arguments):
+        lists = (*self.rules.lists, *self.rules.repeated)
+        if self.compile_pool is None or batch_key is None or any(name in lists for name in arguments):
             return self.run(**arguments)
         size = round_up_to_power_of_two(rows)
         variant = self.variants.setdefault((batch_key, size), Variant())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from imagegen.engine.batching.collate import DEFAULT_RULES, BatchRules
@@ -15,6 +17,7 @@ from imagegen.engine.protocols import Pipeline, PipelineClass
 from imagegen.errors import ModelLoadFailed
 from imagegen.library.family_facts import Family
 from imagegen.schema.models import ModelSource
+from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TaskName
 
 
@@ -39,6 +42,10 @@ class ModelFamily:
         """
         raise ModelLoadFailed(source.name, f"a {self.facts.name} model is not loaded from one file")
 
+    def load_components(self, folder: Path) -> dict[str, object]:
+        """Returns components of a model in a folder in diffusers format that diffusers cannot load itself, by name."""
+        return {}
+
     def prepare(self, pipeline: Pipeline, dtype: torch.dtype) -> None:
         """Changes a pipeline once after it was loaded in `dtype`."""
 
@@ -49,6 +56,22 @@ class ModelFamily:
     def build_guidance_arguments(self, scale: float) -> dict[str, float]:
         """Returns the pipeline's argument for a guidance scale; 1 means no guidance."""
         return {"guidance_scale": scale}
+
+    def arrange_prompts(self, pipeline: Pipeline, prompts: Sequence[str], arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns the arguments that carry the prompts, as the job's pipeline takes them.
+
+        `prompts` has the prompt of each picture, and `arguments` are those that most pipelines take.
+        """
+        return arguments
+
+    def build_size_arguments(self, size: Size) -> dict[str, object]:
+        """Returns the arguments that give a picture its size in pixels; a pipeline gets those that it accepts."""
+        width, height = size
+        return {"width": width, "height": height, "use_resolution_binning": False}
+
+    def fit_image(self, image: Image.Image, size: Size) -> Image.Image:
+        """Returns an input picture as the pipeline gets it, cropped to the shape of a picture of this size."""
+        return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
     def build_lora_options(self, pipeline: Pipeline) -> dict[str, object]:
         """Returns options of the pipeline's `lora_state_dict`, which converts the formats of LoRA files."""
@@ -62,6 +85,13 @@ class ModelFamily:
         """Returns the network that each step calls."""
         denoiser: nn.Module = getattr(pipeline, self.facts.denoiser)
         return denoiser
+
+    def count_picture_tokens(self, pipeline: Pipeline, size: Size) -> int | None:
+        """Returns how many tokens of the denoiser's input, along its dimension 1, are those of a picture of this size.
+
+        The others are those of a picture that it looks at. None if there are no others, or no tokens.
+        """
+        return None
 
     def get_denoised_estimate(self, pipeline: Pipeline, height: int) -> Tensor:
         """Returns the denoised estimate after a step, of shape (n, channels, height, width) in latents.

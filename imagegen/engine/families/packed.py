@@ -10,10 +10,15 @@ from torch import Tensor
 
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
+from imagegen.schema.sizes import Size
 
 
 class PackedLatentsFamily(ModelFamily):
     """The latents of a step are of shape (n, rows * columns, channels * 2 * 2)."""
+
+    def count_picture_tokens(self, pipeline: Pipeline, size: Size) -> int:
+        side = get_vae_scale_factor(pipeline) * 2
+        return (size[0] // side) * (size[1] // side)
 
     def get_denoised_estimate(self, pipeline: Pipeline, height: int) -> Tensor:
         return unpack_latents(pipeline.scheduler.estimate, height // (get_vae_scale_factor(pipeline) * 2))

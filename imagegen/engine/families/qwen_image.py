@@ -13,7 +13,7 @@ from imagegen.library.family_facts import QWEN_IMAGE
 
 class QwenImage(PackedLatentsFamily):
     facts = QWEN_IMAGE
-    batch_rules = BatchRules(lists=("img_shapes",))
+    batch_rules = BatchRules(repeated=("img_shapes",))
 
     def build_guidance_arguments(self, scale: float) -> dict[str, float]:
         return {"true_cfg_scale": scale}

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.families.flux import Flux
 from imagegen.engine.families.flux2_klein import Flux2Klein
+from imagegen.engine.families.flux_kontext import FluxKontext
 from imagegen.engine.families.qwen_image import QwenImage
+from imagegen.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEditPlus
 from imagegen.engine.families.sana import Sana
 from imagegen.engine.families.stable_diffusion import StableDiffusion, StableDiffusionXL
 from imagegen.engine.families.stable_diffusion_3 import StableDiffusion3
@@ -20,9 +22,12 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         StableDiffusionXL(),
         StableDiffusion3(),
         Flux(),
+        FluxKontext(),
         Flux2Klein(),
         ZImage(),
         QwenImage(),
+        QwenImageEdit(),
+        QwenImageEditPlus(),
         Sana(),
     )
 }

@@ -83,6 +83,7 @@ def load_pipeline_from_folder(folder: Path, source: ModelSource, family: ModelFa
         trust_remote_code=False,
         variant=detect_variant(folder / family.facts.denoiser),
         **build_quantization_options(source, dtype),
+        **family.load_components(folder),
         **unused,
     )
     return pipeline

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch.utils._pytree import tree_leaves
+from PIL import Image
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 Value = TypeVar("Value")
-CACHEABLE_TYPES = (str, int, float, bool, type(None), torch.device)
+CACHEABLE_TYPES = (str, int, float, bool, type(None), torch.device, Image.Image)
 
 
 class PromptCache(Generic[Value]):
@@ -35,13 +37,19 @@ class PromptCache(Generic[Value]):
 def cache_calls(function: Callable[..., Any], cache: PromptCache[Any], adapters_key: Hashable) -> Callable[..., Any]:
     """Returns `function` with a cache of its results by arguments and `adapters_key`.
 
-    `adapters_key` identifies the LoRAs on the text encoders. Calls with other arguments than CACHEABLE_TYPES, such as
-    tensors, are not cached.
+    `adapters_key` identifies the LoRAs on the text encoders. Some text encoders look at a picture, too: equal pictures
+    are the same argument. Calls with other arguments than CACHEABLE_TYPES, such as tensors, are not cached.
     """
 
     def cached_function(*args: Any, **kwargs: Any) -> Any:
         if not all(isinstance(leaf, CACHEABLE_TYPES) for leaf in tree_leaves((args, kwargs))):
             return function(*args, **kwargs)
-        return cache.get_or_compute((adapters_key, repr((args, kwargs))), lambda: function(*args, **kwargs))
+        key = repr(tree_map_only(Image.Image, hash_image, (args, kwargs)))
+        return cache.get_or_compute((adapters_key, key), lambda: function(*args, **kwargs))
 
     return cached_function
+
+
+def hash_image(image: Image.Image) -> tuple[str, tuple[int, int], str]:
+    """Returns what is equal for pictures with the same pixels."""
+    return image.mode, image.size, hashlib.sha256(image.tobytes()).hexdigest()
