@@ -132,10 +132,12 @@ def generate(page: Page, text: str = PROMPT, steps: int = 2) -> None:
     set_steps(page, steps)
     prompt(page).fill(text)
     current_tab(page).get_by_role("button", name="Generate").click()
-    # The parts of the page change one after the other: whoever opens a menu needs that of the new picture.
+    # The parts of the page change one after the other: a test that uses any of them needs that of the new picture.
     expect(current_tab(page).locator(f".files a.download:not([href='{before}'])")).to_be_visible(
         timeout=TIMEOUT_MILLISECONDS
     )
+    picture = (download.get_attribute("href") or "").removeprefix("v1/images/").partition("?")[0]
+    expect(current_tab(page).locator(f".history [data-show='{picture}'][aria-current=true]")).to_be_attached()
     expect(current_tab(page).locator(".stage.finished img")).to_be_visible()
 
 
