@@ -18,7 +18,7 @@ from imagegen.schema.tasks import TASKS, TaskName
 MAX_PAGE = 200
 MAX_IDS = 1000
 MAX_ALBUMS = 20
-# How many days before pictures are deleted for their age their owner is told.
+# The studio warns the owner this many days before it deletes pictures for their age.
 EXPIRY_NOTICE_DAYS = 7
 TASK_BY_TOOL: dict[str, TaskName] = {task.endpoint: name for name, task in TASKS.items()}
 SIZE_PATTERN = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")

@@ -1,4 +1,4 @@
-"""Tests that share a studio or a model run in one process, and fast ones are told apart."""
+"""Tests that share a studio or a model run in one process, and fast tests have a mark."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from tests.unit.wait import wait_until_true
 
 USER = User(id="ann")
 READY = WorkerReady(worker="NAME", device="cpu", dtype="float32").model_dump_json()
-# Children without an engine. Each is told its name in the first line, reports that it is ready, and then gets jobs.
+# Children without an engine. Each reads its name from the first line, reports that it is ready, and then gets jobs.
 PREAMBLE = f"""
 import json, sys, threading, time
 config = json.loads(sys.stdin.readline())

@@ -24,7 +24,7 @@ class Vae(FrozenModel):
     """`model_name` is the name by which a VAE is chosen."""
 
     model_name: str
-    filename: str = Field(description="The same name: where files are is not told.")
+    filename: str = Field(description="The same name; the studio does not show the paths of files.")
 
 
 def list_vaes(model_manager: ModelManager) -> list[Vae]:
