@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from imagegen.errors import InvalidRequest
 from imagegen.schema.base import User
 from imagegen.schema.field_types import MAX_LORAS
-from imagegen.schema.models import MODEL_DEFAULT_FIELDS, AdapterKind, ModelInfo, UpscalerField
+from imagegen.schema.models import MODEL_DEFAULT_FIELDS, AdapterKind, UpscalerField
 from imagegen.schema.receipt import NOT_IN_RECEIPT, Receipt
 from imagegen.schema.request import INPUT_IMAGES, REQUIRES, GenerationRequest, LoraUse, list_task_fields
 from imagegen.schema.tasks import TASKS, TaskName
@@ -237,10 +237,6 @@ class Form:
     @property
     def weight_sliders(self) -> Sequence[gr.Slider]:
         return self.lora_stack.weight_sliders if self.lora_stack else ()
-
-    def resolve_model(self, reference: str) -> ModelInfo:
-        """Returns a model by its id. Reads the disk. Raises InvalidRequest."""
-        return self.service.model_manager.resolve_model(reference)[0]
 
     async def fill_from_fields(self, fields: Mapping[str, Any]) -> Updates:
         """Returns the updates that put fields of an earlier visit or of a link into the form.

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui.components.events import UNCHECKED_EVENT
+from ui.components.events import LAST_EVENT, UNCHECKED_EVENT
 
 
 class ScriptBridge:
@@ -22,4 +22,5 @@ class ScriptBridge:
 
     def connect(self, action: str, handler: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
         """Calls the handler with the value and the inputs. Returns Gradio's event, whose `then` adds another."""
-        return self._buttons[action].click(handler, [self._value, *inputs], list(outputs), **UNCHECKED_EVENT)
+        button = self._buttons[action]
+        return button.click(handler, [self._value, *inputs], list(outputs), **UNCHECKED_EVENT, **LAST_EVENT)

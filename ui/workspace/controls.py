@@ -95,7 +95,7 @@ def add_settings(form: Form) -> gr.Button:
     count.input(None, count, batch_size, js="(count) => count", **UNQUEUED_EVENT)
     shown_count = f"(size) => {list(COUNTS)}.includes(size) ? size : null"
     batch_size.change(None, batch_size, count, js=shown_count, **UNQUEUED_EVENT)
-    sizes.connect(width, height, form.suited_model, form.resolve_model)
+    sizes.connect(width, height)
     return keep_seed
 
 

@@ -15,7 +15,7 @@ from imagegen.schema.request import GenerationRequest
 from imagegen.schema.validation import parse_request
 from imagegen.service import Service
 from ui.components import status_html
-from ui.components.events import UNCHECKED_EVENT, UNQUEUED_EVENT
+from ui.components.events import LAST_EVENT, UNCHECKED_EVENT, UNQUEUED_EVENT
 from ui.control_updates import Updates
 from ui.forms import Form
 from ui.gradio_request import build_connection_check, find_language, get_user
@@ -57,17 +57,17 @@ class JobFollower:
         )
         shown = [self.newest_job, *self.stage.outputs]
         demo.load(self.restore, [state], shown, **UNQUEUED_EVENT)
-        self.refresh_button.click(self.refresh, [state], shown, **UNQUEUED_EVENT)
+        self.refresh_button.click(self.refresh, [state], shown, **UNQUEUED_EVENT, **LAST_EVENT)
         self.newest_job.change(
             self.follow,
             [state],
             [self.queue, *self.stage.outputs],
-            trigger_mode="always_last",
             show_progress="hidden",
             api_visibility="private",
+            **LAST_EVENT,
         )
-        stop.click(self.cancel, [state], None, **UNQUEUED_EVENT)
-        finish.click(self.finish_early, [state], [self.stage.status], **UNQUEUED_EVENT)
+        stop.click(self.cancel, [state], None, **UNQUEUED_EVENT, **LAST_EVENT)
+        finish.click(self.finish_early, [state], [self.stage.status], **UNQUEUED_EVENT, **LAST_EVENT)
         self.stage.vary_button.click(self.vary, [state], self.outputs, trigger_mode="multiple", **UNQUEUED_EVENT)
 
     async def submit_form(self, http: gr.Request, state: PageState, *values: Any) -> Updates:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from imagegen.schema.models import MODEL_DEFAULT_FIELDS
-from ui.components.events import UNCHECKED_EVENT
+from ui.components.events import LAST_EVENT, UNCHECKED_EVENT
 from ui.control_updates import Updates, set_update_value
 from ui.forms import Form, is_shown_by
 
@@ -33,6 +33,7 @@ class ModelValues:
             [model, loras, self.form.suited_model, self.remembered, *values],
             [self.remembered, *self.form.outputs],
             **UNCHECKED_EVENT,
+            **LAST_EVENT,
         )
 
     async def change_model(

@@ -10,7 +10,7 @@ import gradio as gr
 
 from imagegen.errors import InvalidRequest
 from imagegen.schema.field_types import MAX_LORAS
-from ui.components.events import UNQUEUED_EVENT
+from ui.components.events import LAST_EVENT, UNQUEUED_EVENT
 from ui.forms import Form
 
 MAX_LINK_CHARACTERS = 20_000
@@ -38,8 +38,8 @@ class SavedForm:
             [self.user, self.values, *controls.values()],
             [self.values],
             js=f"(user, saved, ...values) => user ? {{ user, ...Object.fromEntries({entries}) }} : saved",
-            trigger_mode="always_last",
             **UNQUEUED_EVENT,
+            **LAST_EVENT,
         )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import sqrt
 from typing import Any
 
@@ -12,8 +11,7 @@ import gradio as gr
 from gradio.components import Component
 
 from imagegen.schema.models import ModelInfo
-from ui.components.events import UNCHECKED_EVENT, UNQUEUED_EVENT
-from ui.control_updates import Updates
+from ui.components.events import UNQUEUED_EVENT
 from ui.schema_limits import get_field_schema
 
 PIXELS_PER_MEGAPIXEL = 1_000_000
@@ -27,6 +25,14 @@ ASPECT_RATIOS: Mapping[str, float] = {
 }
 # The areas that are offered, as multiples of the area that the model was made for.
 AREAS = (0.5, 1.0, 1.5, 2.0, 4.0)
+# The width and height of the chosen aspect ratio and area; what is not chosen stays. The same rules as `fit_sides`.
+SET_SIDES = """(name, area, width, height, facts) => {
+  const { step, pixels, minimum, maximum } = JSON.parse(facts);
+  const ratio = %s[name] ?? width / height;
+  const exact = Math.sqrt((area ? area * pixels : width * height) * ratio);
+  const fit = (side) => Math.min(Math.max(Math.round(side / step) * step, minimum), maximum);
+  return [fit(exact), fit(exact / ratio)];
+}"""
 # Selects the choices that a width and a height come from; both were rounded to multiples of `step`.
 SHOW_CHOICES = """(width, height, facts) => {
   const { step, pixels } = JSON.parse(facts);
@@ -61,24 +67,18 @@ class SizeControls:
         )
         self.swap_button = gr.Button("Swap width and height", size="sm", elem_classes="swap with-icon")
 
-    def connect(
-        self, width: Component, height: Component, model: gr.State, resolve: Callable[[str], ModelInfo]
-    ) -> None:
-        """`model` holds the id of the model that the form is adapted to."""
+    def connect(self, width: Component, height: Component) -> None:
+        """Makes width and height follow the choices, and the choices them."""
         assert isinstance(width, gr.Slider) and isinstance(height, gr.Slider)
-
-        async def set_sides(aspect_ratio: str | None, area: float | None, reference: str, *sides: float) -> Updates:
-            info = await asyncio.to_thread(resolve, reference)
-            ratio = ASPECT_RATIOS.get(aspect_ratio or "", sides[0] / sides[1])
-            pixels = area * info.width * info.height if isinstance(area, int | float) else sides[0] * sides[1]
-            new = fit_sides(ratio, pixels, info)
-            return {width: new[0], height: new[1]}
-
+        # All in the browser: a reply of the server could come after the next change.
         for control in (self.aspect_ratio, self.area):
             control.input(
-                set_sides, [self.aspect_ratio, self.area, model, width, height], [width, height], **UNCHECKED_EVENT
+                None,
+                [self.aspect_ratio, self.area, width, height, self.facts],
+                [width, height],
+                js=SET_SIDES % json.dumps(dict(ASPECT_RATIOS)),
+                **UNQUEUED_EVENT,
             )
-        # In the browser: a reply of the server could come after the next change.
         gr.on(
             [width.change, height.change, self.facts.change],
             None,
@@ -97,8 +97,14 @@ class SizeControls:
 
 
 def describe_sides(model: ModelInfo) -> str:
-    """Returns what SHOW_CHOICES must know of a model, as JSON."""
-    return json.dumps({"step": model.can.multiple, "pixels": model.width * model.height})
+    """Returns what SET_SIDES and SHOW_CHOICES must know of a model, as JSON."""
+    facts = {
+        "step": model.can.multiple,
+        "pixels": model.width * model.height,
+        "minimum": get_field_schema("width")["minimum"],
+        "maximum": model.can.max_side,
+    }
+    return json.dumps(facts)
 
 
 def list_area_choices(model: ModelInfo) -> list[tuple[str, float]]:

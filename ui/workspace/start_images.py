@@ -20,7 +20,7 @@ from imagegen.schema.request import INPUT_IMAGES
 from imagegen.schema.tasks import TASKS, TaskName
 from imagegen.service import Service
 from ui.components import status_html
-from ui.components.events import UNCHECKED_EVENT, UNQUEUED_EVENT
+from ui.components.events import LAST_EVENT, UNCHECKED_EVENT, UNQUEUED_EVENT
 from ui.control_updates import Updates, set_update_value
 from ui.forms import MASKS, Form, list_shown_fields, parse_task
 from ui.gradio_request import get_user
@@ -53,8 +53,11 @@ class StartImages:
         async def accept_upload(http: gr.Request, state: PageState, *values: Any) -> Updates:
             return await self.accept_upload(field, get_user(http), state, values)
 
-        image.upload(accept_upload, [state, *self.form.inputs], self.undo.outputs, **UNCHECKED_EVENT)
-        image.clear(lambda state: state.start_images.pop(field, None) and None, [state], None, **UNQUEUED_EVENT)
+        def forget(state: PageState) -> None:
+            state.start_images.pop(field, None)
+
+        image.upload(accept_upload, [state, *self.form.inputs], self.undo.outputs, **UNCHECKED_EVENT, **LAST_EVENT)
+        image.clear(forget, [state], None, **UNQUEUED_EVENT, **LAST_EVENT)
 
     async def accept_upload(self, field: str, user: User, state: PageState, values: tuple[Any, ...]) -> Updates:
         """Shows an upload as it is stored, upright and whole, or at once the reason why it cannot be used."""
