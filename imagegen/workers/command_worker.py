@@ -6,7 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
-from imagegen.schema.events import FINAL_EVENTS
+from imagegen.errors import JobFailed
+from imagegen.schema.events import FINAL_EVENTS, Failed
 from imagegen.schema.models import ModelSource
 from imagegen.workers.messages import (
     CancelJob,
@@ -73,6 +74,12 @@ class CommandWorker(ABC):
         if isinstance(report, JobEvent) and isinstance(report.event, FINAL_EVENTS):
             self._running_ids.discard(report.job_id)
         self._reports.put_nowait(report)
+
+    def _fail_jobs(self, error: JobFailed) -> None:
+        """Reports that all running jobs have failed."""
+        for job_id in list(self._running_ids):
+            failed = Failed(code=error.code, message=str(error))
+            self._handle_report(JobEvent(worker=self.config.name, job_id=job_id, event=failed))
 
     @abstractmethod
     def _send(self, command: Command) -> None:

@@ -14,14 +14,12 @@ from pathlib import Path
 
 import imagegen
 from imagegen.errors import JobFailed, OutOfMemory, WorkerDied, WorkerHung
-from imagegen.schema.events import Failed
 from imagegen.workers.command_worker import CommandWorker
 from imagegen.workers.devices import select_gpu
 from imagegen.workers.messages import (
     REPORT_ADAPTER,
     Command,
     Heartbeat,
-    JobEvent,
     JobOrder,
     Report,
     WorkerConfig,
@@ -125,11 +123,6 @@ class LocalWorker(CommandWorker):
     async def _end_child(self) -> int | None:
         """Kills the child if it still runs. Returns its exit status; None if none was ever started."""
         return await kill_process(self.process) if self.process is not None else None
-
-    def _fail_jobs(self, error: JobFailed) -> None:
-        for job_id in list(self._running_ids):
-            failed = Failed(code=error.code, message=str(error))
-            self._handle_report(JobEvent(worker=self.config.name, job_id=job_id, event=failed))
 
 
 @dataclass

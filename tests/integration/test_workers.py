@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from imagegen.schema.events import FINAL_EVENTS, Cancelled, Event, Failed, Progress, Result
 from imagegen.schema.request import GenerationRequest
@@ -105,8 +107,7 @@ class WorkerProbe:
 
 
 @asynccontextmanager
-async def running_probe(create: Callable[[WorkerConfig], Worker], folder: Path) -> AsyncIterator[WorkerProbe]:
-    config = make_config(folder)
+async def running_probe(create: Callable[[WorkerConfig], Worker], config: WorkerConfig) -> AsyncIterator[WorkerProbe]:
     probe = WorkerProbe(create(config), config)
     await probe.start()
     yield probe
@@ -115,20 +116,20 @@ async def running_probe(create: Callable[[WorkerConfig], Worker], folder: Path) 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkerProbe]:
-    async with running_probe(LocalWorker, tmp_path_factory.mktemp("local")) as probe:
+    async with running_probe(LocalWorker, make_config(tmp_path_factory.mktemp("local"))) as probe:
         yield probe
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def inline(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkerProbe]:
-    async with running_probe(InlineWorker, tmp_path_factory.mktemp("inline")) as probe:
+    async with running_probe(InlineWorker, make_config(tmp_path_factory.mktemp("inline"))) as probe:
         yield probe
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkerProbe]:
     """A pool of two workers on the CPU; jobs go to the second one unless the test names the first."""
-    async with running_probe(create_pool, tmp_path_factory.mktemp("pool")) as probe:
+    async with running_probe(create_pool, make_config(tmp_path_factory.mktemp("pool"))) as probe:
         yield probe
 
 
@@ -270,6 +271,30 @@ async def test_a_killed_engine_ends_its_job_and_comes_back(local: WorkerProbe) -
     await local.next_report(WorkerReady)
     local.submit("survivor")
     assert isinstance(await local.last_event("survivor"), Result)
+
+
+async def test_a_hung_engine_in_the_web_process_fails_its_jobs_until_it_goes_on(
+    config: WorkerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk_answers = threading.Event()
+
+    def load_slowly(store: ImageStore, image_id: str) -> Image.Image:
+        disk_answers.wait()
+        return Image.new("RGB", (64, 64))
+
+    monkeypatch.setattr(ImageStore, "load_input", load_slowly)
+    async with running_probe(InlineWorker, config.model_copy(update={"step_timeout": 1.0})) as probe:
+        probe.submit("hung", init_image="0" * 64)
+        gone = await asyncio.wait_for(probe.next_report(WorkerGone), 60)
+        assert isinstance(gone, WorkerGone) and gone.reason
+        probe.submit("late")
+        for job_id in ("hung", "late"):
+            failed = await probe.last_event(job_id)
+            assert isinstance(failed, Failed) and failed.code == "worker_hung"
+        disk_answers.set()
+        await asyncio.wait_for(probe.next_report(WorkerReady), 60)
+        probe.submit("next")
+        assert isinstance(await probe.last_event("next"), Result)
 
 
 def kill_engine(worker: Worker) -> None:
