@@ -41,6 +41,7 @@ STUDIO_SECTIONS = (
     studio_sections.images,
     studio_sections.embedded,
     studio_sections.step_cache,
+    studio_sections.tools,
     studio_sections.library,
     studio_sections.soak,
 )
