@@ -358,10 +358,8 @@ class Service:
     ) -> tuple[GenerationRequest, JobSources]:
         """Raises StorageFull and InvalidRequest. Reads files."""
         self.disk_space.check()
-        start_size = None
-        if request.task == "outpainting":
-            assert request.init_image is not None
-            start_size = self.images.get_input_size(request.init_image)
+        start_size = self.images.get_input_size(request.init_image) if request.init_image else None
+        if request.task == "outpainting" and start_size is not None:
             check_extension(request, start_size)
         filled_in, sources = resolve_request(self.model_manager, request, requested, start_size)
         self._check_upscaled_size(filled_in)

@@ -12,9 +12,10 @@ from imagegen.library.model_index import get_last_modified
 from imagegen.model_manager import ModelManager
 from imagegen.schema.field_types import MAX_SEED
 from imagegen.schema.models import AdapterSource, ModelSource, UpscalerSource
-from imagegen.schema.outpainting import choose_size
 from imagegen.schema.receipt import RequestedAs
 from imagegen.schema.request import GenerationRequest
+from imagegen.schema.sizes import Size
+from imagegen.schema.start_size import choose_size
 from imagegen.schema.tasks import TASKS
 from imagegen.schema.validation import fill_in_defaults, set_adapter_fields
 from imagegen.storage.jobs import JobSources
@@ -24,18 +25,18 @@ def resolve_request(
     model_manager: ModelManager,
     request: GenerationRequest,
     requested: RequestedAs | None = None,
-    start_size: tuple[int, int] | None = None,
+    start_size: Size | None = None,
 ) -> tuple[GenerationRequest, JobSources]:
     """Returns the request with all fields filled in, and its sources. Raises InvalidRequest.
 
-    `start_size` is that of the start image in pixels, for a picture that is to be extended.
+    `start_size` is that of the start image in pixels; a request without a size gets its own from it.
     """
     if not TASKS[request.task].paints:
         sources = build_sources(model_manager, request, None, (), requested)
         return name_upscalers(request, sources), sources
     model, source = model_manager.resolve_model(request.model)
     if start_size is not None and request.width is None and request.height is None:
-        width, height = choose_size(request, start_size, model.can.multiple, model.can.max_side)
+        width, height = choose_size(request, start_size, model)
         request = request.model_copy(update={"width": width, "height": height})
     request = fill_in_defaults(request, model, secrets.randbelow(MAX_SEED + 1), secrets.randbelow(MAX_SEED + 1))
     adapters = model_manager.resolve_all_adapters(request, model)

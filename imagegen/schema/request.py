@@ -81,6 +81,9 @@ class RequestRules(FrozenModel):
         return value
 
 
+SIDE_DESCRIPTION = "Pixels, a multiple of 8. Without both: the model's own, or the proportions of the start image."
+
+
 class GenerationRequest(RequestRules):
     """Everything that decides a picture, and nothing else. What is left open is filled in from the model."""
 
@@ -93,8 +96,8 @@ class GenerationRequest(RequestRules):
     negative_prompt: Annotated[PrintableText, Needs("negative_prompt")] = Field(
         "", max_length=MAX_PROMPT_CHARS, description="What to keep out of the picture."
     )
-    width: SideLength | None = Field(None, description="Pixels, a multiple of 8.")
-    height: SideLength | None = Field(None, description="Pixels, a multiple of 8.")
+    width: SideLength | None = Field(None, description=SIDE_DESCRIPTION)
+    height: SideLength | None = Field(None, description=SIDE_DESCRIPTION)
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS), NUMBER_VALIDATOR] | None = Field(
         None, description="More steps: finer, slower."
     )

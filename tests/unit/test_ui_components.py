@@ -4,13 +4,14 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from PIL import Image
 
 from imagegen.errors import InvalidRequest
 from imagegen.schema.event_texts import describe_event
 from imagegen.schema.events import Progress, Queued, Result
 from imagegen.schema.receipt import Picture
 from imagegen.schema.request import LoraUse
+from imagegen.schema.start_size import fit_sides, fit_size
+from imagegen.schema.tasks import TaskName
 from tests.doubles import make_library, make_receipt, make_result
 from tests.unit.in_process_studio import run_in_process_studio
 from ui.app import render_readiness
@@ -22,8 +23,7 @@ from ui.messages import describe_problem, describe_result, format_time_left
 from ui.schema_limits import get_field_schema
 from ui.tabs.create import CreateTab
 from ui.workspace.history import PictureHistory
-from ui.workspace.size_controls import fit_sides, list_area_choices
-from ui.workspace.start_images import fit_size_to_picture
+from ui.workspace.size_controls import list_area_choices
 
 HOSTILE = '<img src=x onerror="alert(1)">${alert(2)}'
 
@@ -106,13 +106,22 @@ def test_an_unexpected_error_is_logged_and_its_details_are_not_shown(caplog: pyt
     assert "secret" in caplog.text
 
 
-@pytest.mark.parametrize(("size", "sides"), [((64, 64), (256, 256)), ((400, 200), (360, 184)), ((5000, 10), (512, 64))])
-def test_an_upload_keeps_its_proportions_within_what_the_model_can_do(
-    tmp_path: Path, size: tuple[int, int], sides: tuple[int, int]
+@pytest.mark.parametrize(
+    ("task", "size", "sides"),
+    [
+        ("image_to_image", (64, 64), (256, 256)),
+        ("image_to_image", (400, 200), (360, 184)),
+        ("image_to_image", (5000, 10), (512, 64)),
+        ("inpainting", (400, 200), (400, 200)),
+        ("inpainting", (401, 200), (360, 184)),
+        ("inpainting", (1024, 512), (360, 184)),
+    ],
+)
+def test_a_picture_keeps_the_proportions_of_its_start_image_within_what_the_model_can_do(
+    tmp_path: Path, task: TaskName, size: tuple[int, int], sides: tuple[int, int]
 ) -> None:
-    Image.new("RGB", size).save(tmp_path / "upload.png")
     model = make_library(tmp_path).models.get("embedded").info
-    assert fit_size_to_picture(tmp_path / "upload.png", model) == sides
+    assert fit_size(size, task, model) == sides
 
 
 def test_sizes_follow_the_aspect_ratio_the_area_and_the_model(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ ASPECT_RATIOS: Mapping[str, float] = {
 }
 # The areas that are offered, as multiples of the area that the model was made for.
 AREAS = (0.5, 1.0, 1.5, 2.0, 4.0)
-# The width and height of the chosen aspect ratio and area; what is not chosen stays. The same rules as `fit_sides`.
+# The width and height of the chosen aspect ratio and area; what is not chosen stays. The same rules as
+# `imagegen.schema.start_size.fit_sides`.
 SET_SIDES = """(name, area, width, height, facts) => {
   const { step, pixels, minimum, maximum } = JSON.parse(facts);
   const ratio = %s[name] ?? width / height;
@@ -116,15 +117,3 @@ def list_area_choices(model: ModelInfo) -> list[tuple[str, float]]:
 def format_area(pixels: float) -> str:
     megapixels = pixels / PIXELS_PER_MEGAPIXEL
     return f"{megapixels:.2f}" if megapixels < 1 else f"{megapixels:.1f}"
-
-
-def fit_sides(aspect_ratio: float, pixels: float, model: ModelInfo) -> tuple[int, int]:
-    """Returns the width and height that the model can make with about this aspect ratio and number of pixels."""
-    width = sqrt(pixels * aspect_ratio)
-    return round_to_allowed_side(width, model), round_to_allowed_side(width / aspect_ratio, model)
-
-
-def round_to_allowed_side(side: float, model: ModelInfo) -> int:
-    minimum = get_field_schema("width")["minimum"]
-    step = model.can.multiple
-    return int(min(max(round(side / step) * step, minimum), model.can.max_side))

@@ -17,6 +17,8 @@ from imagegen.schema.base import User
 from imagegen.schema.models import ModelInfo
 from imagegen.schema.receipt import Picture
 from imagegen.schema.request import INPUT_IMAGES
+from imagegen.schema.sizes import Size
+from imagegen.schema.start_size import fit_size
 from imagegen.schema.tasks import TASKS, TaskName
 from imagegen.service import Service
 from ui.components import status_html
@@ -27,7 +29,6 @@ from ui.gradio_request import get_user
 from ui.messages import describe_problem
 from ui.uploaded_images import store_upload
 from ui.workspace.page_state import PageState
-from ui.workspace.size_controls import fit_sides
 from ui.workspace.undo import FormUndo
 
 # Fields of a sent picture that the form takes over.
@@ -73,8 +74,9 @@ class StartImages:
         path = self.service.images.input_path(image_id)
         updates: Updates = {image: str(path)}
         text = translate("Your picture is there.")
-        if field in PAINTED_FROM and "width" in list_shown_fields(parse_task(values[0])):
-            sides = fit_size_to_picture(path, model)
+        task = parse_task(values[0])
+        if field in PAINTED_FROM and "width" in list_shown_fields(task):
+            sides = await asyncio.to_thread(fit_size_to_file, path, task, model)
             updates |= {width: sides[0], height: sides[1]}
             size = f"{sides[0]} \N{MULTIPLICATION SIGN} {sides[1]}"
             text = translate("Your picture will be painted at {size}.", size=size)
@@ -101,7 +103,7 @@ class StartImages:
         copied: dict[str, Any] = {name: getattr(receipt, name) for name in COPIED_FIELDS}
         if receipt.model_id is None:  # Nobody chose its size.
             info, _ = await asyncio.to_thread(self.service.model_manager.resolve_model, selected_model)
-            copied["width"], copied["height"] = await asyncio.to_thread(fit_size_to_picture, Path(path), info)
+            copied["width"], copied["height"] = await asyncio.to_thread(fit_size_to_file, Path(path), task, info)
         for name, value in copied.items():
             control = form.controls[name]
             updates[control] = set_update_value(updates.get(control), value)
@@ -127,8 +129,7 @@ class StartImages:
         return restored
 
 
-def fit_size_to_picture(file: Path, model: ModelInfo) -> tuple[int, int]:
-    """Returns width and height in the proportions of a picture, with about as many pixels as the model's own size."""
+def fit_size_to_file(file: Path, task: TaskName, model: ModelInfo) -> Size:
+    """Returns the width and height that a task has by default with a picture in a file."""
     with Image.open(file) as picture:
-        aspect_ratio = picture.width / picture.height
-    return fit_sides(aspect_ratio, model.width * model.height, model)
+        return fit_size(picture.size, task, model)

@@ -73,7 +73,10 @@ class ImageRequest(FrozenModel):
     uploads: ClassVar[Mapping[str, str]] = {}
 
     n: Any = build_studio_field("batch_size")
-    size: Size | None = Field(None, description="Width and height in pixels; auto is the model's own size.")
+    size: Size | None = Field(
+        None,
+        description="Width and height in pixels; auto is the model's own, or the proportions of the start image.",
+    )
     response_format: Literal["b64_json", "url"] | None = Field(
         None, description="A url is valid for an hour, without sign-in."
     )
