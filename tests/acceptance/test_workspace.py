@@ -403,16 +403,18 @@ NOTIFICATIONS = """
 
 
 def run_job(page: Page, is_long: bool = True, is_hidden: bool = False) -> None:
-    """Runs a job that takes more than ten seconds of the browser's time, or less."""
-    set_steps(page, 100)
+    """Runs a job that takes more than ten seconds of the browser's time, or less. It is ended before its last step."""
+    set_steps(page, 150)
+    set_batch_size(page, 8)
     prompt(page).fill("a green star")
     current_tab(page).get_by_role("button", name="Generate").click()
-    status = current_tab(page).locator(".block.status")
     expect(page).to_have_title(re.compile("%"), timeout=TIMEOUT_MILLISECONDS)
     page.evaluate("isHidden => { window.isHidden = isHidden; }", is_hidden)
     if is_long:
         page.clock.fast_forward(11_000)
-    expect(status).to_contain_text("Done in", timeout=TIMEOUT_MILLISECONDS)
+    current_tab(page).get_by_role("button", name="Keep what is there").click()
+    expect(current_tab(page).locator(".block.status")).to_contain_text("Done in", timeout=TIMEOUT_MILLISECONDS)
+    expect(page).not_to_have_title(re.compile("%"))
     page.evaluate("window.isHidden = false")
 
 
