@@ -191,12 +191,19 @@ class ModelManager:
             lora_sources = [loras.get_source(use.lora, use.weight) for use in request.loras]
         with attribute_errors_to("embeddings"):
             embedding_sources = [embeddings.get_source(name) for name in request.embeddings]
-        return (*lora_sources, *embedding_sources, *self._resolve_controlnets(request), *self._resolve_vae(request))
+        networks = (self._resolve_controlnets, self._resolve_ip_adapters, self._resolve_vae)
+        return (*lora_sources, *embedding_sources, *(each for resolve in networks for each in resolve(request)))
 
     def _resolve_controlnets(self, request: GenerationRequest) -> Iterator[AdapterSource]:
         for number, use in enumerate(request.controls):
             with attribute_errors_to(f"controls[{number}].controlnet"):
                 yield self.library.adapters["controlnet"].get_source(use.controlnet, use.weight)
+
+    def _resolve_ip_adapters(self, request: GenerationRequest) -> Iterator[AdapterSource]:
+        for number, use in enumerate(request.references):
+            if use.ip_adapter is not None:
+                with attribute_errors_to(f"references[{number}].ip_adapter"):
+                    yield from self.library.adapters["ip_adapter"].list_sources(use.ip_adapter, use.weight)
 
     def _resolve_vae(self, request: GenerationRequest) -> Iterator[AdapterSource]:
         if request.vae is not None:

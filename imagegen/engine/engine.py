@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -27,18 +27,25 @@ from imagegen.engine.job import (
 )
 from imagegen.engine.models.budget import MemoryBudget
 from imagegen.engine.models.loaded import LoadedModel
-from imagegen.engine.models.network_cache import LoadedNetwork, NetworkCache
+from imagegen.engine.models.network_cache import LoadedNetwork, NetworkCache, NetworkKind
 from imagegen.engine.models.out_of_memory import convert_out_of_memory
 from imagegen.engine.models.store import ModelStore
 from imagegen.engine.receipts import VERSIONS, build_receipts
+from imagegen.engine.references.ip_adapter import IMAGE_ENCODERS, IP_ADAPTERS
 from imagegen.engine.run_loop import Reply, RunLoop, complete_future
 from imagegen.engine.stage_runner import StageRunner
 from imagegen.engine.stages import plan_stages
 from imagegen.engine.upscaling.upscaler_cache import UpscalerCache
 from imagegen.engine.vaes.loading import VAES
 from imagegen.schema.events import Cancelled, Loading
-from imagegen.schema.models import ModelSource
+from imagegen.schema.models import ModelSource, SourceKind
 
+NETWORK_KINDS: Mapping[SourceKind, NetworkKind] = {
+    "controlnet": CONTROLNETS,
+    "ip_adapter": IP_ADAPTERS,
+    "image_encoder": IMAGE_ENCODERS,
+    "vae": VAES,
+}
 __all__ = ["VERSIONS", "Engine", "EngineEvent", "EngineResult", "JobControl", "JobInputs", "JobInterrupted"]
 
 
@@ -70,7 +77,7 @@ class Engine:
         budget = MemoryBudget.from_limits(torch_device, gpu_memory_gb, memory_gb, low_memory, worker_count)
         compile_pool = None if exact else CompilePool(torch_device, compile_folder)
         self.memory = budget.describe(torch_device, dtype)
-        self._networks = NetworkCache(torch_device, dtype, {"controlnet": CONTROLNETS, "vae": VAES}, on_change)
+        self._networks = NetworkCache(torch_device, dtype, NETWORK_KINDS, on_change)
         self.store = ModelStore(torch_device, dtype, budget, self._networks, on_change, compile_pool)
         self.pass_timer = PassTimer(torch_device, compile_pool.measure_graph_bytes if compile_pool else int)
         self._adapters, self._upscalers = AdapterCache(), UpscalerCache(torch_device)
@@ -135,7 +142,7 @@ class Engine:
         self._enqueue(model, run, loading).result()
 
     def release(self, model_id: str) -> None:
-        """Removes a model, an upscaler, a ControlNet or a VAE from memory, unless it is in use."""
+        """Removes a model, an upscaler, a ControlNet, an IP-Adapter or a VAE from memory, unless it is in use."""
 
         def release() -> None:
             self.store.release(model_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import diffusers
@@ -10,7 +12,7 @@ import transformers
 
 from imagegen.engine.call_arguments import derive_seeds, derive_variation_seeds
 from imagegen.engine.job import JobInputs
-from imagegen.schema.receipt import Receipt, UsedControl, UsedEmbedding, UsedLora
+from imagegen.schema.receipt import Receipt, UsedControl, UsedEmbedding, UsedLora, UsedReference
 from imagegen.schema.request import REQUIRES
 from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TASKS
@@ -19,6 +21,7 @@ from imagegen.version import VERSION
 # Fields whose value in a receipt is not the one in the request.
 OVERRIDDEN_RECEIPT_FIELDS = {
     *("prompt", "more_prompts", "seed", "variation_seed", "batch_size", "model", "loras", "embeddings", "controls"),
+    "references",
 }
 # What has no effect without a mask.
 MASK_FIELDS = [name for name, requires in REQUIRES.items() if requires.field == "mask_image"]
@@ -69,10 +72,20 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
             UsedControl(**dict(use), sha256=controlnet.sha256)
             for use, controlnet in zip(request.controls, controlnets, strict=True)
         ),
+        "references": tuple(build_used_references(inputs)),
         "vae_sha256": vae and vae.sha256,
         "versions": VERSIONS,
         "requested": inputs.requested,
     }
+
+
+def build_used_references(inputs: JobInputs) -> Iterator[UsedReference]:
+    """Yields the reference pictures with the checksums of what the model looked at them through."""
+    uses = inputs.request.references
+    ip_adapters = [adapter.sha256 for adapter in inputs.adapters if adapter.kind == "ip_adapter"]
+    encoders = [adapter.sha256 for adapter in inputs.adapters if adapter.kind == "image_encoder"]
+    for use, sha256, encoder in zip_longest(uses, ip_adapters, encoders):
+        yield UsedReference(**dict(use), sha256=sha256, image_encoder_sha256=encoder)
 
 
 def describe_model(inputs: JobInputs) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from imagegen.engine.outpainting import plan_outpainting
 from imagegen.engine.pipelines import create_job_pipeline
 from imagegen.engine.prompts.inputs import build_prompt_arguments
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
+from imagegen.engine.references.prepare import prepare_references
 from imagegen.engine.run_loop import get_context, run_in_thread, wait_for
 from imagegen.engine.stages import Stage
 from imagegen.engine.step_cache import StepCache
@@ -33,7 +34,7 @@ from imagegen.engine.vaes.apply import apply_vae
 from imagegen.engine.variation import apply_variation
 from imagegen.errors import InvalidRequest
 from imagegen.schema.events import Progress
-from imagegen.schema.models import AdapterKind
+from imagegen.schema.models import SourceKind
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import scale_size
 
@@ -54,7 +55,8 @@ class StageOutput:
 class StageRunner:
     """Called in the job's task of the run loop. A job that does not paint has neither a model nor adapters.
 
-    `networks` are those of the job's adapters that are networks: its ControlNets and its VAE.
+    `networks` are those of the job's adapters that are networks: its ControlNets, its IP-Adapters with their image
+    encoders, and its VAE.
     """
 
     inputs: JobInputs
@@ -101,7 +103,7 @@ class StageRunner:
         pipeline = self._prepare_pipeline(stage, request, model, self.adapters)
         apply_variation(pipeline, request)
         inpainting = self._plan_inpainting(stage, pipeline)
-        end_step = self._apply_controls(request, model, pipeline, inpainting.box if inpainting else None)
+        end_step = self._extend_calls(request, model, pipeline, inpainting.box if inpainting else None)
         view = create_view(model, request, inpainting)
         callback = StepCallback(self.control, view, self.emit, end_step, number, count)
         input_images = {**inputs.input_images, **(inpainting.input_images if inpainting else {})}
@@ -145,16 +147,24 @@ class StageRunner:
             apply_vae(pipeline, model, vae)
         return pipeline
 
-    def _list_networks(self, kind: AdapterKind) -> list[LoadedNetwork]:
+    def _list_networks(self, kind: SourceKind) -> list[LoadedNetwork]:
         return [network for network in self.networks if network.source.kind == kind]
 
-    def _apply_controls(
+    def _extend_calls(
         self, request: GenerationRequest, model: LoadedModel, pipeline: Pipeline, box: Box | None
     ) -> Callable[[], None]:
-        """Makes the calls of the denoiser follow the job's controls. Returns what must be called after each step."""
+        """Makes the calls of the denoiser follow the job's controls, and look at its reference pictures.
+
+        Returns what must be called after each step.
+        """
         images, job = self.inputs.input_images, get_context(EngineJob)
         controls = prepare_controls(request, model, pipeline, self._list_networks("controlnet"), images, box)
-        job.extend_call = controls.build_arguments
+        ip_adapters, encoders = self._list_networks("ip_adapter"), self._list_networks("image_encoder")
+        references = prepare_references(request, model, ip_adapters, encoders, images)
+        job.extend_call = lambda arguments: {
+            **controls.build_arguments(arguments),
+            **references.build_arguments(arguments),
+        }
 
         def end_step() -> None:
             job.step_cache.end_step()

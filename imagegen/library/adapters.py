@@ -62,6 +62,10 @@ class AdapterIndex(FileIndex[Adapter]):
             weight=weight,
         )
 
+    def list_sources(self, reference: str, weight: float = 1.0) -> tuple[AdapterSource, ...]:
+        """Returns the adapter's source, followed by those of the networks that it needs. Raises what `get` raises."""
+        return (self.get_source(reference, weight),)
+
     def _describe(self, reference: str, path: Path, header: SafetensorsHeader) -> Adapter:
         unsupported = next(
             (name for mark, name in UNSUPPORTED_ADAPTERS if any(mark in key for key in header.shapes)), None

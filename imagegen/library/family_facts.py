@@ -57,6 +57,8 @@ class Family:
     latent_upscaling: bool = False
     step_cache: bool = True
     controlnet: bool = False
+    references: bool = False
+    ip_adapters: bool = False
     vae: bool = False
     embeddings: bool = False
     inpainting_channels: int | None = None
@@ -91,6 +93,8 @@ STABLE_DIFFUSION = Family(
     clip_skip=True,
     latent_upscaling=True,
     controlnet=True,
+    references=True,
+    ip_adapters=True,
     vae=True,
     embeddings=True,
     inpainting_channels=9,

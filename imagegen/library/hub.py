@@ -23,16 +23,19 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    SafetensorsParsingError,
 )
 from huggingface_hub.hf_api import RepoSibling
 
 from imagegen.errors import HubRequestFailed, UnusableModel
 from imagegen.library.family_facts import FAMILIES
 from imagegen.library.file_index import describe_choice
+from imagegen.library.ip_adapter_architectures import IpAdapterFacts, UnknownIpAdapter, detect_ip_adapter
+from imagegen.library.ip_adapters import describe_missing_encoder, fits_encoder, sort_by_distance
 from imagegen.library.model_info import check_pipeline_class
 from imagegen.library.network_index import CONFIG_FILE, choose_weights
 from imagegen.library.snapshots import HubFiles
-from imagegen.library.weight_files import has_weights, parse_components
+from imagegen.library.weight_files import SafetensorsHeader, has_weights, parse_components
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +118,36 @@ class HubClient:
         config = str(PurePosixPath(plan.files[0].path).with_name(CONFIG_FILE))
         return replace(plan, files=(*plan.files, files[config])) if config in files else plan
 
+    def plan_ip_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
+        """Returns the one file of an IP-Adapter, with the image encoder of its repository that it needs.
+
+        Blocks on the network. Raises HubRequestFailed and UnusableModel.
+        """
+        commit, files = self._list_files(reference, hub_files)
+        plan = self._plan_one_file(reference, hub_files, kind, commit, files)
+        path = plan.files[0].path
+        facts = self._read_ip_adapter(reference, plan, kind)
+        for config in sort_by_distance((name for name in files if PurePosixPath(name).name == CONFIG_FILE), path):
+            folder = PurePosixPath(config).parent
+            weights = [name for name in files if PurePosixPath(name).parent == folder and name.endswith(".safetensors")]
+            if weights and fits_encoder(self._read_json(reference, plan.repository, commit, config), facts):
+                return replace(plan, files=(*plan.files, files[config], files[choose_weights(weights)]))
+        raise UnusableModel(reference, describe_missing_encoder(facts), kind)
+
+    def _read_ip_adapter(self, reference: str, plan: DownloadPlan, kind: str) -> IpAdapterFacts:
+        """Returns what the tensors of an IP-Adapter say. Only the header of its file is fetched."""
+        with map_hub_exceptions(reference):
+            try:
+                found = self.api.parse_safetensors_file_metadata(
+                    plan.repository, plan.files[0].path, revision=plan.commit
+                )
+                shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
+                return detect_ip_adapter(SafetensorsHeader(shapes, {}))
+            except SafetensorsParsingError:
+                raise UnusableModel(reference, "it is not a complete safetensors file", kind) from None
+            except UnknownIpAdapter as error:
+                raise UnusableModel(reference, str(error), kind) from None
+
     def _plan_one_file(
         self, reference: str, hub_files: HubFiles, kind: str, commit: str, files: dict[str, HubFile]
     ) -> DownloadPlan:
@@ -136,15 +169,18 @@ class HubClient:
         return info.sha, {file.rfilename: to_hub_file(file) for file in info.siblings or []}
 
     def _read_index(self, reference: str, repository: str, commit: str) -> dict[str, object]:
+        return self._read_json(reference, repository, commit, INDEX_FILE)
+
+    def _read_json(self, reference: str, repository: str, commit: str, name: str) -> dict[str, object]:
         with map_hub_exceptions(reference), TemporaryDirectory() as folder:
-            file = hf_hub_download(repository, INDEX_FILE, revision=commit, local_dir=folder)
+            file = hf_hub_download(repository, name, revision=commit, local_dir=folder)
             try:
-                index = json.loads(Path(file).read_bytes())
+                content = json.loads(Path(file).read_bytes())
             except ValueError:
-                index = None
-        if not isinstance(index, dict):
-            raise UnusableModel(reference, f"its {INDEX_FILE} cannot be read")
-        return index
+                content = None
+        if not isinstance(content, dict):
+            raise UnusableModel(reference, f"its {name} cannot be read")
+        return content
 
 
 def qualify_names(repository: str, files: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Models, LoRAs, embeddings, ControlNets, VAEs and upscalers, on disk and on the Hub, behind one object."""
+"""Models, adapters of all kinds and upscalers, on disk and on the Hub, behind one object."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from imagegen.library.checksums import Checksums
 from imagegen.library.controlnets import ControlNetIndex
 from imagegen.library.downloads import DownloadManager
 from imagegen.library.hub import HubClient
+from imagegen.library.ip_adapters import IpAdapterIndex
 from imagegen.library.model_index import ModelIndex
 from imagegen.library.model_resource import ModelResource
-from imagegen.library.network_resource import NetworkResource
+from imagegen.library.network_resource import IpAdapterResource, NetworkResource
 from imagegen.library.resource import Resource, ResourceInfo
 from imagegen.library.snapshots import Snapshots
 from imagegen.library.upscaler_resource import UpscalerResource
@@ -40,9 +41,14 @@ class Library:
             "lora": (folder / "loras", ASSETS_DIR / "loras"),
             "embedding": (folder / "embeddings",),
             "controlnet": (folder / "controlnets", ASSETS_DIR / "controlnets"),
+            "ip_adapter": (folder / "ip_adapters",),
             "vae": (folder / "vaes",),
         }
-        index_types: dict[AdapterKind, type[AdapterIndex]] = {"controlnet": ControlNetIndex, "vae": VaeIndex}
+        index_types: dict[AdapterKind, type[AdapterIndex]] = {
+            "controlnet": ControlNetIndex,
+            "ip_adapter": IpAdapterIndex,
+            "vae": VaeIndex,
+        }
         self.adapters: dict[AdapterKind, AdapterIndex] = {
             kind: index_types.get(kind, AdapterIndex)(
                 kind, folders, self.snapshots, self.checksums, settings.follow_links
@@ -52,6 +58,7 @@ class Library:
         loras = AdapterResource(self.adapters["lora"], hub, "LoRAs")
         embeddings = AdapterResource(self.adapters["embedding"], hub, "Embeddings")
         controlnets = NetworkResource(self.adapters["controlnet"], hub, "ControlNets")
+        ip_adapters = IpAdapterResource(self.adapters["ip_adapter"], hub, "IP-Adapters")
         vaes = NetworkResource(self.adapters["vae"], hub, "VAEs")
         self.upscalers = UpscalerIndex(
             KIND,
@@ -67,6 +74,7 @@ class Library:
             loras,
             embeddings,
             controlnets,
+            ip_adapters,
             vaes,
             upscalers,
         )

@@ -1,4 +1,4 @@
-"""ControlNets or VAEs as a resource."""
+"""ControlNets, IP-Adapters or VAEs as a resource."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ class NetworkResource(AdapterResource):
 
     def get_memory_id(self, reference: str) -> str:
         return reference
+
+
+class IpAdapterResource(NetworkResource):
+    """An IP-Adapter is downloaded with the image encoder that it needs."""
+
+    def prepare_download(self, reference: str) -> Callable[[], DownloadPlan]:
+        hub_files = self.index.get_hub_files(reference)
+        if hub_files is None:
+            raise NotOnDisk(reference, self.kind)
+        return partial(self.hub.plan_ip_adapter, reference, hub_files, self.kind)

@@ -31,7 +31,7 @@ class Capabilities(FrozenModel):
     """What a model can do. Width and height are multiples of `multiple` pixels, up to `max_side`."""
 
     # A field of the request names the capability that it needs; that of a task has the task's name. The title is the
-    # name on a model's card.
+    # name on a model's card. A model looks at reference pictures through IP-Adapters, or itself if it has none.
 
     text_to_image: bool = True
     image_to_image: bool = False
@@ -44,6 +44,8 @@ class Capabilities(FrozenModel):
     latent_upscaling: bool = False
     step_cache: bool = False
     controlnet: bool = Field(False, title="ControlNet")
+    references: bool = Field(False, title="reference pictures")
+    ip_adapters: bool = Field(False, title="IP-Adapters")
     vae: bool = Field(False, title="other VAEs")
     loras: bool = Field(False, title="LoRAs")
     embeddings: bool = False
@@ -180,7 +182,9 @@ class WorkerMemory(FrozenModel):
     bytes_per_weight: int
 
 
-AdapterKind = Literal["lora", "embedding", "controlnet", "vae"]
+AdapterKind = Literal["lora", "embedding", "controlnet", "ip_adapter", "vae"]
+# An image encoder comes with IP-Adapters, and is no adapter of its own.
+SourceKind = Literal[AdapterKind, "image_encoder"]
 
 
 class AdapterSettings(FrozenModel):
@@ -192,12 +196,12 @@ class AdapterSettings(FrozenModel):
 
 
 class AdapterInfo(FrozenModel):
-    """A LoRA, a textual inversion, a ControlNet or a VAE on disk. `architecture` is what it was made for.
+    """A LoRA, a textual inversion, a ControlNet, an IP-Adapter or a VAE on disk.
 
-    `trigger` are the words of a prompt that make it work; `base_model` and `description` are what its author wrote into
-    it; `settings` are what a LoRA for certain settings says of them; `preprocessor` is what makes control maps for a
-    ControlNet, as its name says; `latents` are those of a VAE; `size` is in bytes; `deletable`: the studio downloaded
-    it; `has_picture`: its author's picture is on disk too.
+    `architecture` is what it was made for. `trigger` are the words of a prompt that make it work; `base_model` and
+    `description` are what its author wrote into it; `settings` are what a LoRA for certain settings says of them;
+    `preprocessor` is what makes control maps for a ControlNet, as its name says; `latents` are those of a VAE; `size`
+    is in bytes; `deletable`: the studio downloaded it; `has_picture`: its author's picture is on disk too.
     """
 
     kind: AdapterKind
@@ -256,10 +260,11 @@ class ModelSource(FrozenModel):
 class AdapterSource(FrozenModel):
     """What a worker needs to apply an adapter. With weight 0 it has no effect.
 
-    `sha256` is of the whole file, `architecture` and `latents` as in AdapterInfo.
+    `sha256` is of the whole file, `architecture` and `latents` as in AdapterInfo. The source of an IP-Adapter is
+    followed by that of its image encoder.
     """
 
-    kind: AdapterKind
+    kind: SourceKind
     id: str
     name: str
     path: Path

@@ -8,6 +8,7 @@ from typing import Any
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.controls import ControlUse
 from imagegen.schema.field_types import MaskArea, MaskFill
+from imagegen.schema.reference_pictures import ReferencePicture
 from imagegen.schema.request import GenerationRequest, LoraUse, list_task_fields
 from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TASKS, TaskName, find_task
@@ -28,6 +29,13 @@ class UsedControl(ControlUse):
     """`sha256` is of the ControlNet's weights."""
 
     sha256: str
+
+
+class UsedReference(ReferencePicture):
+    """`sha256` is of the IP-Adapter's file, `image_encoder_sha256` of its image encoder's; None if there is none."""
+
+    sha256: str | None = None
+    image_encoder_sha256: str | None = None
 
 
 class RequestedAs(FrozenModel):
@@ -69,6 +77,7 @@ class Receipt(FrozenModel):
     loras: tuple[UsedLora, ...] = ()
     embeddings: tuple[UsedEmbedding, ...] = ()
     controls: tuple[UsedControl, ...] = ()
+    references: tuple[UsedReference, ...] = ()
     vae: str | None = None
     vae_sha256: str | None = None
     quantization: str | None = None
@@ -113,6 +122,7 @@ class Receipt(FrozenModel):
             "loras": [{"lora": used.lora, "weight": used.weight} for used in self.loras],
             "embeddings": [used.embedding for used in self.embeddings],
             "controls": [used.model_dump(exclude={"sha256"}) for used in self.controls],
+            "references": [used.model_dump(include={*ReferencePicture.model_fields}) for used in self.references],
         }
         of_task = list_task_fields(self.task)
         return {name: value for name, value in fields.items() if name in of_task}

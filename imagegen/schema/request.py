@@ -43,6 +43,7 @@ from imagegen.schema.field_types import (
     Strength,
 )
 from imagegen.schema.markers import InputImage, Needs, Requires, find_marked_fields
+from imagegen.schema.reference_pictures import MAX_REFERENCES, ReferencePicture
 from imagegen.schema.sizes import Size, scale_hires_size
 from imagegen.schema.tasks import TASKS, TaskName, find_task
 
@@ -210,6 +211,12 @@ class GenerationRequest(RequestRules):
         (),
         max_length=MAX_CONTROLS,
         description="Pictures to follow, such as edges, each with its ControlNet, the picture and perhaps a weight.",
+    )
+    references: Annotated[tuple[ReferencePicture, ...], FailFast(), Needs("references")] = Field(
+        (),
+        max_length=MAX_REFERENCES,
+        description="Pictures to look at, such as a thing or a style, each with its IP-Adapter where the model needs"
+        " one.",
     )
     vae: Annotated[Reference | None, Needs("vae")] = Field(
         None,

@@ -147,6 +147,7 @@ def find_capability_problems(request: GenerationRequest, model: ModelInfo) -> It
     if not TASKS[request.task].fields and not capabilities.supports(TASKS[request.task].capability):
         yield describe_missing_task(request.task, capabilities)
     yield from find_hires_problems(request, model)
+    yield from find_reference_problems(request, model.can)
     for field, needs in NEEDS.items():
         if (
             field not in INPUT_IMAGES
@@ -165,6 +166,17 @@ def find_hires_problems(request: GenerationRequest, model: ModelInfo) -> Iterato
             yield "hires_scale", f"gives a {side} of {value} pixels; at most {limit} are possible"
     if request.has_hires and request.hires_upscaler == LATENT_UPSCALER and not model.can.latent_upscaling:
         yield "hires_upscaler", f"must be the name of an upscaler instead of {LATENT_UPSCALER}"
+
+
+def find_reference_problems(request: GenerationRequest, capabilities: Capabilities) -> Iterator[tuple[str, str]]:
+    """Yields what reference pictures lack, or have too much, for a model that can look at some."""
+    for number, use in enumerate(request.references if capabilities.references else ()):
+        if capabilities.ip_adapters and use.ip_adapter is None:
+            yield f"references[{number}].ip_adapter", "is required"
+        if not capabilities.ip_adapters and use.ip_adapter is not None:
+            yield f"references[{number}].ip_adapter", "must be left open"
+        if not capabilities.ip_adapters and use.weight != 1:
+            yield f"references[{number}].weight", "must be 1 or left open"
 
 
 def describe_missing_task(name: TaskName, capabilities: Capabilities) -> tuple[str, str]:
@@ -204,6 +216,9 @@ def set_adapter_fields(
     controlnets = [adapter for adapter in adapters if adapter.kind == "controlnet"]
     for number, controlnet in enumerate(controlnets):
         check_architecture(f"controls[{number}].controlnet", controlnet, model)
+    ip_adapters = [adapter for adapter in adapters if adapter.kind == "ip_adapter"]
+    for number, ip_adapter in enumerate(ip_adapters):
+        check_architecture(f"references[{number}].ip_adapter", ip_adapter, model)
     vae = next((adapter for adapter in adapters if adapter.kind == "vae"), None)
     if vae is not None:
         check_latents(vae, model)
@@ -226,8 +241,21 @@ def set_adapter_fields(
         use.model_copy(update={"controlnet": controlnet.id})
         for use, controlnet in zip(request.controls, controlnets, strict=True)
     )
-    names_by_field = {"loras": loras, "embeddings": embeddings, "controls": controls, "vae": vae and vae.id}
-    return request.model_copy(update=names_by_field)
+    references = request.references
+    if ip_adapters:
+        references = tuple(
+            use.model_copy(update={"ip_adapter": ip_adapter.id})
+            for use, ip_adapter in zip(references, ip_adapters, strict=True)
+        )
+    return request.model_copy(
+        update={
+            "loras": loras,
+            "embeddings": embeddings,
+            "controls": controls,
+            "references": references,
+            "vae": vae and vae.id,
+        }
+    )
 
 
 def check_architecture(field: str, adapter: AdapterSource, model: ModelInfo) -> None:

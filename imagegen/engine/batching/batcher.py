@@ -14,7 +14,7 @@ from typing import TypeVar
 from imagegen.engine.adapters.merge import NO_ADAPTERS
 from imagegen.engine.adapters.per_row import RowsNotSeparable
 from imagegen.engine.batching.batch_size import BatchSizer
-from imagegen.engine.batching.collate import NetworkOutput, collate, split
+from imagegen.engine.batching.collate import NetworkOutput, collate, get_value_key, split
 from imagegen.engine.batching.network import NetworkCall, UnbatchableKey
 from imagegen.engine.batching.pass_timer import PassTimer
 from imagegen.engine.job import EngineJob
@@ -84,7 +84,11 @@ class Batcher:
         arguments = (
             calls[0].arguments if len(calls) == 1 else collate([call.arguments for call in calls], network.rules)
         )
-        additions = tuple(name for name in network.rules.additions if name in arguments)
+        additions = tuple(
+            (name, get_value_key(name, arguments[name], sum(rows), network.rules))
+            for name in network.rules.additions
+            if name in arguments
+        )
         is_unique = is_per_row or isinstance(calls[0].batch_key, UnbatchableKey)
         key = None if is_unique else (calls[0].batch_key, additions)
         with self.pass_timer.measure(sizer, sum(rows), lambda: network.accelerator.has_graph(key, sum(rows))):

@@ -24,7 +24,7 @@ class BatchRules:
     `timesteps` hold one number for all rows or one for each, of any type. `lists` hold one entry per row. `positions`
     hold the places of patches or tokens: the same for each row, unless they have a dimension of rows. `repeated` are
     lists of equal entries, of which networks read the first. `additions` are added to what the network computes:
-    leaving one out is the same as zeros.
+    leaving one out is the same as zeros, and so is one with less in its second dimension, which is filled with them.
     """
 
     timesteps: tuple[str, ...] = ("timestep",)
@@ -101,19 +101,34 @@ def collate(calls: Sequence[Arguments], rules: BatchRules) -> dict[str, object]:
 
 
 def fill_additions(call: Arguments, calls: Sequence[Arguments], rules: BatchRules) -> Arguments:
-    """Returns the arguments of a call with zeros for each addition that another of the calls has."""
+    """Returns the arguments of a call with each addition of the calls in the same shape, filled up with zeros."""
     rows = count_rows(call)
-    examples = {name: other[name] for name in rules.additions for other in calls if name in other}
-    missing = {name: example for name, example in examples.items() if name not in call}
-    return {**call, **{name: create_zeros(example, rows) for name, example in missing.items()}}
+    examples = {name: [other[name] for other in calls if name in other] for name in rules.additions}
+    filled = {name: fill_up(call.get(name), others, rows) for name, others in examples.items() if others}
+    return {**call, **filled}
 
 
-def create_zeros(example: object, rows: int) -> object:
-    """Returns zeros in the shape of a tensor or of each tensor in a list, for so many rows."""
-    if isinstance(example, Tensor):
-        return example.new_zeros((rows, *example.shape[1:]))
-    assert isinstance(example, list | tuple)
-    return type(example)(create_zeros(each, rows) for each in example)
+def fill_up(value: object, examples: Sequence[object], rows: int) -> object:
+    """Returns a tensor, or nested tensors, filled up with zeros to the longest of the examples in dimension 1.
+
+    None stands for zeros alone.
+    """
+    first = examples[0]
+    if isinstance(first, Tensor):
+        length = max(each.shape[1] for each in select(examples, Tensor))
+        if isinstance(value, Tensor) and value.shape[1] == length:
+            return value
+        zeros = first.new_zeros((rows, length, *first.shape[2:]))
+        if isinstance(value, Tensor):
+            zeros[:, : value.shape[1]] = value
+        return zeros
+    if isinstance(first, dict):
+        own, others = (value if isinstance(value, dict) else {}), select(examples, dict)
+        return {name: fill_up(own.get(name), [each[name] for each in others], rows) for name in first}
+    assert isinstance(first, list | tuple)
+    members = value if isinstance(value, list | tuple) else [None] * len(first)
+    columns = zip(*(each for each in examples if isinstance(each, list | tuple)), strict=True)
+    return type(first)(fill_up(own, column, rows) for own, column in zip(members, columns, strict=True))
 
 
 def collate_values(name: str, values: Sequence[object], rows: Sequence[int], rules: BatchRules) -> object:

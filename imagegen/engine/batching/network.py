@@ -21,8 +21,8 @@ from imagegen.engine.compile.cuda_graphs import NetworkFunction
 from imagegen.engine.job import EngineJob
 from imagegen.engine.run_loop import get_context, request
 
-# None means the same as leaving it out.
-KWARGS = "joint_attention_kwargs"
+# Arguments for attentions. None means the same as leaving them out.
+KWARGS = ("joint_attention_kwargs", "cross_attention_kwargs")
 
 
 class BatchedNetwork:
@@ -69,7 +69,7 @@ class BatchedNetwork:
 
         They all read the output by its index, so that it can be a tuple.
         """
-        unified = {name: value for name, value in arguments.items() if value is not None or name != KWARGS}
+        unified = {name: value for name, value in arguments.items() if value is not None or name not in KWARGS}
         return unified | {"return_dict": False} if "return_dict" in self.parameter_names else unified
 
     def _request_pass(self, arguments: Arguments, adapters: AdapterSet) -> NetworkOutput:

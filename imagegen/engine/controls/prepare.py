@@ -52,6 +52,7 @@ def prepare_controls(
         image = input_images[f"controls[{number}].image"]
         pixels = wait_for(run_in_thread(partial(build_condition, image, use, size, box)))
         config: Any = controlnet.network.config
+        assert controlnet.shared is not None
         condition = pixels.to(next(controlnet.network.parameters()))
         controls.append(Control(use, controlnet.shared, config.in_channels, condition))
     return JobControls(controls, pipeline, len(request.prompts))

@@ -12,6 +12,7 @@ from imagegen.engine.models.single_file import load_stable_diffusion
 from imagegen.engine.previews.projection import build_projection
 from imagegen.engine.prompts.clip import PromptEncoder, build_prompt_encoder
 from imagegen.engine.protocols import Pipeline
+from imagegen.engine.references.attention import ATTENTION_ARGUMENT, add_reference_attention
 from imagegen.library.family_facts import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from imagegen.schema.models import ModelSource
 
@@ -20,7 +21,9 @@ class StableDiffusion(ModelFamily):
     """Stable Diffusion 1 and 2."""
 
     facts = STABLE_DIFFUSION
-    batch_rules = BatchRules(additions=("down_block_additional_residuals", "mid_block_additional_residual"))
+    batch_rules = BatchRules(
+        additions=("down_block_additional_residuals", "mid_block_additional_residual", ATTENTION_ARGUMENT)
+    )
     preview_projection = build_projection(
         [[0.3512, 0.2297, 0.3227], [0.3250, 0.4974, 0.2350], [-0.2829, 0.1762, 0.2721], [-0.2120, -0.2616, -0.7177]]
     )
@@ -28,6 +31,9 @@ class StableDiffusion(ModelFamily):
 
     def load_from_file(self, source: ModelSource, config: Path, dtype: torch.dtype) -> Pipeline:
         return load_stable_diffusion(source, config, dtype)
+
+    def prepare(self, pipeline: Pipeline, dtype: torch.dtype) -> None:
+        add_reference_attention(self.get_denoiser(pipeline))
 
     def create_prompt_encoder(self, pipeline: Pipeline) -> PromptEncoder | None:
         return build_prompt_encoder(pipeline)

@@ -15,7 +15,7 @@ from imagegen.engine.models.network_files import NetworkReader, load_network
 from imagegen.engine.models.out_of_memory import release_unused_memory
 from imagegen.engine.run_loop import run_in_thread, wait_for
 from imagegen.library.weight_files import read_header
-from imagegen.schema.models import AdapterKind, AdapterSource
+from imagegen.schema.models import AdapterSource, SourceKind
 
 
 def keep_dtype(_: AdapterSource, dtype: torch.dtype) -> torch.dtype:
@@ -24,23 +24,23 @@ def keep_dtype(_: AdapterSource, dtype: torch.dtype) -> torch.dtype:
 
 @dataclass(frozen=True)
 class NetworkKind:
-    """How networks of one kind are read, and how jobs share their calls.
+    """How networks of one kind are read, and how jobs share their calls; None if each job makes its own.
 
     `choose_dtype` returns the precision of a network on a device with that of models; it may raise what `read` raises.
     """
 
     read: NetworkReader
-    share: Callable[[nn.Module], BatchedNetwork]
+    share: Callable[[nn.Module], BatchedNetwork] | None = None
     choose_dtype: Callable[[AdapterSource, torch.dtype], torch.dtype] = keep_dtype
 
 
 @dataclass
 class LoadedNetwork:
-    """A network on the device. Calls of `shared` are batched."""
+    """A network on the device. Calls of `shared` are batched; None for a network whose jobs do not share calls."""
 
     source: AdapterSource
     network: nn.Module
-    shared: BatchedNetwork
+    shared: BatchedNetwork | None
     size_bytes: int
     use_count: int = 0
 
@@ -55,7 +55,7 @@ class NetworkCache:
         self,
         device: torch.device,
         dtype: torch.dtype,
-        kinds: Mapping[AdapterKind, NetworkKind],
+        kinds: Mapping[SourceKind, NetworkKind],
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.device, self.dtype, self.kinds, self.on_change = device, dtype, kinds, on_change
@@ -123,7 +123,8 @@ class NetworkCache:
             make_room(source.name, size)
             network = wait_for(run_in_thread(lambda: load_network(source, kind.read, self.device, dtype)))
             # Another task may have read it meanwhile.
-            self._loaded.setdefault(key, LoadedNetwork(source, network, kind.share(network), size))
+            shared = kind.share(network) if kind.share is not None else None
+            self._loaded.setdefault(key, LoadedNetwork(source, network, shared, size))
             self.on_change()
         loaded = self._loaded.pop(key)
         self._loaded[key] = loaded

@@ -33,7 +33,7 @@ def load_network(source: AdapterSource, read: NetworkReader, device: torch.devic
         logger.warning("A network cannot be loaded", exc_info=error, extra=facts)
         problem = truncate(hide_paths(" ".join(str(error).split())), 300)
         raise ModelLoadFailed(source.name, problem) from None
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(requires_grad=False)
 
 

@@ -29,6 +29,7 @@ def apply_vae(pipeline: Pipeline, model: LoadedModel, vae: LoadedNetwork) -> Non
     for option in ("use_slicing", "use_tiling"):
         if hasattr(network, option):
             setattr(network, option, getattr(own, option, False))
+    assert vae.shared is not None
     proxy: Any = create_vae_proxy(network, vae.shared)
     if gets_scaling(vae) and isinstance(own, type(network)):
         proxy.register_to_config(**{name: own.config.get(name) for name in SCALING})

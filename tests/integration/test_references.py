@@ -1,0 +1,198 @@
+"""IP-Adapters make pictures like reference pictures, as in diffusers' own pipelines, in all tasks and shared passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+
+from imagegen.engine.engine import Engine, JobInputs
+from imagegen.engine.samplers import create_scheduler
+from imagegen.errors import InvalidRequest, ModelLoadFailed
+from imagegen.library.ip_adapters import IpAdapterIndex
+from imagegen.library.snapshots import Snapshots
+from imagegen.schema.models import AdapterSource
+from imagegen.schema.validation import set_adapter_fields
+from tests.hub.ip_adapters import save_image_encoder, save_ip_adapter
+from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, get_final_image, new_control, run_together
+from tests.integration.test_batching import PassCounter, difference
+
+START = Image.effect_noise((64, 64), 60).convert("RGB")
+STYLE = Image.linear_gradient("L").convert("RGB").resize((80, 60))
+FACE = Image.new("RGB", (64, 96), "navy")
+ImageDraw.Draw(FACE).ellipse((12, 20, 52, 76), fill="gold")
+PLAIN: dict[str, Any] = {"sampler": "Euler", "steps": 4, "guidance_scale": 4.0}
+# The kind of an IP-Adapter, the picture that it looks at, and its weight.
+Look = tuple[str, Image.Image, float]
+PIPELINES = {"tiny-sd15": StableDiffusionPipeline, "tiny-sdxl": StableDiffusionXLPipeline}
+
+
+def find_ip_adapters(harness: EngineHarness) -> IpAdapterIndex:
+    return IpAdapterIndex("ip_adapter", (harness.folder / "ip_adapters",), Snapshots(harness.folder / "hub"))
+
+
+def find_sources(harness: EngineHarness, model: str, kind: str, weight: float) -> tuple[AdapterSource, ...]:
+    """Returns the sources of an IP-Adapter for a model, which is written first. `kind` is "plain" or "plus"."""
+    folder, name = harness.folder / "ip_adapters", f"{model}-{kind}"
+    if not (folder / "image_encoder").exists():
+        save_image_encoder(folder / "image_encoder")
+    if not (folder / f"{name}.safetensors").exists():
+        harness.model(model)
+        save_ip_adapter(harness.folder / model, folder / f"{name}.safetensors", is_plus=kind == "plus")
+    return find_ip_adapters(harness).list_sources(name, weight)
+
+
+def make_inputs(harness: EngineHarness, model: str, *references: Look, **fields: Any) -> JobInputs:
+    """Returns the inputs of a job with reference pictures."""
+    sources = [each for kind, _, weight in references for each in find_sources(harness, model, kind, weight)]
+    uses = [{"ip_adapter": f"{model}-{kind}", "image": ANY_IMAGE, "weight": weight} for kind, _, weight in references]
+    inputs = harness.make_inputs(model, sources, references=uses, **PLAIN | fields)
+    images = {f"references[{number}].image": image for number, (_, image, _) in enumerate(references)}
+    return replace(inputs, input_images={**inputs.input_images, **images})
+
+
+def paint(
+    harness: EngineHarness, model: str, *references: tuple[str, Image.Image, float], **fields: Any
+) -> Image.Image:
+    return get_final_image(harness.run(make_inputs(harness, model, *references, **fields)))
+
+
+@pytest.mark.parametrize(
+    ("model", "references", "guidance"),
+    [
+        ("tiny-sd15", [("plain", FACE, 0.6)], 4.0),
+        ("tiny-sd15", [("plus", FACE, 1.0), ("plain", STYLE, 0.5)], 4.0),
+        ("tiny-sdxl", [("plain", STYLE, 1.0)], 1.0),
+        ("tiny-sdxl", [("plus", FACE, 0.7), ("plus", STYLE, 0.4)], 4.0),
+    ],
+)
+def test_pictures_are_those_of_diffusers(
+    harness: EngineHarness, model: str, references: list[Look], guidance: float
+) -> None:
+    found = paint(harness, model, *references, guidance_scale=guidance)
+    pipeline = PIPELINES[model].from_pretrained(harness.folder / model, dtype=torch.float32)
+    pipeline.load_ip_adapter(
+        harness.folder / "ip_adapters",
+        subfolder="",
+        weight_name=[f"{model}-{kind}.safetensors" for kind, _, _ in references],
+    )
+    pipeline.set_ip_adapter_scale([weight for _, _, weight in references])
+    pipeline.scheduler = create_scheduler("Euler", pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    expected = pipeline(
+        "a red circle",
+        width=64,
+        height=64,
+        num_inference_steps=PLAIN["steps"],
+        guidance_scale=guidance,
+        generator=torch.Generator("cpu").manual_seed(1),
+        ip_adapter_image=[image for _, image, _ in references],
+    ).images[0]
+    assert difference(found, expected) <= 1
+    assert difference(found, paint(harness, model, guidance_scale=guidance)) > 20
+
+
+def test_a_weight_of_0_changes_nothing_and_each_picture_counts(harness: EngineHarness) -> None:
+    without = paint(harness, "tiny-sd15")
+    assert paint(harness, "tiny-sd15", ("plain", FACE, 0.0)).tobytes() == without.tobytes()
+    both = paint(harness, "tiny-sd15", ("plain", FACE, 1.0), ("plain", STYLE, 1.0))
+    found = [both, *(paint(harness, "tiny-sd15", ("plain", image, 1.0)) for image in (FACE, STYLE))]
+    assert len({image.tobytes() for image in (without, *found)}) == 4
+
+
+MASK = Image.new("L", (64, 64))
+ImageDraw.Draw(MASK).rectangle((20, 24, 43, 39), fill=255)
+TASKS: dict[str, dict[str, Any]] = {
+    "image to image": {"start": START, "strength": 0.8},
+    "inpainting": {"start": START, "mask": MASK, "strength": 1},
+    "outpainting": {"start": START, "extend_right": 32, "width": 96, "height": 64},
+    "hires": {"hires_scale": 1.5},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_looks_at_references(harness: EngineHarness, task: str) -> None:
+    fields = TASKS[task]
+    found = paint(harness, "tiny-sd15", ("plus", FACE, 1.0), **fields)
+    assert difference(found, paint(harness, "tiny-sd15", **fields)) > 20
+
+
+def test_each_picture_of_a_batch_is_like_the_reference(harness: EngineHarness) -> None:
+    reference = ("plain", FACE, 1.0)
+    *_, batch = harness.run(make_inputs(harness, "tiny-sd15", reference, batch_size=2, more_prompts=("a cat",)))
+    expected = [
+        paint(harness, "tiny-sd15", reference, prompt=prompt, seed=seed)
+        for seed, prompt in enumerate(("a red circle", "a red circle", "a cat", "a cat"), 1)
+    ]
+    assert max(difference(*pair) for pair in zip(batch.images, expected, strict=True)) <= 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("model", ["tiny-sd15", "tiny-sdxl"])
+def test_jobs_with_and_without_references_share_passes(harness: EngineHarness, model: str) -> None:
+    job_inputs = [
+        make_inputs(harness, model, ("plain", FACE, 1.0), seed=1),
+        make_inputs(harness, model, seed=2),
+        make_inputs(harness, model, ("plus", STYLE, 0.5), seed=3),
+        make_inputs(harness, model, ("plus", FACE, 1.0), ("plain", STYLE, 0.7), seed=4),
+    ]
+    solo = PassCounter(harness.engine.pass_timer)
+    expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
+    alone = solo.count
+    shared = PassCounter(harness.engine.pass_timer)
+    found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
+    assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
+    assert shared.count < alone * 0.6
+
+
+def test_jobs_without_references_are_the_same_to_the_bit(harness: EngineHarness) -> None:
+    engine = Engine("cpu", exact=True)
+    plain, like = make_inputs(harness, "tiny-sd15", seed=5), make_inputs(harness, "tiny-sd15", ("plus", FACE, 1.0))
+    before = get_final_image(list(engine.generate(plain, new_control())))
+    meanwhile, like_face = (get_final_image(events) for events in run_together(engine, plain, like))
+    after = get_final_image(list(engine.generate(plain, new_control())))
+    assert before.tobytes() == meanwhile.tobytes() == after.tobytes()
+    assert like_face.tobytes() == get_final_image(list(engine.generate(like, new_control()))).tobytes()
+
+
+def test_a_receipt_names_ip_adapter_and_image_encoder(harness: EngineHarness) -> None:
+    inputs = make_inputs(harness, "tiny-sd15", ("plain", FACE, 0.5))
+    *_, result = harness.run(inputs)
+    (used,) = result.receipts[0].references  # type: ignore[union-attr]
+    assert (used.ip_adapter, used.weight) == ("tiny-sd15-plain", 0.5)
+    assert [used.sha256, used.image_encoder_sha256] == [source.sha256 for source in inputs.adapters]
+    fields = result.receipts[0].to_request_fields()  # type: ignore[union-attr]
+    assert fields["references"] == [use.model_dump() for use in inputs.request.references]
+
+
+def test_an_ip_adapter_for_another_architecture_is_refused_by_name(harness: EngineHarness) -> None:
+    sources = find_sources(harness, "tiny-sdxl", "plain", 1.0)
+    info, _ = harness.model("tiny-sd15")
+    with pytest.raises(InvalidRequest, match="was made for") as caught:
+        set_adapter_fields(make_inputs(harness, "tiny-sd15", ("plain", FACE, 1.0)).request, info, sources)
+    assert caught.value.field == "references[0].ip_adapter"
+
+
+def test_an_ip_adapter_for_other_blocks_ends_its_job_alone(harness: EngineHarness) -> None:
+    inputs = make_inputs(harness, "tiny-sd15", ("plain", FACE, 1.0))
+    other = replace(inputs, adapters=find_sources(harness, "tiny-sdxl", "plain", 1.0))
+    with pytest.raises(ModelLoadFailed, match="it does not fit the model"):
+        harness.run(other)
+    assert difference(get_final_image(harness.run(inputs)), paint(harness, "tiny-sd15")) > 20
+
+
+def test_the_jobs_of_two_ip_adapters_share_one_image_encoder(harness: EngineHarness) -> None:
+    engine = Engine("cpu")
+    inputs = make_inputs(harness, "tiny-sd15", ("plain", FACE, 1.0), ("plus", FACE, 1.0))
+    list(engine.generate(inputs, new_control()))
+    parameters = sum(
+        sum(each.numel() for each in load_file(path).values()) for path in {each.path for each in inputs.adapters}
+    )
+    models = sum(model.size_bytes for model in engine.store.models.values())
+    assert engine.store.measure_usage()["cpu"] - models == parameters * 4
+    engine.release("tiny-sd15-plain")
+    assert engine.store.measure_usage()["cpu"] - models < parameters * 4
