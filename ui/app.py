@@ -30,7 +30,7 @@ from ui.theme import build_theme
 UI_DIR = Path(__file__).parent
 LOGO = UI_DIR.parent / "assets" / "logo.svg"
 # In this order: language.js and elements.js have what the others need, prompt.js what workspace.js needs, and viewer.js
-# what workspace.js and library.js need.
+# what workspace.js and library.js need. picture_units.js has what control_units.js and reference_pictures.js need.
 SCRIPTS = (
     "language.js",
     "page.js",
@@ -38,7 +38,9 @@ SCRIPTS = (
     "prompt.js",
     "mask_drawing.js",
     "mask_editor.js",
+    "picture_units.js",
     "control_units.js",
+    "reference_pictures.js",
     "viewer.js",
     "workspace.js",
     "library.js",
@@ -48,7 +50,7 @@ STYLE_SHEETS = (
     "page.css",
     "workspace.css",
     "mask_editor.css",
-    "control_units.css",
+    "picture_units.css",
     "library.css",
     "viewer.css",
     "resources.css",

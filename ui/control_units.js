@@ -1,6 +1,7 @@
 // The pictures that the next one follows, each with its ControlNet. The form has them as JSON, in a hidden field.
 const StudioControls = (() => {
   const { askJson, button, make, notify, setValue, watch } = StudioElements;
+  const { choice, parse, range, showCards, store } = StudioPictureUnits;
   const { translate } = StudioLanguage;
   const DRAWN = "none";
   const USUAL = { weight: 1, start: 0, end: 1, mode: "balanced" };
@@ -20,12 +21,7 @@ const StudioControls = (() => {
 
   // What the form has. Each change is written back at once.
   function read(text) {
-    try {
-      const entries = JSON.parse(text || "[]");
-      units = Array.isArray(entries) ? entries.filter((entry) => entry && typeof entry === "object") : [];
-    } catch {
-      units = [];
-    }
+    units = parse(text);
     show();
   }
 
@@ -47,15 +43,6 @@ const StudioControls = (() => {
     const controlnet = facts.controlnets[0]?.id ?? "";
     units = [...units, { controlnet, image, preprocessor: preprocessor ?? findPreprocessor(controlnet), ...USUAL }];
     write();
-  }
-
-  // Pictures. They are stored by the REST API, so that the form has their ids alone.
-  async function store(blob) {
-    const image = await new Promise((resolve) => {
-      const reader = Object.assign(new FileReader(), { onload: () => resolve(reader.result) });
-      reader.readAsDataURL(blob);
-    });
-    return (await askJson("inputs", { method: "POST", body: { image, field: "init_image" } })).id;
   }
 
   file.addEventListener("change", () => {
@@ -80,10 +67,7 @@ const StudioControls = (() => {
   function show() {
     panel.hidden = !units.length && !facts.controlnets.length;
     addPicture.disabled = addDrawing.disabled = units.length >= facts.most || !facts.controlnets.length;
-    const open = [...list.querySelectorAll("details")].map((details) => details.open);
-    const focus = list.contains(document.activeElement) ? document.activeElement.dataset.focus : "";
-    list.replaceChildren(...units.map((unit, index) => makeCard(unit, index, open[index])));
-    if (focus) list.querySelector(`[data-focus="${focus}"]`)?.focus();
+    showCards(list, units, makeCard);
   }
 
   function makeCard(unit, index, isOpen) {
@@ -114,21 +98,6 @@ const StudioControls = (() => {
     units = units.filter((_, place) => place !== index);
     write();
     addPicture.focus();
-  }
-
-  function choice(label, entries, value, onchange, focus) {
-    const options = entries.map(([id, text]) => make("option", { value: id, textContent: text, selected: id === value }));
-    return make("label", {}, make("span", { textContent: label }),
-      make("select", { onchange: (event) => onchange(event.target.value), dataset: { focus } }, ...options));
-  }
-
-  function range(label, value, most, onchange, focus) {
-    const shown = make("b", { textContent: value });
-    return make("label", {}, make("span", {}, label, shown), make("input", {
-      type: "range", min: 0, max: most, step: 0.05, value, dataset: { focus },
-      oninput: (event) => Object.assign(shown, { textContent: event.target.value }),
-      onchange: (event) => onchange(Number(event.target.value)),
-    }));
   }
 
   // Drawing: white lines on black, in the size of the next picture.

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from imagegen.errors import InvalidRequest
 from imagegen.schema.base import User
 from imagegen.schema.field_types import MAX_LORAS
+from imagegen.schema.input_images import ENTRY_IMAGES
 from imagegen.schema.models import MODEL_DEFAULT_FIELDS, AdapterKind, UpscalerField
 from imagegen.schema.receipt import NOT_IN_RECEIPT, Receipt
 from imagegen.schema.request import INPUT_IMAGES, REQUIRES, GenerationRequest, LoraUse, list_task_fields
@@ -26,6 +27,7 @@ from ui.components.control_facts import render_control_facts
 from ui.components.events import UNQUEUED_EVENT
 from ui.components.html import create_html
 from ui.components.prompt_facts import render_prompt_facts
+from ui.components.reference_facts import render_reference_facts
 from ui.control_updates import (
     NO_CHOICE,
     Updates,
@@ -43,7 +45,8 @@ from ui.workspace.lora_stack import LoraStack
 from ui.workspace.size_controls import SizeControls
 
 ADAPTER_KINDS: tuple[AdapterKind, ...] = get_args(AdapterKind)
-CONTROLS = "controls"
+# Lists of pictures with settings: scripts of the page show them, and put them into hidden fields as JSON.
+PICTURE_LISTS = tuple(ENTRY_IMAGES)
 # Fields for the name of what is on disk; they stay open for what the studio or the model has itself.
 OPTIONAL_NAMES = (*get_args(UpscalerField), "vae")
 C = TypeVar("C", bound=Component)
@@ -76,9 +79,10 @@ class Form:
         # The id of the model that the controls were last adapted to. It is created with the model dropdown, inside the
         # tab: a state between the tabs breaks them.
         self.suited_model: gr.State
-        # What prompt.js and control_units.js must know of the chosen model.
+        # What prompt.js, control_units.js and reference_pictures.js must know of the chosen model.
         self.prompt_facts: gr.HTML
         self.control_facts: gr.HTML
+        self.reference_facts: gr.HTML
         self._defaults = {name: field.default for name, field in GenerationRequest.model_fields.items()}
         self._defaults |= self._model.model_dump(include=set(MODEL_DEFAULT_FIELDS)) | {"model": self._model.id}
 
@@ -136,11 +140,21 @@ class Form:
         return names
 
     def control_units(self) -> None:
-        """Adds the pictures to follow: control_units.js shows them, and puts them into a hidden field as JSON."""
-        units = self._add_control(CONTROLS, gr.Textbox, value="", visible="hidden")
+        """Adds the pictures to follow, which control_units.js shows."""
+        units = self._add_picture_list("controls")
         self.control_facts = create_html(render_control_facts([]), elem_classes="control-facts")
-        create_html("", elem_classes="control-units")
+        create_html("", elem_classes="control-units picture-units")
         units.change(None, units, None, js="(text) => StudioControls.read(text)", **UNQUEUED_EVENT)
+
+    def reference_pictures(self) -> None:
+        """Adds the reference pictures, which reference_pictures.js shows."""
+        units = self._add_picture_list("references")
+        self.reference_facts = create_html(render_reference_facts(self._model, []), elem_classes="reference-facts")
+        create_html("", elem_classes="reference-pictures picture-units")
+        units.change(None, units, None, js="(text) => StudioReferences.read(text)", **UNQUEUED_EVENT)
+
+    def _add_picture_list(self, name: str) -> gr.Textbox:
+        return self._add_control(name, gr.Textbox, value="", visible="hidden")
 
     def get_default(self, field: str) -> Any:
         """Returns the value of a field that nobody has changed yet."""
@@ -206,6 +220,7 @@ class Form:
             self.suited_model,
             self.prompt_facts,
             self.control_facts,
+            self.reference_facts,
             self.sizes.area,
             self.sizes.facts,
             *([self.lora_stack.shown_names] if self.lora_stack else []),
@@ -222,7 +237,7 @@ class Form:
         fields |= {name: parse_number(fields[name]) for name in self._number_fields}
         fields |= {name: parse_lines(fields[name]) for name in self._list_fields}
         fields |= {name: fields[name] or None for name in (*self._optional_texts, *MASKS) if name in fields}
-        fields |= {CONTROLS: parse_controls(fields.get(CONTROLS))}
+        fields |= {name: parse_entries(fields.get(name)) for name in PICTURE_LISTS}
         fields |= {"loras": LoraStack.to_lora_uses(fields.get("loras"), others[count:])}
         own = list_shown_fields(parse_task(tool))
         return {name: value for name, value in fields.items() if name in own}
@@ -272,7 +287,7 @@ class Form:
             return str(value)
         if name in self._list_fields and isinstance(value, list):
             return "\n".join(map(str, value))
-        return write_controls(value) if name == CONTROLS and isinstance(value, list) else value
+        return write_entries(value) if name in PICTURE_LISTS and isinstance(value, list) else value
 
     async def fill_from_receipt(self, receipt: Receipt) -> Updates:
         """Returns the updates that make the form repeat one picture. Raises InvalidRequest for an unknown model.
@@ -281,7 +296,7 @@ class Form:
         """
         values = receipt.model_dump() | {name: self._defaults[name] for name in NOT_IN_RECEIPT}
         model = receipt.model_id or self._model.id
-        values |= {CONTROLS: write_controls(receipt.to_request_fields().get(CONTROLS))}
+        values |= {name: write_entries(receipt.to_request_fields().get(name)) for name in PICTURE_LISTS}
         values |= {"model": model, "embeddings": [used.embedding for used in receipt.embeddings]}
         for name in INPUT_IMAGES.keys() - MASKS:
             values[name] = values[name] and str(self.images.input_path(values[name]))
@@ -302,7 +317,7 @@ class Form:
         """
         manager = self.service.model_manager
         model, _ = await asyncio.to_thread(manager.resolve_model, reference)
-        loras, embeddings, controlnets, vaes = [
+        loras, embeddings, controlnets, ip_adapters, vaes = [
             filter_fitting_adapters(await asyncio.to_thread(manager.list_adapters, kind), model)
             for kind in ADAPTER_KINDS
         ]
@@ -320,6 +335,7 @@ class Form:
         facts = {
             self.prompt_facts: render_prompt_facts(model, [*loras, *embeddings]),
             self.control_facts: render_control_facts(controlnets),
+            self.reference_facts: render_reference_facts(model, ip_adapters),
         }
         return shown | {self.suited_model: reference} | facts | self.sizes.adapt(model)
 
@@ -436,16 +452,16 @@ def parse_lora_uses(value: Any) -> list[LoraUse]:
     return uses[:MAX_LORAS]
 
 
-def parse_controls(text: Any) -> Any:
-    """Returns the controls in the hidden field; text that is no JSON as it is, which the request then refuses."""
+def parse_entries(text: Any) -> Any:
+    """Returns the list in a hidden field; text that is no JSON as it is, which the request then refuses."""
     try:
         return json.loads(text) if text else []
     except (ValueError, RecursionError):
         return text
 
 
-def write_controls(uses: Any) -> str:
-    """Returns controls as the hidden field has them."""
+def write_entries(uses: Any) -> str:
+    """Returns a list as a hidden field has it."""
     return json.dumps(uses) if uses else ""
 
 

@@ -13,10 +13,14 @@ from PIL import Image
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.protocols import Pipeline
 from imagegen.engine.stages import Stage
+from imagegen.errors import InvalidRequest
 from imagegen.schema.field_types import MAX_SEED
 from imagegen.schema.markers import ImageMode
 from imagegen.schema.request import INPUT_IMAGES, GenerationRequest
 
+# The fewest pixels of a side of a reference picture that a model looks at itself, and the most of its length to width.
+MIN_REFERENCE_SIDE = 64
+MAX_REFERENCE_RATIO = 8
 # The pipelines' arguments for input pictures.
 IMAGE_ARGUMENTS: Mapping[ImageMode, str] = {"rgb": "image", "mask": "mask_image"}
 
@@ -54,7 +58,10 @@ def build_call_arguments(
     family: ModelFamily,
     input_images: Mapping[str, Image.Image],
 ) -> dict[str, object]:
-    """Returns the arguments for a stage. `input_images` are pictures by the request's field that names them."""
+    """Returns the arguments for a stage. `input_images` are pictures by the request's field that names them.
+
+    Raises InvalidRequest for a reference picture that the model cannot look at.
+    """
     assert request.steps is not None and request.guidance_scale is not None
     assert request.width is not None and request.height is not None
     accepted, size = get_parameters(type(pipeline).__call__), (request.width, request.height)
@@ -64,7 +71,7 @@ def build_call_arguments(
         "output_type": "pt",
         **family.build_guidance_arguments(request.guidance_scale),
         **{name: value for name, value in family.build_size_arguments(size).items() if name in accepted},
-        **build_image_arguments(request, stage, family, input_images),
+        **add_references(build_image_arguments(request, stage, family, input_images), request, family, input_images),
         **build_strength_arguments(request, pipeline),
     }
 
@@ -82,6 +89,33 @@ def build_image_arguments(
     # Some pipelines with a strength expect as many images as seeds.
     copies = len(request.prompts)
     return {name: image if request.strength is None else [image] * copies for name, image in images.items()}
+
+
+def add_references(
+    arguments: Mapping[str, object],
+    request: GenerationRequest,
+    family: ModelFamily,
+    input_images: Mapping[str, Image.Image],
+) -> dict[str, object]:
+    """Returns the arguments with the reference pictures after the start image, for a model that looks at them itself.
+
+    Raises InvalidRequest for a picture that such a model cannot look at.
+    """
+    if family.facts.ip_adapters or not request.references:
+        return dict(arguments)
+    places = [f"references[{number}].image" for number in range(len(request.references))]
+    for place in places:
+        check_proportions(input_images[place], place)
+    start = [arguments["image"]] if "image" in arguments else []
+    return {**arguments, "image": [*start, *(input_images[place] for place in places)]}
+
+
+def check_proportions(image: Image.Image, place: str) -> None:
+    """Raises InvalidRequest for a picture that is too small or too long: the limits are those of FLUX.2's pipeline."""
+    if min(image.size) < MIN_REFERENCE_SIDE:
+        raise InvalidRequest(place, f"must be at least {MIN_REFERENCE_SIDE} pixels wide and high")
+    if max(image.size) > MAX_REFERENCE_RATIO * min(image.size):
+        raise InvalidRequest(place, f"must be at most {MAX_REFERENCE_RATIO} times as long as it is wide")
 
 
 def build_strength_arguments(request: GenerationRequest, pipeline: Pipeline) -> dict[str, object]:

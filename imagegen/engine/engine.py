@@ -16,6 +16,7 @@ from imagegen.engine.compile.accelerator import CompilePool
 from imagegen.engine.controls.loading import CONTROLNETS
 from imagegen.engine.devices import choose_device, choose_dtype
 from imagegen.engine.event_generator import generate_events
+from imagegen.engine.ip_adapters.networks import IMAGE_ENCODERS, IP_ADAPTERS
 from imagegen.engine.job import (
     EngineEvent,
     EngineJob,
@@ -31,7 +32,6 @@ from imagegen.engine.models.network_cache import LoadedNetwork, NetworkCache, Ne
 from imagegen.engine.models.out_of_memory import convert_out_of_memory
 from imagegen.engine.models.store import ModelStore
 from imagegen.engine.receipts import VERSIONS, build_receipts
-from imagegen.engine.references.ip_adapter import IMAGE_ENCODERS, IP_ADAPTERS
 from imagegen.engine.run_loop import Reply, RunLoop, complete_future
 from imagegen.engine.stage_runner import StageRunner
 from imagegen.engine.stages import plan_stages

@@ -15,6 +15,7 @@ from imagegen.engine.controls.prepare import prepare_controls
 from imagegen.engine.hires import build_hires_image, build_hires_request
 from imagegen.engine.host_copy import convert_to_images
 from imagegen.engine.inpainting import Box, InpaintingPlan, apply_latent_fill, plan_inpainting
+from imagegen.engine.ip_adapters.prepare import prepare_references
 from imagegen.engine.job import EngineJob, JobControl, JobInputs
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.network_cache import LoadedNetwork
@@ -22,7 +23,6 @@ from imagegen.engine.outpainting import plan_outpainting
 from imagegen.engine.pipelines import create_job_pipeline
 from imagegen.engine.prompts.inputs import build_prompt_arguments
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
-from imagegen.engine.references.prepare import prepare_references
 from imagegen.engine.run_loop import get_context, run_in_thread, wait_for
 from imagegen.engine.stages import Stage
 from imagegen.engine.step_cache import StepCache

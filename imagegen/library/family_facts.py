@@ -26,7 +26,8 @@ class Family:
     `pipeline` is the class name of its diffusers pipeline for text to image, `denoiser` the component of the pipeline
     that each step calls. `width`, `height`, `max_side` and `multiple` are in pixels: sides are multiples of `multiple`.
     `tokens` is the length limit of a prompt. The flags are capabilities; those of tasks have the task's name. A family
-    that makes pictures of pictures but has no `strength` edits: the prompt says what becomes of the start image.
+    that makes pictures of pictures but has no `strength` edits: the prompt says what becomes of the start image. One
+    with `references` looks at them through `ip_adapters`, or gets them beside the start image.
 
     `inpainting_channels` are the input channels of a denoiser that was trained to inpaint, which gets the mask and the
     picture around it, too: such a model can do nothing else.
@@ -163,6 +164,7 @@ FLUX2_KLEIN = replace(
     guidance="none",
     inpainting=False,
     strength=False,
+    references=True,
     lora_tensor_pattern=re.compile("to_qkv_mlp_proj|stream_modulation"),
 )
 Z_IMAGE = replace(
@@ -196,7 +198,7 @@ QWEN_IMAGE_EDIT = replace(
     variant_of=QWEN_IMAGE.name,
 )
 QWEN_IMAGE_EDIT_PLUS = replace(
-    QWEN_IMAGE_EDIT, pipeline="QwenImageEditPlusPipeline", name="Qwen-Image-Edit Plus", steps=40
+    QWEN_IMAGE_EDIT, pipeline="QwenImageEditPlusPipeline", name="Qwen-Image-Edit Plus", steps=40, references=True
 )
 SANA = replace(
     TRANSFORMER,

@@ -212,17 +212,17 @@ class GenerationRequest(RequestRules):
         max_length=MAX_CONTROLS,
         description="Pictures to follow, such as edges, each with its ControlNet, the picture and perhaps a weight.",
     )
-    references: Annotated[tuple[ReferencePicture, ...], FailFast(), Needs("references")] = Field(
-        (),
-        max_length=MAX_REFERENCES,
-        description="Pictures to look at, such as a thing or a style, each with its IP-Adapter where the model needs"
-        " one.",
-    )
     vae: Annotated[Reference | None, Needs("vae")] = Field(
         None,
         title="VAE",
         description="What makes the picture of its latents: a name from the list of VAEs, or a Hugging Face repository,"
         " with a file if it has several. Empty: the model's own.",
+    )
+    references: Annotated[tuple[ReferencePicture, ...], FailFast(), Needs("references")] = Field(
+        (),
+        max_length=MAX_REFERENCES,
+        description="Pictures to look at, such as a thing or a style, each with its IP-Adapter where the model needs"
+        " one.",
     )
 
     @model_validator(mode="before")

@@ -42,6 +42,7 @@ def ask(studio: Studio, session: str, prompt: str, steps: int, batch_size: int =
         None,
         [],
         None,
+        [],
     ]
     body = {"data": values, "session_hash": session}
     call = urllib.request.Request(

@@ -32,7 +32,7 @@ GRADIO = "/gradio_api"
 # All fields of a request, in their order.
 VALUES: list[Any] = [
     *("a red circle", "", None, None, 1, None, None, None, 1, 0, None, [], [], [], 0, None, 0),
-    *(1, 0, 0.6, None, 1, None, [], None),
+    *(1, 0, 0.6, None, 1, None, [], None, []),
 ]
 TABLE = {
     "open": """
@@ -62,7 +62,8 @@ TABLE = {
             /v1/albums /v1/controlnets/list /v1/controlnets/picture /v1/downloads /v1/embeddings/list
             /v1/embeddings/picture /v1/jobs /v1/loras/list
             /v1/loras/picture /v1/models /v1/models/list /v1/models/picture /v1/models/{model_id:path} /v1/pictures
-            /v1/pictures/usage /v1/status /v1/upscalers/list /v1/upscalers/picture /v1/vaes/list /v1/vaes/picture
+            /v1/pictures/usage /v1/status /v1/ip_adapters/list /v1/ip_adapters/picture
+            /v1/upscalers/list /v1/upscalers/picture /v1/vaes/list /v1/vaes/picture
         HEAD /gradio_api/mcp/sse
         POST /controlnet/detect /gradio_api/call/v2/{api_name} /gradio_api/call/{api_name} /gradio_api/mcp
             /gradio_api/mcp/http
@@ -89,7 +90,8 @@ TABLE = {
         GET /v1/users /v1/users/{user_id:path}/export
         POST /v1/controlnets/load /v1/controlnets/unload /v1/embeddings/load /v1/embeddings/unload /v1/loras/load
             /v1/loras/unload /v1/models/load
-            /v1/models/unload /v1/upscalers/load /v1/upscalers/unload /v1/vaes/load /v1/vaes/unload
+            /v1/models/unload /v1/ip_adapters/load /v1/ip_adapters/unload
+            /v1/upscalers/load /v1/upscalers/unload /v1/vaes/load /v1/vaes/unload
         DELETE /v1/users/{user_id:path}
     """,
     "closed": """
@@ -225,6 +227,8 @@ class OwnedResources:
             "POST /v1/embeddings/unload": {"json": {"embedding": "some/where", "delete": True}},
             "POST /v1/controlnets/load": {"json": {"controlnet": "some/where"}},
             "POST /v1/controlnets/unload": {"json": {"controlnet": "some/where", "delete": True}},
+            "POST /v1/ip_adapters/load": {"json": {"ip_adapter": "some/where"}},
+            "POST /v1/ip_adapters/unload": {"json": {"ip_adapter": "some/where", "delete": True}},
             "POST /v1/vaes/load": {"json": {"vae": "some/where"}},
             "POST /v1/vaes/unload": {"json": {"vae": "some/where", "delete": True}},
             "POST /v1/upscalers/load": {"json": {"upscaler": "some/where"}},

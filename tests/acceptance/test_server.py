@@ -40,13 +40,14 @@ def test_it_is_alive_and_ready(studio: Studio) -> None:
 def test_only_these_endpoints_are_published(client: Client) -> None:
     info = client.view_api(return_format="dict", print_info=False)
     assert sorted(info["named_endpoints"]) == [
-        "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_embeddings", "/list_loras", "/list_models",
-        "/list_pictures",
-        "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_embedding", "/load_lora", "/load_model",
-        "/load_upscaler", "/load_vae",
+        "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_embeddings", "/list_ip_adapters", "/list_loras",
+        "/list_models", "/list_pictures",
+        "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_embedding", "/load_ip_adapter", "/load_lora",
+        "/load_model", "/load_upscaler", "/load_vae",
         "/outpaint", "/preprocess",
         "/txt2img", "/unload_controlnet",
-        "/unload_embedding", "/unload_lora", "/unload_model", "/unload_upscaler", "/unload_vae", "/upscale",
+        "/unload_embedding", "/unload_ip_adapter", "/unload_lora", "/unload_model", "/unload_upscaler", "/unload_vae",
+        "/upscale",
     ]  # fmt: skip
     assert info["unnamed_endpoints"] == {}
     names = [p["parameter_name"] for p in info["named_endpoints"]["/txt2img"]["parameters"]]
@@ -54,7 +55,7 @@ def test_only_these_endpoints_are_published(client: Client) -> None:
         "prompt", "negative_prompt", "width", "height", "steps", "guidance_scale", "sampler", "seed", "batch_size",
         "clip_skip", "model", "loras", "embeddings", "more_prompts", "step_cache",
         "variation_seed", "variation_strength", "hires_scale", "hires_steps", "hires_strength", "hires_upscaler",
-        "scale", "upscaler", "controls", "vae",
+        "scale", "upscaler", "controls", "vae", "references",
     ]  # fmt: skip
     (model, delete) = info["named_endpoints"]["/unload_model"]["parameters"]
     assert (model["parameter_name"], delete["parameter_name"]) == ("model", "delete")

@@ -77,6 +77,17 @@ def controlnet(folder: Path) -> None:
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"pickle")
 
 
+def ip_adapters(folder: Path) -> None:
+    """Builds IP-Adapters in folders as their inventors have them; the image encoder nearby is not for the second."""
+    from tests.hub.ip_adapters import save_image_encoder, save_ip_adapter
+
+    with scratch("tiny-sd15") as model:
+        save_ip_adapter(model, folder / "models" / "ip-adapter.safetensors")
+        save_ip_adapter(model, folder / "others" / "ip-adapter-plus.safetensors", is_plus=True)
+    save_image_encoder(folder / "models" / "image_encoder")
+    save_image_encoder(folder / "others" / "image_encoder", hidden=16, projected=16)
+
+
 def vae(folder: Path) -> None:
     """Builds a VAE, with the same as a pickle."""
     from tests.hub.vaes import save_vae
@@ -172,6 +183,7 @@ REPOSITORIES: dict[str, Repository] = {
         "an embedding for the tiny Stable Diffusion XL", partial(embedding, widths={"clip_l": 24, "clip_g": 40})
     ),
     "studio/controlnet-canny": Repository("a ControlNet in two precisions", controlnet),
+    "studio/ip-adapter": Repository("two IP-Adapters for Stable Diffusion 1, and two image encoders", ip_adapters),
     "studio/vae": Repository("a VAE for Stable Diffusion 1 and 2", vae),
     "studio/upscaler": Repository("an upscaler, and the same as a pickle", upscaler),
     "studio/upscaler-pickle": Repository("an upscaler as a pickle only", partial(upscaler, is_safe=False)),

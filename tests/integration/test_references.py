@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
 from imagegen.engine.engine import Engine, JobInputs
+from imagegen.engine.models.loading import load_pipeline
 from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.library.ip_adapters import IpAdapterIndex
@@ -24,6 +26,7 @@ from tests.integration.test_batching import PassCounter, difference
 
 START = Image.effect_noise((64, 64), 60).convert("RGB")
 STYLE = Image.linear_gradient("L").convert("RGB").resize((80, 60))
+STYLE_64 = STYLE.resize((80, 64))
 FACE = Image.new("RGB", (64, 96), "navy")
 ImageDraw.Draw(FACE).ellipse((12, 20, 52, 76), fill="gold")
 PLAIN: dict[str, Any] = {"sampler": "Euler", "steps": 4, "guidance_scale": 4.0}
@@ -196,3 +199,85 @@ def test_the_jobs_of_two_ip_adapters_share_one_image_encoder(harness: EngineHarn
     assert engine.store.measure_usage()["cpu"] - models == parameters * 4
     engine.release("tiny-sd15-plain")
     assert engine.store.measure_usage()["cpu"] - models < parameters * 4
+
+
+LOOKERS = ("tiny-flux2-klein", "tiny-qwen-image-edit-plus")
+EDIT: dict[str, Any] = {"width": 96, "height": 64, "steps": 2}
+
+
+def make_looking_inputs(harness: EngineHarness, model: str, *pictures: Image.Image, **fields: Any) -> JobInputs:
+    """Returns the inputs of a job of a model that looks at reference pictures itself."""
+    inputs = harness.make_inputs(model, references=[{"image": ANY_IMAGE}] * len(pictures), **EDIT | fields)
+    images = {f"references[{number}].image": image for number, image in enumerate(pictures)}
+    return replace(inputs, input_images={**inputs.input_images, **images})
+
+
+@pytest.mark.parametrize("model", LOOKERS)
+def test_a_model_that_takes_several_pictures_gets_references_after_the_start_image(
+    harness: EngineHarness, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 128 * 128)  # Instead of a million pixels.
+    start = START.resize((96, 64))
+    found = get_final_image(harness.run(make_looking_inputs(harness, model, FACE, STYLE_64, start=start)))
+    info, source = harness.model(model)
+    pipeline: Any = load_pipeline(source, torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    options: dict[str, Any] = {"guidance_scale": info.guidance_scale}
+    if info.can.negative_prompt:
+        options = {"negative_prompt": "", "true_cfg_scale": info.guidance_scale}
+    expected = pipeline(
+        prompt="a red circle",
+        image=[start, FACE, STYLE_64],
+        width=96,
+        height=64,
+        num_inference_steps=2,
+        generator=torch.Generator().manual_seed(1),
+        **options,
+    ).images[0]
+    assert difference(found, expected) <= 1
+    other = get_final_image(harness.run(make_looking_inputs(harness, model, STYLE_64, FACE, start=start)))
+    assert found.tobytes() != other.tobytes()
+
+
+def test_references_without_a_start_image_share_passes(harness: EngineHarness) -> None:
+    """Of the same shape, since the denoiser sees them."""
+    job_inputs = [
+        make_looking_inputs(harness, "tiny-flux2-klein", picture, seed=seed, steps=3)
+        for seed, picture in enumerate((FACE, FACE.rotate(180)), 1)
+    ]
+    solo = PassCounter(harness.engine.pass_timer)
+    expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
+    alone, shared = solo.count, PassCounter(harness.engine.pass_timer)
+    found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
+    assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
+    assert shared.count < 0.75 * alone
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "message"),
+    [
+        ("tiny-sd15", {"image": ANY_IMAGE}, r"references\[0\].ip_adapter: is required with the model"),
+        ("tiny-flux2-klein", {"image": ANY_IMAGE, "ip_adapter": "a"}, r"references\[0\].ip_adapter: must be left open"),
+        ("tiny-flux2-klein", {"image": ANY_IMAGE, "weight": 0.5}, r"references\[0\].weight: must be 1 or left open"),
+        ("tiny-qwen-image", {"image": ANY_IMAGE}, "references: cannot be used with the model"),
+        ("tiny-qwen-image-edit", {"image": ANY_IMAGE}, "references: cannot be used with the model"),
+        ("tiny-flux-kontext", {"image": ANY_IMAGE}, "references: cannot be used with the model"),
+    ],
+)
+def test_what_a_model_cannot_look_at_is_refused_by_name(
+    harness: EngineHarness, model: str, fields: dict[str, Any], message: str
+) -> None:
+    start = START if harness.model(model)[0].can.image_to_image else None
+    with pytest.raises(InvalidRequest, match=message):
+        harness.make_inputs(model, start=start, references=[fields])
+
+
+@pytest.mark.parametrize(
+    ("size", "problem"), [((63, 64), "at least 64 pixels"), ((64, 520), "at most 8 times as long as it is wide")]
+)
+def test_a_picture_that_a_model_cannot_look_at_is_refused(
+    harness: EngineHarness, size: tuple[int, int], problem: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=problem) as caught:
+        harness.run(make_looking_inputs(harness, "tiny-flux2-klein", FACE, Image.new("RGB", size)))
+    assert caught.value.field == "references[1].image"

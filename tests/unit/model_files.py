@@ -52,6 +52,25 @@ def write_vae(folder: Path, **config: Any) -> Path:
     return write_tensors(folder / "diffusion_pytorch_model.safetensors", {"decoder.conv_in.weight": (16, 4, 3, 3)})
 
 
+def write_ip_adapter(file: Path, width: int = 128, encoder_width: int = 24) -> Path:
+    """Writes a plain IP-Adapter for a UNet with text embeddings of this width, and an image encoder for it."""
+    config = {"model_type": "clip_vision_model", "projection_dim": encoder_width, "hidden_size": 32}
+    write_json(file.parent / "image_encoder" / "config.json", config)
+    write_tensors(file.parent / "image_encoder" / "model.safetensors", {"class_embedding": (32,)})
+    return write_tensors(file, list_ip_adapter_shapes(width, encoder_width))
+
+
+def list_ip_adapter_shapes(width: int, encoder_width: int) -> dict[str, tuple[int, ...]]:
+    """Returns the tensors of a plain IP-Adapter for a UNet with two cross-attentions."""
+    return {
+        "image_proj.proj.weight": (4 * width, encoder_width),
+        "image_proj.proj.bias": (4 * width,),
+        "image_proj.norm.weight": (width,),
+        "image_proj.norm.bias": (width,),
+        **{f"ip_adapter.{number}.to_{part}_ip.weight": (64, width) for number in (1, 3) for part in "kv"},
+    }
+
+
 def write_checkpoint(file: Path, *names: str) -> Path:
     """Writes a file with tensors of these names."""
     return write_tensors(file, dict.fromkeys(names, (1,)))

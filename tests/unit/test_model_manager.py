@@ -30,6 +30,7 @@ from tests.unit.model_files import (
     make_snapshot_folder,
     write_controlnet,
     write_embedding,
+    write_ip_adapter,
     write_lora,
     write_unet_model,
     write_vae,
@@ -448,10 +449,19 @@ async def test_every_kind_of_resource_is_listed_and_described_the_same_way(
     adapter(models, "lora", "mine")
     adapter(models, "embedding", "mine")
     write_controlnet(models / "controlnets" / "mine")
+    write_ip_adapter(models / "ip_adapters" / "mine.safetensors")
     write_vae(models / "vaes" / "mine")
     write_unet_model(models / "mine")
     write_upscaler(models / "upscalers/mine.safetensors", make_compact().state_dict())
-    assert list(model_manager.resources) == ["model", "lora", "embedding", "controlnet", "vae", "upscaler"]
+    assert list(model_manager.resources) == [
+        "model",
+        "lora",
+        "embedding",
+        "controlnet",
+        "ip_adapter",
+        "vae",
+        "upscaler",
+    ]
     for resource in model_manager.resources.values():
         described = resource.get("mine")
         assert isinstance(described, resource.info_type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from imagegen.languages.translation import mark
-from imagegen.schema.receipt import Picture
+from imagegen.schema.receipt import Picture, UsedReference
 from imagegen.text import truncate
 from ui.components.examples import EXAMPLES
 from ui.components.html import translate_html
@@ -37,6 +38,7 @@ RECEIPT_LABELS = {
     "loras": mark("LoRAs"),
     "embeddings": mark("Embeddings"),
     "controls": mark("ControlNet"),
+    "references": mark("Reference pictures"),
     "vae": mark("VAE"),
 }
 
@@ -125,6 +127,7 @@ def render_details(picture: Picture) -> str:
         "loras": ", ".join(f"{used.lora} {used.weight:g}" for used in receipt.loras) or None,
         "embeddings": ", ".join(used.embedding for used in receipt.embeddings) or None,
         "controls": ", ".join(f"{used.controlnet} {used.weight:g}" for used in receipt.controls) or None,
+        "references": describe_references(receipt.references),
     }
     facts = "".join(
         f"<div><dt>{translate_html(label)}</dt><dd>{escape(str(values[name]))}</dd></div>"
@@ -136,6 +139,12 @@ def render_details(picture: Picture) -> str:
         f'<p class="prompt">{escape(receipt.prompt)}</p><dl>{facts}</dl>'
         f"<details><summary>{translate_html('Receipt')}</summary><pre>{receipt_json}</pre></details>"
     )
+
+
+def describe_references(references: Sequence[UsedReference]) -> str | None:
+    """Returns the IP-Adapters of reference pictures with their weights, else how many there are; None for none."""
+    names = [f"{used.ip_adapter} {used.weight:g}" for used in references if used.ip_adapter is not None]
+    return ", ".join(names) or str(len(references) or "") or None
 
 
 def build_file_url(file: Path) -> str:

@@ -18,6 +18,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ".subject .form:has(.prompt)": ("prompt",),
     ".chosen": ("model", "loras"),
     ".control-units": ("controls",),
+    ".reference-pictures": ("references",),
     ".pictures": ("batch_size",),
     ".seed": ("seed",),
     ".advanced": ("width", "height", "sampler"),

@@ -75,6 +75,7 @@ def add_settings(form: Form) -> gr.Button:
         form.model_dropdown()
         form.lora_controls()
     form.control_units()
+    form.reference_pictures()
     sizes = form.size_controls()
     choices = [(f"\N{MULTIPLICATION SIGN}{number}", number) for number in COUNTS]
     count = gr.Radio(choices, value=1, label="Pictures", elem_classes="switch pictures")

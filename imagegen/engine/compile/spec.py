@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from imagegen.engine.batching.collate import Arguments
-from imagegen.engine.references.attention import add_reference_attention
+from imagegen.engine.ip_adapters.attention import add_reference_attention
 
 Method = Literal["forward", "decode"]
 

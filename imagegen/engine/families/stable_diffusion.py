@@ -8,11 +8,11 @@ import torch
 
 from imagegen.engine.batching.collate import BatchRules
 from imagegen.engine.families.base import ModelFamily
+from imagegen.engine.ip_adapters.attention import ATTENTION_ARGUMENT, add_reference_attention
 from imagegen.engine.models.single_file import load_stable_diffusion
 from imagegen.engine.previews.projection import build_projection
 from imagegen.engine.prompts.clip import PromptEncoder, build_prompt_encoder
 from imagegen.engine.protocols import Pipeline
-from imagegen.engine.references.attention import ATTENTION_ARGUMENT, add_reference_attention
 from imagegen.library.family_facts import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from imagegen.schema.models import ModelSource
 

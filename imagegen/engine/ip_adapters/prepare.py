@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from imagegen.engine.batching.collate import Arguments, count_rows
-from imagegen.engine.models.loaded import LoadedModel
-from imagegen.engine.models.network_cache import LoadedNetwork
-from imagegen.engine.references.attention import (
+from imagegen.engine.ip_adapters.attention import (
     ATTENTION_ARGUMENT,
     KEYS_AND_VALUES,
     KeysAndValues,
     has_reference_attention,
     list_cross_attentions,
 )
-from imagegen.engine.references.ip_adapter import IpAdapter, encode_picture
+from imagegen.engine.ip_adapters.networks import IpAdapter, encode_picture
+from imagegen.engine.models.loaded import LoadedModel
+from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.run_loop import run_in_thread, wait_for
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.schema.request import GenerationRequest
@@ -89,8 +89,9 @@ def check_layers(network: Any, denoiser: nn.Module, name: str) -> None:
     own = [(layer.out_features, layer.in_features) for layer in network.to_k_ip]
     expected = [(each.to_k.out_features, each.to_k.in_features) for each in list_cross_attentions(denoiser)]
     if own != expected or not has_reference_attention(denoiser):
-        problem = f"it has keys for {len(own)} cross-attentions, which are not the {len(expected)} of the model"
-        raise ModelLoadFailed(name, f"it does not fit the model: {problem}")
+        raise ModelLoadFailed(
+            name, f"it does not fit the model, whose {len(expected)} cross-attentions have other keys"
+        )
 
 
 def build_pixels(image: Image.Image, encoder: Any) -> Tensor:

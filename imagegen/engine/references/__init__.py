@@ -1,1 +1,0 @@
-"""Reference pictures: what an IP-Adapter makes of them, and how a UNet looks at it."""
