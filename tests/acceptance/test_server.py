@@ -40,8 +40,8 @@ def test_it_is_alive_and_ready(studio: Studio) -> None:
 def test_only_these_endpoints_are_published(client: Client) -> None:
     info = client.view_api(return_format="dict", print_info=False)
     assert sorted(info["named_endpoints"]) == [
-        "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_embeddings", "/list_ip_adapters", "/list_loras",
-        "/list_models", "/list_pictures",
+        "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_embeddings", "/list_ip_adapters",
+        "/list_loras", "/list_models", "/list_pictures",
         "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_embedding", "/load_ip_adapter", "/load_lora",
         "/load_model", "/load_upscaler", "/load_vae",
         "/outpaint", "/preprocess",
