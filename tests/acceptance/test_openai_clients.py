@@ -128,7 +128,7 @@ def test_librechats_image_tools(studio: Studio) -> None:
     edited = edit(studio, {"model": "gpt-image-1", "prompt": PROMPT, "quality": "low", "size": "auto"}, "image[]")
     assert open_image(edited.json()["data"][0]["b64_json"]).format == "PNG"
     refused = edit(studio, {"model": "gpt-image-1", "prompt": PROMPT}, "image[]", "image[]")
-    assert refused.json()["error"]["message"] == "image: must be one picture"
+    assert refused.json()["error"]["message"] == "image: must be one picture with the model embedded"
 
 
 def test_librechats_dall_e_tool(studio: Studio) -> None:

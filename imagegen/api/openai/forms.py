@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -13,13 +13,16 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from imagegen.api.openai.requests import RESTRICTED_FIELDS, ImageRequest
+from imagegen.api.openai.requests import OPENAI_NAMES, RESTRICTED_FIELDS, ImageRequest
 from imagegen.errors import InvalidRequest
+from imagegen.schema.reference_pictures import MAX_REFERENCES
 from imagegen.schema.tasks import TASKS
 from imagegen.schema.validation import describe_validation_error
 
 # The input pictures that each form must have. It may have others.
 REQUIRED_IMAGES = TASKS["image_to_image"].input_images
+# The name of the first in a form.
+START_IMAGE = OPENAI_NAMES[REQUIRED_IMAGES[0]]
 JSON_TYPES = ("boolean", "integer", "number")
 MEMBER_PATTERN = re.compile(r"(\w+)\[\]\[(\w+)\]")
 
@@ -28,10 +31,14 @@ AnyImageRequest = TypeVar("AnyImageRequest", bound=ImageRequest)
 
 @dataclass(frozen=True)
 class ImageForm:
-    """The fields as they would be in JSON, and the files of the input pictures by field of the studio's request."""
+    """The fields as they would be in JSON, and the files of the input pictures by field of the studio's request.
+
+    `references` are the pictures after the start image.
+    """
 
     fields: dict[str, Any]
     images: dict[str, bytes]
+    references: Sequence[bytes] = ()
 
     @property
     def start_image(self) -> bytes:
@@ -48,13 +55,16 @@ async def read_form(http: Request, model: type[ImageRequest]) -> ImageForm:
         for name, value in items:
             if name.removesuffix("[]") in uploads:
                 uploads[name.removesuffix("[]")].append(value)
+        references = uploads[START_IMAGE][1:] if model.takes_references else []
+        uploads[START_IMAGE] = uploads[START_IMAGE][: len(uploads[START_IMAGE]) - len(references)]
         images = {
             field: await read_single_image(name, uploads[name])
             for field, name in model.uploads.items()
             if field in REQUIRED_IMAGES or uploads[name]
         }
+        more_images = [await read_single_image(START_IMAGE, [upload]) for upload in references]
         others = [(name, value) for name, value in items if name.removesuffix("[]") not in uploads]
-        return ImageForm(parse_form_fields(others, model), images)
+        return ImageForm(parse_form_fields(others, model), images, more_images)
 
 
 async def read_single_image(name: str, uploads: list[UploadFile | str]) -> bytes:
@@ -148,7 +158,7 @@ def validate_form(form: ImageForm, model: type[AnyImageRequest]) -> AnyImageRequ
 def build_form_schema(model: type[ImageRequest], example: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the JSON schema of a form for the documentation: without null and second names, with examples."""
     images = {
-        name: {"type": "string", "format": "binary", "description": f"One picture. It may also be called {name}[]."}
+        name: {"type": "string", "format": "binary", "description": describe_upload(name, model)}
         for name in model.uploads.values()
     }
     form_schema = model.model_json_schema()
@@ -160,6 +170,13 @@ def build_form_schema(model: type[ImageRequest], example: Mapping[str, Any]) -> 
     for name, value in example.items():
         form_schema["properties"][name]["examples"] = [value]
     return form_schema
+
+
+def describe_upload(name: str, model: type[ImageRequest]) -> str:
+    text = f"One picture. It may also be called {name}[]."
+    if name != START_IMAGE or not model.takes_references:
+        return text
+    return f"{text} For models that look at several pictures, up to {MAX_REFERENCES} others may follow it."
 
 
 def remove_null(field: dict[str, Any]) -> dict[str, Any]:

@@ -67,10 +67,12 @@ Size = Annotated[
 class ImageRequest(FrozenModel):
     """The fields of OpenAI's routes for pictures that have a name or a meaning of their own.
 
-    `uploads` are the names of the files in a form, by field of the studio's request.
+    `uploads` are the names of the files in a form, by field of the studio's request. `takes_references`: pictures may
+    follow the start image.
     """
 
     uploads: ClassVar[Mapping[str, str]] = {}
+    takes_references: ClassVar[bool] = False
 
     n: Any = build_studio_field("batch_size")
     size: Size | None = Field(
@@ -122,6 +124,8 @@ class ImageRequest(FrozenModel):
 
 class EditFields(ImageRequest):
     """The fields that OpenAI's route for edits has besides."""
+
+    takes_references: ClassVar[bool] = True
 
     input_fidelity: Literal["low", "high"] | None = Field(None, description="Changes nothing; use strength.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 
 from imagegen.api.openai.aliases import find_model, resolve_body
 from imagegen.api.openai.forms import ImageForm, build_form_schema, read_form, validate_form
+from imagegen.api.openai.more_pictures import add_references, store_more_pictures
 from imagegen.api.openai.picture_links import PictureLinks
 from imagegen.api.openai.quality import list_steps
 from imagegen.api.openai.requests import (
@@ -76,13 +77,14 @@ def add_openai_image_routes(router: APIRouter, service: Service, links: PictureL
         key: str | None,
         stream_name: EventPrefix,
         input_images: Mapping[str, str],
+        references: Sequence[str] = (),
     ) -> Any:
         resolved = await asyncio.to_thread(
             resolve_body, sent_body, service.model_manager, service.settings.openai_aliases
         )
         body, requested = resolved.body, resolved.requested
         lists = await store_encoded_images(service, body.model_dump(include={*ENTRY_IMAGES}), user)
-        request = convert_openai_request(body.model_copy(update=lists), input_images)
+        request = convert_openai_request(body.model_copy(update=add_references(lists, references)), input_images)
         with report_openai_field_names(body):
             if body.stream:
                 job_id = await service.submit(request, user, key, requested)
@@ -97,11 +99,12 @@ def add_openai_image_routes(router: APIRouter, service: Service, links: PictureL
         form: ImageForm, body: ImageRequest, user: User, http: Request, key: str | None
     ) -> Any:
         images = dict(form.images)
+        references = await store_more_pictures(service, form, body, user)
         with report_openai_field_names(body):
             if MASK_FIELD in images:
                 images[MASK_FIELD] = await asyncio.to_thread(convert_erased_mask, images[MASK_FIELD], MASK_FIELD)
             stored = {field: await service.add_input(file, user, field) for field, file in images.items()}
-        return await generate(body, user, http, key, "image_edit", stored)
+        return await generate(body, user, http, key, "image_edit", stored, references)
 
     @router.post("/images/generations", **build_route_options(GENERATION_EXAMPLE))
     async def generations(body: GenerationAsked, user: CurrentUser, http: Request, key: IdempotencyKey = None) -> Any:
@@ -113,6 +116,7 @@ def add_openai_image_routes(router: APIRouter, service: Service, links: PictureL
         """Makes a picture from another one and a prompt, for OpenAI's clients. The picture is a file in a form.
 
         A mask is a file, too: what is transparent in it is painted anew, and the rest of the picture stays as it is.
+        For models that look at several pictures, others may follow the first: they are its reference pictures.
         """
         form = await read_form(http, EditAsked)
         return await generate_from_image(form, validate_form(form, EditAsked), user, http, key)
