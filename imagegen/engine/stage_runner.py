@@ -161,6 +161,7 @@ class StageRunner:
         controls = prepare_controls(request, model, pipeline, self._list_networks("controlnet"), images, box)
         ip_adapters, encoders = self._list_networks("ip_adapter"), self._list_networks("image_encoder")
         references = prepare_references(request, model, ip_adapters, encoders, images)
+        # In the order of the family's batch rules.
         job.extend_call = lambda arguments: {
             **controls.build_arguments(arguments),
             **references.build_arguments(arguments),

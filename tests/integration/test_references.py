@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -12,17 +13,29 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
+from imagegen.engine.batching.collate import Arguments, BatchRules, collate
+from imagegen.engine.compile.spec import CompileSpec, build_spec, instantiate_network
 from imagegen.engine.engine import Engine, JobInputs
+from imagegen.engine.ip_adapters.attention import has_reference_attention
 from imagegen.engine.models.loading import load_pipeline
 from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.library.ip_adapters import IpAdapterIndex
 from imagegen.library.snapshots import Snapshots
+from imagegen.schema.events import Cancelled, Progress
 from imagegen.schema.models import AdapterSource
 from imagegen.schema.validation import set_adapter_fields
 from tests.hub.ip_adapters import save_image_encoder, save_ip_adapter
-from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, get_final_image, new_control, run_together
+from tests.integration.engine_harness import (
+    ANY_IMAGE,
+    EngineHarness,
+    get_final_image,
+    new_control,
+    run_together,
+    run_until_cancelled,
+)
 from tests.integration.test_batching import PassCounter, difference
+from tests.integration.test_controls import make_inputs as make_controlled_inputs
 
 START = Image.effect_noise((64, 64), 60).convert("RGB")
 STYLE = Image.linear_gradient("L").convert("RGB").resize((80, 60))
@@ -150,6 +163,51 @@ def test_jobs_with_and_without_references_share_passes(harness: EngineHarness, m
     found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
     assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
     assert shared.count < alone * 0.6
+
+
+def test_jobs_with_controls_and_with_references_share_passes(harness: EngineHarness) -> None:
+    controlled = make_controlled_inputs(harness, "tiny-sd15", {}, seed=1)
+    like = make_inputs(harness, "tiny-sd15", ("plain", FACE, 1.0), seed=2)
+    both = replace(
+        like,
+        request=like.request.model_copy(update={"controls": controlled.request.controls, "seed": 3}),
+        adapters=(*controlled.adapters, *like.adapters),
+        input_images={**controlled.input_images, **like.input_images},
+    )
+    job_inputs = [like, controlled, both]
+    expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
+    shared = PassCounter(harness.engine.pass_timer)
+    found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
+    assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
+    assert shared.count <= 3 * PLAIN["steps"], "each step takes a pass of the ControlNet, and one of the denoiser"
+
+
+def test_joined_arguments_have_one_order() -> None:
+    """Compiled code and CUDA graphs know them by their places."""
+    rules = BatchRules(additions=("first", "second"))
+    one: Arguments = {"x": torch.ones(1, 2), "second": {"y": (torch.ones(1, 2),)}}
+    other: Arguments = {"x": torch.ones(2, 2)}
+    third: Arguments = {"first": [torch.ones(1, 3)], "x": torch.ones(1, 2), "second": {"y": (torch.ones(1, 1),)}}
+    found = [collate(calls, rules) for calls in ([one, other, third], [third, one, other], [other, third, one])]
+    assert [list(each) for each in found] == [["x", "first", "second"]] * 3
+    joined = found[1]["second"]
+    assert isinstance(joined, dict)
+    assert joined["y"][0].tolist() == [[1, 0], [1, 1], [0, 0], [0, 0]]
+
+
+def test_a_network_that_is_compiled_looks_at_references_too(harness: EngineHarness) -> None:
+    paint(harness, "tiny-sd15")
+    denoiser = harness.engine.store.models["tiny-sd15"].denoiser
+    spec = json.loads(json.dumps(asdict(build_spec(denoiser, "forward", {}))))
+    network, _ = instantiate_network(CompileSpec(**spec))
+    assert has_reference_attention(network)
+
+
+def test_a_job_with_references_has_steps_and_can_be_cancelled(harness: EngineHarness) -> None:
+    inputs = make_inputs(harness, "tiny-sd15", ("plus", FACE, 1.0))
+    steps = [event.step for event in harness.run(inputs) if isinstance(event, Progress)]
+    assert steps == [1, 2, 3, 4]
+    assert isinstance(run_until_cancelled(harness.engine, inputs)[-1], Cancelled)
 
 
 def test_jobs_without_references_are_the_same_to_the_bit(harness: EngineHarness) -> None:

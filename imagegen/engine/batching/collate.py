@@ -101,11 +101,14 @@ def collate(calls: Sequence[Arguments], rules: BatchRules) -> dict[str, object]:
 
 
 def fill_additions(call: Arguments, calls: Sequence[Arguments], rules: BatchRules) -> Arguments:
-    """Returns the arguments of a call with each addition of the calls in the same shape, filled up with zeros."""
+    """Returns the arguments of a call with each addition of the calls in the same shape, filled up with zeros.
+
+    They are the last, in the order of the rules: compiled code and graphs know arguments by their places.
+    """
     rows = count_rows(call)
     examples = {name: [other[name] for other in calls if name in other] for name in rules.additions}
     filled = {name: fill_up(call.get(name), others, rows) for name, others in examples.items() if others}
-    return {**call, **filled}
+    return {**{name: value for name, value in call.items() if name not in filled}, **filled}
 
 
 def fill_up(value: object, examples: Sequence[object], rows: int) -> object:
