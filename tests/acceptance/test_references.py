@@ -76,12 +76,27 @@ def by_gradio_client(studio: Studio, fields: Fields) -> DoorResult:
     return read_door_result(Path(picture).read_bytes(), receipt)
 
 
+def by_automatic1111(studio: Studio, fields: Fields) -> DoorResult:
+    """IP-Adapters are units of the ControlNet extension."""
+    units = [
+        {"module": "ip-adapter-auto", "model": entry.get("ip_adapter"), **{name: entry[name] for name in entry}}
+        for entry in fields["references"]
+    ]
+    body = {name: value for name, value in fields.items() if name != "references"}
+    body["alwayson_scripts"] = {"ControlNet": {"args": units}}
+    answer = httpx.post(f"{studio.url}/sdapi/v1/txt2img", json=body, timeout=60).json()
+    if "error" in answer:
+        raise Refused(answer["error"], answer["errors"])
+    return read_door_result(base64.b64decode(answer["images"][0]), json.loads(answer["info"])["receipts"][0])
+
+
 DOORS: tuple[Door, ...] = (
     by_rest,
     by_job,
     by_websocket,
     by_gradio_client,
     by_openai,
+    by_automatic1111,
     by_hugging_face,
     by_mcp,
 )
@@ -130,6 +145,11 @@ def test_what_is_wrong_is_refused_by_the_name_of_the_field(
 ) -> None:
     with pytest.raises(Refused) as caught:
         door(studio, PLAIN | {"references": references})
+    if door is by_automatic1111:
+        names = {r"references\[0\].ip_adapter": r"controlnet.args\[0\].model", r"references\[0\]": r"args\[0\]"}
+        for name, own in (*names.items(), ("references", "alwayson_scripts")):
+            problem = problem.replace(name, own)
+        problem = problem.replace("is required with the model embedded", "is required").replace("entries", "units")
     assert_matches(problem, caught.value.message)
 
 
@@ -160,11 +180,6 @@ def test_they_are_listed_in_each_api(studio: Studio) -> None:
     names = ("reference pictures", "IP-Adapters")
     assert [models[KLEIN][name] for name in names] == [True, False]
     assert [models["embedded"][name] for name in names] == [True, True]
-
-
-def test_the_web_uis_api_refuses_them_by_name(studio: Studio) -> None:
-    answer = httpx.post(f"{studio.url}/sdapi/v1/txt2img", json=LIKE, timeout=60).json()
-    assert "references: is not a field of this API" in answer["errors"]
 
 
 def edit(studio: Studio, *pictures: bytes, model: str = KLEIN) -> Any:

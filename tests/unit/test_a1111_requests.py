@@ -77,7 +77,7 @@ def parse_a1111_request(
         raise InvalidRequest(
             *describe_validation_error(error.errors(include_url=False, include_input=False)[0])
         ) from None
-    with report_a1111_field_names():
+    with report_a1111_field_names(body_model.alwayson_scripts):
         return asyncio.run(convert_a1111_request(service, body_model, user))
 
 
@@ -268,6 +268,42 @@ def test_what_a_control_unit_cannot_ask_for_is_named(service: Service, unit: dic
     args = [{"image": picture(64, 64), "model": "edges"} | unit]
     found = refusal(service, alwayson_scripts={"controlnet": {"args": args}})
     assert found.startswith(f"alwayson_scripts.controlnet.args[0].{message}")
+
+
+IP_ADAPTER = {"module": "ip-adapter_clip_h", "model": "style [0a1b2c3d]", "weight": 0.5}
+
+
+def test_a_unit_that_is_an_ip_adapter_becomes_a_reference_picture(service: Service) -> None:
+    control = {"image": picture(64, 64), "model": "edges"}
+    args = [{"enabled": False}, {"image": picture(32, 32)} | IP_ADAPTER, control]
+    request = parse_a1111_request(service, {"prompt": "a", "alwayson_scripts": {"controlnet": {"args": args}}})
+    (reference,), (followed,) = request.references, request.controls
+    assert (reference.ip_adapter, reference.weight, followed.controlnet) == ("style", 0.5, "edges")
+    assert reference.image != followed.image
+
+
+@pytest.mark.parametrize(
+    ("unit", "message"),
+    [
+        ({"guidance_end": 0.5}, "guidance_end: must be 1 for an IP-Adapter"),
+        ({"control_mode": 1}, "control_mode: must be Balanced for an IP-Adapter"),
+        ({"image": None}, "image: is required"),
+        ({"model": None}, "model: is required"),
+        ({"weight": 3}, "weight: must be between 0 and 2"),
+        ({"mask": "x"}, "mask: cannot be used here"),
+    ],
+)
+def test_what_an_ip_adapter_cannot_do_is_named_with_the_unit(
+    service: Service, unit: dict[str, Any], message: str
+) -> None:
+    args = [{"enabled": False}, {"image": picture(32, 32)} | IP_ADAPTER | unit]
+    found = refusal(service, alwayson_scripts={"controlnet": {"args": args}})
+    assert found.startswith(f"alwayson_scripts.controlnet.args[1].{message}")
+
+
+def test_too_many_ip_adapters_are_refused_before_a_picture_is_stored(service: Service) -> None:
+    found = refusal(service, alwayson_scripts={"controlnet": {"args": [IP_ADAPTER] * 5}})
+    assert found == "alwayson_scripts: must have at most 4 units that are IP-Adapters"
 
 
 def test_too_many_control_units_are_refused_before_a_picture_is_stored(service: Service) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from imagegen.api.a1111.start_image import stretch
@@ -24,9 +25,10 @@ from imagegen.schema.models import AdapterInfo
 from imagegen.service import Service
 
 SCRIPT = "controlnet"
-# The fields of a control, and their names in a unit.
+# The fields of a control and of a reference picture, and their names in a unit.
 UNIT_NAMES = {
     "controlnet": "model",
+    "ip_adapter": "model",
     "weight": "weight",
     "start": "guidance_start",
     "end": "guidance_end",
@@ -55,7 +57,31 @@ HASH_PATTERN = re.compile(r" \[[0-9a-f]{8}\]$")
 MODULES = {name: key for key, each in PREPROCESSORS.items() for name in (key, *each.a1111_names)}
 
 
-def find_units(scripts: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+# Which of them a unit names makes no difference: the file of an IP-Adapter says which image encoder it needs.
+IP_ADAPTER_MODULES = (
+    "ip-adapter-auto",
+    "ip-adapter_clip_sd15",
+    "ip-adapter_clip_h",
+    "ip-adapter_clip_g",
+    "ip-adapter_clip_sdxl",
+    "ip-adapter_clip_sdxl_plus_vith",
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit that is switched on, and its place in the list."""
+
+    number: int
+    fields: Mapping[str, Any]
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is an IP-Adapter with a reference picture, instead of a control."""
+        return str(self.fields.get("module")).lower() in IP_ADAPTER_MODULES
+
+
+def find_units(scripts: Mapping[str, Any] | None) -> list[Unit]:
     """Returns the units of a request's scripts that are switched on. Raises InvalidRequest."""
     script = next((value for name, value in (scripts or {}).items() if name.casefold() == SCRIPT), None)
     units = script.get("args") if isinstance(script, Mapping) else script
@@ -63,7 +89,7 @@ def find_units(scripts: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
         return []
     if not isinstance(units, list) or not all(isinstance(unit, Mapping) for unit in units):
         raise InvalidRequest("alwayson_scripts", f"must have a list of objects as the args of {SCRIPT}")
-    return [unit for unit in units if unit.get("enabled") is not False]
+    return [Unit(number, unit) for number, unit in enumerate(units) if unit.get("enabled") is not False]
 
 
 async def store_controls(
@@ -74,7 +100,7 @@ async def store_controls(
     `start_image` is that of img2img in base64, which units without a picture take; `size` is the request's, in pixels.
     Raises InvalidRequest.
     """
-    units = find_units(scripts)
+    units = [unit.fields for unit in find_units(scripts) if not unit.is_reference]
     if len(units) > MAX_CONTROLS:
         raise InvalidRequest("controls", f"must have at most {MAX_CONTROLS} units that are switched on")
     infos = await asyncio.to_thread(service.model_manager.list_adapters, "controlnet") if units else []
@@ -101,7 +127,7 @@ async def store_control(
         content = await asyncio.to_thread(stretch, content, size, f"{place}.image")
     mode = find_choice(unit.get("control_mode"), tuple(MODES_BY_NAME), 0, f"{place}.mode")
     control = {
-        "controlnet": find_controlnet(unit.get("model"), infos, place),
+        "controlnet": find_network(unit.get("model"), infos, f"{place}.controlnet"),
         "image": await service.add_input(content, user, f"{place}.image"),
         "weight": unit.get("weight"),
         "start": unit.get("guidance_start"),
@@ -135,10 +161,10 @@ def find_picture(unit: Mapping[str, Any], start_image: str | None, place: str) -
     return picture
 
 
-def find_controlnet(model: Any, infos: Sequence[AdapterInfo], place: str) -> str:
-    """Returns the ControlNet with a name or an id, without the hash that the web UI appends. Raises InvalidRequest."""
+def find_network(model: Any, infos: Sequence[AdapterInfo], place: str) -> str:
+    """Returns the network with a name or an id, without the hash that the web UI appends. Raises InvalidRequest."""
     if not isinstance(model, str) or model in ("", "None"):
-        raise InvalidRequest(f"{place}.controlnet", "is required: a name from /controlnet/model_list")
+        raise InvalidRequest(place, "is required: a name from /controlnet/model_list")
     name = HASH_PATTERN.sub("", model)
     return next((info.id for info in infos if name in (info.id, info.name)), name)
 

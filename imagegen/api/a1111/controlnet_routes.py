@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from imagegen.api.a1111.controlnet import MODULES, find_preprocessor
+from imagegen.api.a1111.controlnet import IP_ADAPTER_MODULES, MODULES, find_preprocessor
 from imagegen.api.a1111.unknown_fields import OpenModel, list_unknown_fields, log_ignored_fields
 from imagegen.api.rest.dependencies import CurrentUser
 from imagegen.api.rest.openapi import SAMPLE_IMAGE
@@ -18,6 +18,7 @@ from imagegen.media.base64_images import encode_base64
 from imagegen.preprocessing import store_control_map
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.controls import MAX_CONTROLS
+from imagegen.schema.models import AdapterKind
 from imagegen.service import Service
 
 # The version of the extension's API that these routes are like.
@@ -25,6 +26,8 @@ API_VERSION = 2
 # The control type that the web UI's page shows first, with all models and modules.
 ALL_TYPES = "All"
 MAX_DETECTED = 8
+# What a unit can be.
+KINDS: tuple[AdapterKind, ...] = ("controlnet", "ip_adapter")
 
 
 class ApiVersion(FrozenModel):
@@ -85,21 +88,20 @@ def create_controlnet_router(service: Service, responses: dict[int | str, dict[s
 
     @router.get("/model_list")
     async def models() -> ModelList:
-        """The ControlNets on disk."""
+        """The ControlNets and IP-Adapters on disk."""
         return ModelList(model_list=tuple(await list_ids(service)))
 
     @router.get("/module_list")
     async def modules() -> ModuleList:
-        """The preprocessors."""
-        return ModuleList(module_list=tuple(MODULES))
+        """The preprocessors, and the names that make a unit an IP-Adapter."""
+        return ModuleList(module_list=(*MODULES, *IP_ADAPTER_MODULES))
 
     @router.get("/control_types")
     async def types() -> ControlTypes:
         """One type, with all models and preprocessors."""
         ids = await list_ids(service)
-        every = ControlType(
-            module_list=tuple(MODULES), model_list=("None", *ids), default_option="none", default_model="None"
-        )
+        modules = (*MODULES, *IP_ADAPTER_MODULES)
+        every = ControlType(module_list=modules, model_list=("None", *ids), default_option="none", default_model="None")
         return ControlTypes(control_types={ALL_TYPES: every})
 
     @router.post("/detect")
@@ -121,4 +123,6 @@ def create_controlnet_router(service: Service, responses: dict[int | str, dict[s
 
 
 async def list_ids(service: Service) -> Sequence[str]:
-    return [info.id for info in await asyncio.to_thread(service.model_manager.list_adapters, "controlnet")]
+    list_adapters = service.model_manager.list_adapters
+    controlnets, ip_adapters = [await asyncio.to_thread(list_adapters, kind) for kind in KINDS]
+    return [info.id for info in (*controlnets, *ip_adapters)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from imagegen.api.a1111.checkpoints import CHECKPOINT_FIELD, find_model, resolve_model_title
-from imagegen.api.a1111.controlnet import SCRIPT, UNIT_NAMES, store_controls
+from imagegen.api.a1111.controlnet import UNIT_NAMES, store_controls
 from imagegen.api.a1111.field_types import READ_NUMBER, REQUEST_PROPERTIES, MapsTo, build_json_schema
 from imagegen.api.a1111.fixed_fields import (
     IMG2IMG_FIXED,
@@ -28,6 +28,7 @@ from imagegen.api.a1111.fixed_fields import (
 from imagegen.api.a1111.hires import HIRES_NAMES, HiresFields, build_hires_fields
 from imagegen.api.a1111.mask import MASK_NAMES, MaskFields, store_mask
 from imagegen.api.a1111.prompt_networks import extract_loras, match_embeddings
+from imagegen.api.a1111.reference_units import name_unit, store_references
 from imagegen.api.a1111.samplers import (
     AUTOMATIC,
     KARRAS,
@@ -51,7 +52,7 @@ from imagegen.schema.validation import parse_request
 from imagegen.service import Service
 
 LORA_FIELD_PATTERN = re.compile(r"loras\[\d+\]\.(\w+)")
-CONTROL_FIELD_PATTERN = re.compile(r"controls\[(\d+)\]\.(\w+)")
+UNIT_FIELD_PATTERN = re.compile(r"(controls|references)\[(\d+)\]\.(\w+)")
 SEED_SCHEMA = {
     "type": ["integer", "null"],
     "minimum": -1,
@@ -147,6 +148,7 @@ A1111_NAMES = {mapped.field: name for name, mapped in find_marked_fields(Img2Img
     "loras": "prompt",
     "embeddings": "prompt",
     "controls": "alwayson_scripts",
+    "references": "alwayson_scripts",
     "vae": VAE_FIELD,
     FIELD: A1111_FIELD,
     **HIRES_NAMES,
@@ -188,7 +190,9 @@ async def convert_a1111_request(
     if isinstance(body, HiresTxt2ImgFields):
         fields |= build_hires_fields(body, body.cfg_scale, size)
     pictures = (body.init_images or ()) if isinstance(body, Img2ImgFields) else ()
-    fields["controls"] = await store_controls(service, body.alwayson_scripts, next(iter(pictures), None), size, user)
+    start_image = next(iter(pictures), None)
+    fields["controls"] = await store_controls(service, body.alwayson_scripts, start_image, size, user)
+    fields["references"] = await store_references(service, body.alwayson_scripts, start_image, user)
     if isinstance(body, Img2ImgFields):
         fields |= await store_start_image(service, pictures, body.resize_mode, size, user)
         fields |= await store_mask(service, body, pictures[0], body.resize_mode, size, user)
@@ -267,17 +271,20 @@ def list_ignored_fields(service: Service, body: Txt2ImgFields) -> tuple[str, ...
 
 
 @contextmanager
-def report_a1111_field_names() -> Iterator[None]:
-    """Renames the field of an InvalidRequest that is raised inside to the web UI's name for it."""
+def report_a1111_field_names(scripts: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Renames the field of an InvalidRequest that is raised inside to the web UI's name for it.
+
+    `scripts` are those of the request, whose units became controls and reference pictures.
+    """
     try:
         yield
     except InvalidRequest as error:
         match = LORA_FIELD_PATTERN.fullmatch(error.field)
         if match is not None:
             raise InvalidRequest("prompt", f"{match[1]} in <lora:name:weight> {error.problem}") from None
-        control = CONTROL_FIELD_PATTERN.fullmatch(error.field)
-        if control is not None:
-            name = UNIT_NAMES.get(control[2], control[2])
-            raise InvalidRequest(f"alwayson_scripts.{SCRIPT}.args[{control[1]}].{name}", error.problem) from None
+        unit = UNIT_FIELD_PATTERN.fullmatch(error.field)
+        if unit is not None:
+            place, name = name_unit(scripts, unit[1], int(unit[2])), UNIT_NAMES.get(unit[3], unit[3])
+            raise InvalidRequest(f"{place}.{name}", error.problem) from None
         with attribute_errors_to(A1111_NAMES.get(error.field, error.field)):
             raise

@@ -80,7 +80,7 @@ def add_post_route(router: APIRouter, name: str, handler: Callable[..., Any], bo
 
 def add_txt2img_routes(router: APIRouter, service: Service, options: OptionStore) -> None:
     async def generate(body: Txt2ImgFields, user: CurrentUser, http: Request) -> Pictures:
-        with report_a1111_field_names():
+        with report_a1111_field_names(body.alwayson_scripts):
             generation_request = await convert_a1111_request(service, body, user, options.get(user).vae)
             ignored = await asyncio.to_thread(list_ignored_fields, service, body)
             log_ignored_fields(http.url.path, ignored)
