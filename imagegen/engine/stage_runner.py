@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from PIL import Image
 from torch import Tensor
@@ -15,7 +15,7 @@ from imagegen.engine.controls.prepare import prepare_controls
 from imagegen.engine.hires import build_hires_image, build_hires_request
 from imagegen.engine.host_copy import convert_to_images
 from imagegen.engine.inpainting import Box, InpaintingPlan, apply_latent_fill, plan_inpainting
-from imagegen.engine.ip_adapters.prepare import prepare_references
+from imagegen.engine.ip_adapters.prepare import JobReferences, prepare_references
 from imagegen.engine.job import EngineJob, JobControl, JobInputs
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.network_cache import LoadedNetwork
@@ -150,6 +150,14 @@ class StageRunner:
     def _list_networks(self, kind: SourceKind) -> list[LoadedNetwork]:
         return [network for network in self.networks if network.source.kind == kind]
 
+    @cached_property
+    def _references(self) -> JobReferences:
+        """The job's reference pictures, which are the same in each stage."""
+        assert self.model is not None
+        ip_adapters, encoders = self._list_networks("ip_adapter"), self._list_networks("image_encoder")
+        inputs = self.inputs
+        return prepare_references(inputs.request, self.model, ip_adapters, encoders, inputs.input_images)
+
     def _extend_calls(
         self, request: GenerationRequest, model: LoadedModel, pipeline: Pipeline, box: Box | None
     ) -> Callable[[], None]:
@@ -159,8 +167,7 @@ class StageRunner:
         """
         images, job = self.inputs.input_images, get_context(EngineJob)
         controls = prepare_controls(request, model, pipeline, self._list_networks("controlnet"), images, box)
-        ip_adapters, encoders = self._list_networks("ip_adapter"), self._list_networks("image_encoder")
-        references = prepare_references(request, model, ip_adapters, encoders, images)
+        references = self._references
         # In the order of the family's batch rules.
         job.extend_call = lambda arguments: {
             **controls.build_arguments(arguments),

@@ -17,7 +17,9 @@ from imagegen.engine.batching.collate import Arguments, BatchRules, collate
 from imagegen.engine.compile.spec import CompileSpec, build_spec, instantiate_network
 from imagegen.engine.engine import Engine, JobInputs
 from imagegen.engine.ip_adapters.attention import has_reference_attention
+from imagegen.engine.ip_adapters.prepare import prepare_references
 from imagegen.engine.models.loading import load_pipeline
+from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.library.ip_adapters import IpAdapterIndex
@@ -244,6 +246,15 @@ def test_an_ip_adapter_for_other_blocks_ends_its_job_alone(harness: EngineHarnes
     with pytest.raises(ModelLoadFailed, match="it does not fit the model"):
         harness.run(other)
     assert difference(get_final_image(harness.run(inputs)), paint(harness, "tiny-sd15")) > 20
+
+
+def test_a_model_on_a_small_gpu_refuses_them_by_name(harness: EngineHarness) -> None:
+    inputs = make_inputs(harness, "tiny-sd15", ("plain", FACE, 1.0))
+    harness.run(inputs)
+    model = replace(harness.engine.store.models["tiny-sd15"], shared_networks=None)
+    network = LoadedNetwork(inputs.adapters[0], torch.nn.Identity(), None, 0)
+    with pytest.raises(InvalidRequest, match="references: cannot be used with a model that shares a small GPU"):
+        prepare_references(inputs.request, model, [network], [network], inputs.input_images)
 
 
 def test_the_jobs_of_two_ip_adapters_share_one_image_encoder(harness: EngineHarness) -> None:
