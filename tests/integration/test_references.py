@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 from PIL import Image, ImageDraw
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from imagegen.engine.batching.collate import Arguments, BatchRules, collate
 from imagegen.engine.compile.spec import CompileSpec, build_spec, instantiate_network
@@ -245,6 +247,29 @@ def test_an_ip_adapter_for_other_blocks_ends_its_job_alone(harness: EngineHarnes
     other = replace(inputs, adapters=find_sources(harness, "tiny-sdxl", "plain", 1.0))
     with pytest.raises(ModelLoadFailed, match="it does not fit the model"):
         harness.run(other)
+    assert difference(get_final_image(harness.run(inputs)), paint(harness, "tiny-sd15")) > 20
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "problem"),
+    [
+        (0, {"image_proj.norm.bias": torch.ones(3)}, "its tensor projection.norm.bias has another shape"),
+        (1, {"more": torch.ones(3)}, "its tensor more has no place"),
+    ],
+    ids=["IP-Adapter", "image encoder"],
+)
+def test_a_file_that_is_not_what_it_says_ends_its_job_alone(
+    harness: EngineHarness, tmp_path: Path, number: int, changes: dict[str, torch.Tensor], problem: str
+) -> None:
+    inputs = make_inputs(harness, "tiny-sd15", ("plain", FACE, 1.0))
+    sources = list(inputs.adapters)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(sources[number].path) | changes, file)
+    if number:
+        shutil.copyfile(sources[1].path.parent / "config.json", tmp_path / "config.json")
+    sources[number] = sources[number].model_copy(update={"path": file, "sha256": "0"})
+    with pytest.raises(ModelLoadFailed, match=problem):
+        harness.run(replace(inputs, adapters=sources))
     assert difference(get_final_image(harness.run(inputs)), paint(harness, "tiny-sd15")) > 20
 
 

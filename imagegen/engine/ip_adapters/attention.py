@@ -41,29 +41,26 @@ class ReferenceAttention(AttnProcessor2_0):  # type: ignore[misc] # It has no ty
         temb: Tensor | None = None,
         ip_hidden_states: Sequence[KeysAndValues] | None = None,
     ) -> Tensor:
-        """`ip_hidden_states` has the keys and values for each cross-attention of the UNet."""
+        """`ip_hidden_states` has the keys and values for each cross-attention of the UNet.
+
+        No pipeline here masks the text.
+        """
         if ip_hidden_states is None:
             output: Tensor = super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
             return output
-        assert encoder_hidden_states is not None and hidden_states.ndim == 3
-        if attention_mask is not None:
-            attention_mask = attn.prepare_attention_mask(
-                attention_mask, encoder_hidden_states.shape[1], len(hidden_states)
-            ).view(len(hidden_states), attn.heads, -1, attention_mask.shape[-1])
-        query = attn.to_q(hidden_states)
-        attended = attend(
-            query, attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states), attn.heads, attention_mask
-        )
+        assert encoder_hidden_states is not None and attention_mask is None
+        query, key, value = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        attended = attend(query, key, value, attn.heads)
         keys, values = ip_hidden_states[self.layer]
-        for key, value in zip(keys.unbind(1), values.unbind(1), strict=True):
+        for key, value in zip(keys.unbind(1), values.unbind(1), strict=True):  # Of one picture each.
             attended = attended + attend(query, key, value, attn.heads)
         return attn.to_out[1](attn.to_out[0](attended)) / attn.rescale_output_factor  # type: ignore[no-any-return]
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Returns the attention of `query` to keys and values. All are of shape (rows, tokens, width)."""
     query, key, value = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 def list_cross_attentions(unet: Any) -> list[Any]:

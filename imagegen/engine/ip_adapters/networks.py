@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
-from diffusers.loaders.unet import UNet2DConditionLoadersMixin
+from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -20,12 +20,27 @@ from imagegen.library.ip_adapter_architectures import (
     MAX_TOKENS,
     PROJECTION_PREFIX,
     EncoderOutput,
+    IpAdapterFacts,
     detect_ip_adapter,
 )
 from imagegen.library.network_index import read_network_config
 from imagegen.library.weight_files import read_header
 from imagegen.schema.models import AdapterSource
 
+# The names of tensors in diffusers' classes: those of a plain projection, and of the layers of a resampler.
+PLAIN_RENAMED = {"proj.weight": "image_embeds.weight", "proj.bias": "image_embeds.bias"}
+LAYER_PATTERN = re.compile(r"layers\.(\d+)\.(\d\.\w+)\.(weight|bias)")
+LAYER_PARTS = {
+    "0.norm1": "ln0",
+    "0.norm2": "ln1",
+    "0.to_q": "attn.to_q",
+    "0.to_out": "attn.to_out.0",
+    "1.0": "ff.0",
+    "1.1": "ff.1.net.0.proj",
+    "1.3": "ff.1.net.2",
+}
+# Of an attention head of a resampler, in all that are published.
+HEAD_WIDTH = 64
 # A table of numbers that older versions of transformers saved with the weights.
 POSITION_IDS = "vision_model.embeddings.position_ids"
 
@@ -57,47 +72,64 @@ class IpAdapter(nn.Module):
 def read_ip_adapter(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
     """Returns a network without memory, and its weights.
 
-    Raises UnknownIpAdapter, which is a ValueError, and what safetensors and diffusers raise.
+    Raises UnknownIpAdapter, which is a ValueError, and what safetensors raises.
     """
     facts = detect_ip_adapter(read_header(source.path))
-    weights = load_file(source.path)
-    projection = convert_projection(
-        {
-            name.removeprefix(PROJECTION_PREFIX): each.float()
-            for name, each in weights.items()
-            if name.startswith(PROJECTION_PREFIX)
-        }
-    )
-    converted = {f"projection.{name}": each for name, each in projection.state_dict().items()}
-    converted |= {rename_attention(name): each for name, each in weights.items() if ATTENTION_PATTERN.fullmatch(name)}
-    layers = sum(name.startswith("to_k_ip.") for name in converted)
-    shapes = [tuple(converted[f"to_k_ip.{layer}.weight"].shape) for layer in range(layers)]
+    weights: dict[str, Tensor] = {}
+    for name, tensor in load_file(source.path).items():
+        weights |= rename_tensor(name, tensor)
+    key_shapes = [(out, width) for name, (out, width) in list_shapes(weights) if name.startswith("to_k_ip.")]
     with torch.device("meta"):
-        network = IpAdapter(projection.to("meta"), [(out, width) for out, width in shapes], facts.encoder_output)
-    return network, converted
+        network = IpAdapter(create_projection(weights, facts), key_shapes, facts.encoder_output)
+    return network, weights
 
 
-def convert_projection(weights: Mapping[str, Tensor]) -> nn.Module:
-    """Returns the projection of an IP-Adapter with its weights, by their names in the file."""
-    mixin: Any = UNet2DConditionLoadersMixin
-    projection: nn.Module = mixin._convert_ip_adapter_image_proj_to_diffusers(  # noqa: SLF001 There is no public one.
-        None, weights, low_cpu_mem_usage=False
+def list_shapes(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yields names and shapes of the keys and values, in the order of the cross-attentions."""
+    layers = {int(name.split(".")[1]): name for name in weights if name.startswith("to_k_ip.")}
+    yield from ((layers[layer], tuple(weights[layers[layer]].shape)) for layer in sorted(layers))
+
+
+def create_projection(weights: Mapping[str, Tensor], facts: IpAdapterFacts) -> nn.Module:
+    """Returns the projection of an IP-Adapter, whose sizes are those of its weights."""
+    if facts.encoder_output == "projection":
+        width = len(weights["projection.norm.weight"])
+        return ImageProjection(facts.encoder_width, width, facts.tokens)  # type: ignore[no-any-return]
+    return IPAdapterPlusImageProjection(  # type: ignore[no-any-return]
+        embed_dims=facts.encoder_width,
+        output_dims=len(weights["projection.proj_out.weight"]),
+        hidden_dims=weights["projection.latents"].shape[2],
+        heads=len(weights["projection.layers.0.attn.to_q.weight"]) // HEAD_WIDTH,
+        num_queries=facts.tokens,
     )
-    return projection
 
 
-def rename_attention(name: str) -> str:
-    """Returns the name of keys or values in IpAdapter: the files number all attentions, and have those in between."""
-    match = ATTENTION_PATTERN.fullmatch(name)
-    assert match is not None
-    return f"to_{match[2]}_ip.{int(match[1]) // 2}.weight"
+def rename_tensor(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """Returns a tensor of a file by its name in IpAdapter; keys and values of a resampler are one tensor in the file.
+
+    The files number all attentions of a UNet, and have the cross-attentions, which are those with odd numbers.
+    """
+    attention = ATTENTION_PATTERN.fullmatch(name)
+    if attention is not None:
+        return {f"to_{attention[2]}_ip.{int(attention[1]) // 2}.weight": tensor}
+    name = name.removeprefix(PROJECTION_PREFIX)
+    layer = LAYER_PATTERN.fullmatch(name)
+    if layer is None:
+        return {f"projection.{PLAIN_RENAMED.get(name, name)}": tensor}
+    prefix = f"projection.layers.{layer[1]}"
+    if layer[2] == "0.to_kv":
+        keys, values = tensor.chunk(2)
+        return {f"{prefix}.attn.to_k.weight": keys, f"{prefix}.attn.to_v.weight": values}
+    return {f"{prefix}.{LAYER_PARTS[layer[2]]}.{layer[3]}": tensor}
 
 
 def read_image_encoder(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
-    """Returns a network without memory but for its tables, and its weights. Raises OSError and ValueError."""
+    """Returns a network without memory but for a table of positions, and its weights. Raises OSError and ValueError."""
     config = CLIPVisionConfig.from_dict(remove_code(read_network_config(source.path)))
-    with init_empty_weights(include_buffers=False):
-        network: nn.Module = CLIPVisionModelWithProjection(config)
+    with torch.device("meta"):
+        network: Any = CLIPVisionModelWithProjection(config)
+    embeddings = network.vision_model.embeddings
+    embeddings.position_ids = torch.arange(embeddings.num_positions).unsqueeze(0)
     weights = load_file(source.path)
     weights.pop(POSITION_IDS, None)
     return network, weights
