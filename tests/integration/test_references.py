@@ -375,3 +375,16 @@ def test_a_picture_that_a_model_cannot_look_at_is_refused(
     with pytest.raises(InvalidRequest, match=problem) as caught:
         harness.run(make_looking_inputs(harness, "tiny-flux2-klein", FACE, Image.new("RGB", size)))
     assert caught.value.field == "references[1].image"
+
+
+def test_each_picture_of_a_batch_looks_at_the_same_references(harness: EngineHarness) -> None:
+    model, fields = "tiny-flux2-klein", {"start": START.resize((96, 64)), "more_prompts": ("a cat",)}
+    *_, batch = harness.run(make_looking_inputs(harness, model, FACE, STYLE_64, **fields))
+    alone = [
+        get_final_image(harness.run(make_looking_inputs(harness, model, FACE, STYLE_64, **own)))
+        for own in (
+            {"start": fields["start"], "prompt": "a red circle", "seed": 1},
+            {"start": fields["start"], "prompt": "a cat", "seed": 2},
+        )
+    ]
+    assert max(difference(*pair) for pair in zip(batch.images, alone, strict=True)) <= 1  # type: ignore[union-attr]
