@@ -16,7 +16,7 @@ from diffusers import AutoPipelineForText2Image
 
 from bench.timing import describe_processors, save_result, time_interleaved
 from imagegen.engine.engine import Engine, EngineResult, JobControl, JobInputs
-from imagegen.engine.families.registry import MODEL_FAMILIES
+from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.previews.projection import find_projection, render_latent_preview
 from imagegen.library.library import Library
 from imagegen.schema.request import GenerationRequest
@@ -47,7 +47,7 @@ def main() -> None:
             "ours, embedded-fast, 4 steps": prepare_generation(engine, library, "embedded-fast"),
         }
     )
-    projection = find_projection(source.path, MODEL_FAMILIES[source.pipeline].preview_projection, 4)
+    projection = find_projection(source.path, get_model_family(source.pipeline).preview_projection, 4)
     assert projection is not None
     latents = torch.randn(1, 4, model.info.height // 8, model.info.width // 8)
     (preview_seconds,) = time_interleaved(

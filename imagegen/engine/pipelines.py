@@ -10,7 +10,6 @@ from imagegen.engine.log_filters import suppress_messages
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.prompts.prompt_cache import cache_calls
 from imagegen.engine.protocols import Pipeline, PipelineClass
-from imagegen.engine.samplers import create_scheduler
 from imagegen.schema.field_types import SamplerName
 from imagegen.schema.tasks import TaskName
 
@@ -49,12 +48,14 @@ def create_job_pipeline(
         if model.shared_networks is not None:
             fix_execution_device(model.pipelines[task])
     if sampler not in model.schedulers:
-        model.schedulers[sampler] = create_scheduler(sampler, model.pipeline.scheduler.config)
+        model.schedulers[sampler] = model.family.create_scheduler(model.pipeline, sampler)
     pipeline = copy.copy(model.pipelines[task])
     scheduler = copy.copy(model.schedulers[sampler])  # A shallow copy: a run replaces its lists.
     # Setting attributes would make the pipeline rebuild its configuration.
-    encode = cache_calls(pipeline.encode_prompt, model.prompt_cache, adapters_key)
-    pipeline.__dict__ |= {"scheduler": scheduler, "encode_prompt": encode}
+    pipeline.__dict__["scheduler"] = scheduler
+    if hasattr(pipeline, "encode_prompt"):
+        encode = cache_calls(pipeline.encode_prompt, model.prompt_cache, adapters_key)
+        pipeline.__dict__["encode_prompt"] = encode
     if model.shared_networks is not None:
         pipeline.__dict__ |= model.shared_networks.proxies
     return pipeline

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+# What is called after each step: it gets the pipeline, how many steps were before, the timestep, and tensors by name.
+# It returns tensors that replace those.
+StepFunction = Callable[..., dict[str, Tensor]]
 # The values of a configuration are whatever JSON holds.
 Config = Mapping[str, Any]
 

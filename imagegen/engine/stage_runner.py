@@ -113,7 +113,7 @@ class StageRunner:
         try:
             prompts = build_prompt_arguments(model, request, self.adapters)
             output = pipeline(
-                callback_on_step_end=callback,
+                **model.family.watch_steps(pipeline, callback),
                 **model.family.arrange_prompts(pipeline, request.prompts, prompts),
                 **arguments,
             )

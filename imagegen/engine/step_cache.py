@@ -33,6 +33,11 @@ class StepCache:
         """Marks the end of a step, so that the next call gets the first predictor."""
         self._call_index = 0
 
+    def repeat_outputs(self) -> None:
+        """Makes all later calls return what the last ones did: nothing depends on them any more."""
+        for predictor in self._predictors:
+            predictor.repeats = True
+
     def next_predictor(self) -> OutputPredictor:
         """Returns the predictor of the next call. Some pipelines make two calls per step, one for each prompt."""
         if self._call_index == len(self._predictors):
@@ -44,19 +49,24 @@ class StepCache:
 class OutputPredictor:
     """Predicts the output of one denoiser call per step.
 
-    `_last` has the input and output of the last step, `_residual` the output minus the input of the last computed one.
-    Of all of them, only the first `tokens` along dimension 1 count, or all if it is None.
+    `repeats` makes it predict the last output again. `_last` has the input and output of the last step, `_residual` the
+    output minus the input of the last computed one. Of all of them, only the first `tokens` along dimension 1 count, or
+    all if it is None.
     """
 
     def __init__(self, threshold: float, tokens: int | None = None) -> None:
         self.threshold, self.tokens = threshold, tokens
+        self.repeats = False
         self._computed_count = 0
+        self._output: Any = None
         self._last: tuple[Tensor, Tensor] | None = None
         self._residual: Tensor | None = None
         self._rate = self._change = 0.0
 
-    def predict(self, x: Any) -> tuple[Tensor] | None:
+    def predict(self, x: Any) -> Any:
         """Returns the extrapolated output for the tokens of the picture; None if the network must run."""
+        if self.repeats:
+            return self._output
         if self._computed_count <= MIN_COMPUTED_STEPS or self._last is None or self._residual is None:
             return None
         x = x[:, : self.tokens]
@@ -71,6 +81,7 @@ class OutputPredictor:
 
     def update(self, x: Any, output: Any) -> None:
         """Records a computed output. Outputs of another shape than the input are ignored, and never predicted."""
+        self._output = output
         sample = output[0] if self.threshold and isinstance(output, tuple) else None
         if not isinstance(x, Tensor) or not isinstance(sample, Tensor) or sample.shape != x.shape:
             return

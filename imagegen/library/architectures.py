@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from imagegen.library.families import get_family
 from imagegen.library.family_facts import FAMILIES, STABLE_DIFFUSION_3
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.schema.models import UNKNOWN_ARCHITECTURE
@@ -42,7 +43,7 @@ def detect_folder_architecture(pipeline: str, folder: Path) -> str:
 
     Raises KeyError, OSError and ValueError for a folder without a readable configuration.
     """
-    family = FAMILIES[pipeline]
+    family = get_family(pipeline)
     if family.denoiser == "transformer":
         return family.architecture
     width = json.loads((folder / "unet" / "config.json").read_bytes())["cross_attention_dim"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from imagegen.errors import InvalidCatalogue
-from imagegen.library.family_facts import FAMILIES
+from imagegen.library.families import describe_obstacle, find_family
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.field_types import MAX_LORAS, SamplerName
 from imagegen.schema.models import Guidance, Quantization
@@ -57,9 +57,9 @@ class CatalogueEntry(FrozenModel):
     def check_consistency(self) -> CatalogueEntry:
         if (self.path is None) == (self.repository is None):
             raise ValueError("needs either a repository or a path")
-        if self.pipeline not in FAMILIES:
-            raise ValueError(f"pipeline must be one of {', '.join(FAMILIES)}")
-        family = FAMILIES[self.pipeline]
+        family = find_family(self.pipeline)
+        if family is None:
+            raise ValueError(f"pipeline cannot be {self.pipeline}: {describe_obstacle(self.pipeline)}")
         if self.sampler not in (None, *family.samplers):
             raise ValueError(f"sampler must be one of {', '.join(family.samplers)}")
         if self.vae is not None and not family.vae:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
-from imagegen.library.family_facts import FAMILIES
+from imagegen.library.families import get_family
 from imagegen.library.weight_files import compute_sha256
 from imagegen.schema.models import ModelSource
 
@@ -108,7 +108,7 @@ def list_denoiser_files(source: ModelSource) -> list[Path]:
     """
     if not source.path.is_dir():
         return [source.path]
-    files = sorted((source.path / FAMILIES[source.pipeline].denoiser).glob("*.safetensors"))
+    files = sorted((source.path / get_family(source.pipeline).denoiser).glob("*.safetensors"))
     return [file for file in files if file.name.count(".") == 1] or files
 
 

@@ -1,7 +1,8 @@
 """The model families: what each can do, and its defaults. Needs no torch.
 
-FAMILIES maps the class name of a diffusers pipeline to its family. A pipeline that is not in it is never loaded. What
-the engine does differently for a family is in imagegen.engine.families. The facts are those of diffusers 0.42.1.
+FAMILIES maps the class name of a diffusers pipeline to its family; for other classes, imagegen.library.families derives
+one. What the engine does differently for a family is in imagegen.engine.families. The facts are those of diffusers
+0.42.1.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from imagegen.schema.models import Guidance
 # What makes the prompt embeddings: our encoder, for one CLIP text encoder or for two; or the pipeline itself.
 PromptEncoding = Literal["clip", "clip pair", "pipeline"]
 
-ALL_SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
+ALL_SAMPLERS: tuple[SamplerName, ...] = tuple(name for name in get_args(SamplerName) if name != "Default")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Family:
 
     `pipeline` is the class name of its diffusers pipeline for text to image, `denoiser` the component of the pipeline
     that each step calls. `width`, `height`, `max_side` and `multiple` are in pixels: sides are multiples of `multiple`.
+    `guidance_argument` is the pipeline's name for the guidance scale, whose value there is less by `guidance_offset`.
     `tokens` is the length limit of a prompt. The flags are capabilities; those of tasks have the task's name. A family
     that makes pictures of pictures but has no `strength` edits: the prompt says what becomes of the start image. One
     with `references` looks at them through `ip_adapters`, or gets them beside the start image.
@@ -45,6 +47,8 @@ class Family:
     steps: int
     guidance_scale: float
     guidance: Guidance = "classifier-free"
+    guidance_argument: str | None = "guidance_scale"
+    guidance_offset: float = 0.0
     sampler: SamplerName = "Euler"
     samplers: tuple[SamplerName, ...] = ("Euler",)
     multiple: int = 16
@@ -62,6 +66,7 @@ class Family:
     ip_adapters: bool = False
     vae: bool = False
     embeddings: bool = False
+    loras: bool = True
     inpainting_channels: int | None = None
     lora_tensor_pattern: re.Pattern[str] | None = None
     lora_metadata_words: tuple[str, ...] = ()
@@ -173,6 +178,7 @@ Z_IMAGE = replace(
     name="Z-Image",
     steps=9,
     guidance_scale=1.0,
+    guidance_offset=1.0,
     step_cache=False,  # Its denoiser takes lists.
     vae=True,
     lora_tensor_pattern=re.compile(r"\.layers\.|_layers_"),
@@ -184,6 +190,7 @@ QWEN_IMAGE = replace(
     name="Qwen-Image",
     steps=50,
     guidance="true",
+    guidance_argument="true_cfg_scale",
     guidance_scale=4.0,
     lora_tensor_pattern=re.compile("img_mlp|img_mod|txt_mlp"),
     lora_metadata_words=("qwen",),

@@ -28,7 +28,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 
 from imagegen.errors import HubRequestFailed, UnusableModel
-from imagegen.library.family_facts import FAMILIES
+from imagegen.library.families import get_family
 from imagegen.library.file_index import describe_choice
 from imagegen.library.ip_adapter_architectures import IpAdapterFacts, UnknownIpAdapter, detect_ip_adapter
 from imagegen.library.ip_adapters import describe_missing_encoder, fits_encoder, sort_by_distance
@@ -204,7 +204,7 @@ def plan_single_file(
 
 def select_pipeline_files(reference: str, index: dict[str, object], files: list[str], variant: str | None) -> list[str]:
     """Returns the files that a pipeline needs, with one set of weights for each component. Raises UnusableModel."""
-    denoiser = FAMILIES[check_pipeline_class(index.get("_class_name"), reference)].denoiser
+    denoiser = get_family(check_pipeline_class(index.get("_class_name"), reference)).denoiser
     has_half_precision = any(
         file.startswith(f"{denoiser}/") and re.search(rf"\.{HALF_PRECISION_VARIANT}[.-]", file) for file in files
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from imagegen.library.family_facts import FAMILIES
+from imagegen.library.families import get_family
 from imagegen.library.weight_files import read_components, read_header
 from imagegen.schema.models import ModelInfo, ModelSource, RunsHere, WorkerMemory
 
@@ -41,7 +41,7 @@ def estimate_bytes(info: ModelInfo, weights: int, memory: WorkerMemory) -> float
 def count_weights(source: ModelSource) -> int:
     """Returns how many weights a model has in memory, before it is loaded; 0 where its files do not say."""
     folder = source.path if source.path.is_dir() else source.config
-    denoiser = FAMILIES[source.pipeline].denoiser
+    denoiser = get_family(source.pipeline).denoiser
     try:
         files = [source.path] if source.path.is_file() else []
         if folder is not None:

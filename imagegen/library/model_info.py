@@ -11,7 +11,8 @@ from imagegen.errors import UnusableModel
 from imagegen.library import architectures
 from imagegen.library.catalogue import CatalogueEntry
 from imagegen.library.checkpoint_detection import read_input_channels
-from imagegen.library.family_facts import FAMILIES, Family
+from imagegen.library.families import describe_obstacle, find_family, get_family
+from imagegen.library.family_facts import Family
 from imagegen.library.vae_latents import find_model_latents
 from imagegen.library.weight_files import measure_weight_bytes, read_header
 from imagegen.schema.models import Capabilities, Guidance, Latents, ModelInfo, ModelSource
@@ -28,7 +29,7 @@ INPAINTING_PIPELINES = {
 
 
 def read_pipeline_class(folder: Path, reference: str) -> str:
-    """Returns the pipeline class of a folder in diffusers format. Raises UnusableModel if it is not in FAMILIES."""
+    """Returns the pipeline class of a folder in diffusers format. Raises UnusableModel if it cannot be used."""
     try:
         pipeline = json.loads((folder / "model_index.json").read_bytes())["_class_name"]
     except READ_ERRORS:
@@ -39,8 +40,8 @@ def read_pipeline_class(folder: Path, reference: str) -> str:
 def check_pipeline_class(pipeline: object, reference: str) -> str:
     """Returns the family's pipeline class for that of a model's folder. Raises UnusableModel."""
     pipeline = INPAINTING_PIPELINES.get(str(pipeline), pipeline)
-    if not isinstance(pipeline, str) or pipeline not in FAMILIES:
-        raise UnusableModel(reference, f"its pipeline is {str(pipeline)[:60]}; it can be {', '.join(FAMILIES)}")
+    if not isinstance(pipeline, str) or find_family(pipeline) is None:
+        raise UnusableModel(reference, f"its pipeline is {str(pipeline)[:60]}: {describe_obstacle(str(pipeline))}")
     return pipeline
 
 
@@ -56,7 +57,7 @@ def build_model_info(entry: CatalogueEntry, source: ModelSource | None) -> Model
 
 
 def describe_model(entry: CatalogueEntry, source: ModelSource | None) -> ModelInfo:
-    family = FAMILIES[entry.pipeline]
+    family = get_family(entry.pipeline)
     folder = get_config_folder(source) if source else None
     width, height = get_native_size(family, folder)
     guidance = entry.guidance or detect_guidance(family, folder)
@@ -111,7 +112,7 @@ def build_capabilities(
         "guidance": guidance,
         "negative_prompt": guidance in ("classifier-free", "true"),
         "weighted_prompt": family.prompts != "pipeline",
-        "loras": entry.quantization is None,
+        "loras": family.loras and entry.quantization is None,
         "vae": vae,
         "max_side": entry.max_side or family.max_side,
     } | ({"text_to_image": False, "image_to_image": False, "step_cache": False} if only_inpaints else {}))  # fmt: skip

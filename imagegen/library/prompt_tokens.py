@@ -14,13 +14,13 @@ from tokenizers.models import BPE
 
 from imagegen.errors import TokensUnknown
 from imagegen.library.checkpoint_detection import CONFIGS_DIR
-from imagegen.library.family_facts import FAMILIES
+from imagegen.library.families import get_family
 from imagegen.library.weight_files import read_components
 from imagegen.schema.models import ModelSource
 from imagegen.schema.prompt_weights import PromptLength, measure_chunks, parse_weights
 
-# In order of preference: the last encoder of a pipeline takes the whole prompt.
-TOKENIZER_NAMES = ("tokenizer_3", "tokenizer_2", "tokenizer")
+# In order of preference: the last encoder of a pipeline takes the whole prompt. A processor has a tokenizer.
+TOKENIZER_NAMES = ("tokenizer_3", "tokenizer_2", "tokenizer", "processor")
 # Tokens of a chunk of a CLIP text encoder, without the one at its start and the one at its end.
 CHUNK_TOKENS = 75
 CLIP_TOKENIZER_FOLDER = CONFIGS_DIR / "tokenizer"
@@ -35,7 +35,7 @@ QWEN_WORDS = (
 
 def measure_prompt(source: ModelSource, prompt: str) -> PromptLength:
     """Returns the length of a prompt for a model on disk. Reads the disk. Raises TokensUnknown."""
-    family = FAMILIES[source.pipeline]
+    family = get_family(source.pipeline)
     try:
         tokenizer = load_tokenizer(*find_tokenizer(source.config or source.path))
     except Exception as error:  # tokenizers raises plain Exceptions.

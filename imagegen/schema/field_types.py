@@ -32,6 +32,7 @@ MAX_HIRES_SCALE, MAX_SCALE = 4, 8
 # The value of `hires_upscaler` that makes latents larger instead of pictures.
 LATENT_UPSCALER = "Latent"
 
+# "Default" is the scheduler in the model's files, with its own configuration.
 SamplerName = Literal[
     "Euler",
     "Euler a",
@@ -42,6 +43,7 @@ SamplerName = Literal[
     "DPM++ 2M SDE Karras",
     "UniPC",
     "LCM",
+    "Default",
 ]
 
 

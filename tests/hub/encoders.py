@@ -6,16 +6,36 @@ from typing import Any
 
 import torch
 from transformers import (
+    BertConfig,
+    BertModel,
+    ByT5Tokenizer,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     Gemma2Config,
     Gemma2Model,
+    GemmaConfig,
+    GemmaModel,
+    GlmConfig,
+    GlmModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Mistral3Config,
+    Mistral3Model,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
+    Qwen3Model,
+    Qwen3VLConfig,
+    Qwen3VLModel,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
     T5Config,
     T5EncoderModel,
+    T5GemmaConfig,
+    T5GemmaEncoderModel,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from tests.hub import tokenizers
@@ -103,6 +123,89 @@ def gemma2(width: int) -> tuple[Any, Any]:
         **HEADS,
     )
     return tokenizer, spread(Gemma2Model(config))
+
+
+def umt5(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.t5()
+    config = UMT5Config(vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    return tokenizer, spread(UMT5EncoderModel(config))
+
+
+def byt5(width: int) -> tuple[Any, Any]:
+    tokenizer = ByT5Tokenizer()
+    config = T5Config(vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    return tokenizer, spread(T5EncoderModel(config))
+
+
+def bert(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.bert()
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    return tokenizer, spread(BertModel(config))
+
+
+def gemma(width: int) -> tuple[Any, Any]:
+    return decoder(GemmaModel, GemmaConfig, tokenizers.gemma(), width, head_dim=8)
+
+
+def llama(width: int) -> tuple[Any, Any]:
+    return decoder(LlamaForCausalLM, LlamaConfig, tokenizers.qwen(), width)
+
+
+def glm(width: int) -> tuple[Any, Any]:
+    return decoder(GlmModel, GlmConfig, tokenizers.qwen(), width, head_dim=8)
+
+
+def smol_lm3(width: int) -> tuple[Any, Any]:
+    return decoder(SmolLM3ForCausalLM, SmolLM3Config, tokenizers.qwen(), width)
+
+
+def decoder(model: Any, config: Any, tokenizer: Any, width: int, **options: Any) -> tuple[Any, Any]:
+    """Returns a language model of two layers, and its tokenizer."""
+    return tokenizer, spread(model(config(**decoder_options(tokenizer, width), **options)))
+
+
+def decoder_options(tokenizer: Any, width: int) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": width,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 4096,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        **HEADS,
+    }
+
+
+def mistral3(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.qwen()
+    text = {"model_type": "mistral", "head_dim": 8, **decoder_options(tokenizer, width)}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return tokenizer, spread(Mistral3Model(Mistral3Config(text_config=text, vision_config=vision)))
+
+
+def qwen3_vision(width: int, layers: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.qwen()
+    rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6}
+    text = decoder_options(tokenizer, width) | {"num_hidden_layers": layers, "head_dim": 8, "rope_parameters": rope}
+    vision = {
+        "depth": 1,
+        "hidden_size": 16,
+        "num_heads": 2,
+        "intermediate_size": 16,
+        "out_hidden_size": width,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0],
+    }
+    return tokenizer, spread(Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)))
+
+
+def t5_gemma(width: int) -> tuple[Any, Any]:
+    tokenizer = tokenizers.gemma()
+    part = decoder_options(tokenizer, width) | {"head_dim": 8, "query_pre_attn_scalar": 8}
+    return tokenizer, spread(T5GemmaEncoderModel(T5GemmaConfig(encoder=part, decoder=part, is_encoder_decoder=False)))
 
 
 def spread(model: Any) -> Any:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
+from transformers import BertTokenizer, CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 WORDS = (
     "a an the of in on at with and by big small red green blue yellow black white orange purple circle square triangle",
@@ -68,6 +68,15 @@ def qwen_vision() -> Any:
     tokenizer.model_max_length = 8192
     tokenizer.add_tokens([AddedToken(token, special=True) for token in VISION_TOKENS])
     return tokenizer
+
+
+@cache
+def bert() -> Any:
+    letters = [letter for letter in string.printable if not letter.isspace()]
+    words = sorted(set(" ".join(WORDS).replace(",", "").split()))
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*specials, *letters, *(f"##{letter}" for letter in letters), *words]
+    return BertTokenizer(vocab=number_tokens(pieces), model_max_length=77)
 
 
 @cache

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from imagegen.engine.batching.collate import DEFAULT_RULES, BatchRules
 from imagegen.engine.previews.projection import Projection
 from imagegen.engine.prompts.clip import PromptEncoder
-from imagegen.engine.protocols import Pipeline, PipelineClass
+from imagegen.engine.protocols import Pipeline, PipelineClass, Scheduler, StepFunction
+from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import ModelLoadFailed
 from imagegen.library.family_facts import Family
+from imagegen.schema.field_types import SamplerName
 from imagegen.schema.models import ModelSource
 from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TaskName
@@ -30,7 +32,7 @@ class ModelFamily:
     `single_file_networks` are the classes of networks that `load_from_file` creates.
     """
 
-    facts: ClassVar[Family]
+    facts: Family
     batch_rules: ClassVar[BatchRules] = DEFAULT_RULES
     preview_projection: ClassVar[Projection | None] = None
     single_file_networks: ClassVar[tuple[str, ...]] = ()
@@ -55,7 +57,8 @@ class ModelFamily:
 
     def build_guidance_arguments(self, scale: float) -> dict[str, float]:
         """Returns the pipeline's argument for a guidance scale; 1 means no guidance."""
-        return {"guidance_scale": scale}
+        name = self.facts.guidance_argument
+        return {} if name is None else {name: scale - self.facts.guidance_offset}
 
     def arrange_prompts(self, pipeline: Pipeline, prompts: Sequence[str], arguments: dict[str, Any]) -> dict[str, Any]:
         """Returns the arguments that carry the prompts, as the job's pipeline takes them.
@@ -80,6 +83,14 @@ class ModelFamily:
     def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
         """Returns the class of a model's pipeline for a task, or None for the one that diffusers chooses."""
         return None
+
+    def create_scheduler(self, pipeline: Pipeline, sampler: SamplerName) -> Scheduler:
+        """Returns a new scheduler for jobs with a model's pipeline and this sampler."""
+        return create_scheduler(sampler, pipeline.scheduler.config)
+
+    def watch_steps(self, pipeline: Pipeline, callback: StepFunction) -> dict[str, object]:
+        """Returns the arguments that make a job's pipeline call `callback` after each step. Called in its task."""
+        return {"callback_on_step_end": callback}
 
     def get_denoiser(self, pipeline: Pipeline) -> nn.Module:
         """Returns the network that each step calls."""

@@ -15,9 +15,6 @@ class QwenImage(PackedLatentsFamily):
     facts = QWEN_IMAGE
     batch_rules = BatchRules(repeated=("img_shapes",))
 
-    def build_guidance_arguments(self, scale: float) -> dict[str, float]:
-        return {"true_cfg_scale": scale}
-
     def encode_latents(self, pipeline: Pipeline, images: Tensor) -> Tensor:
         config = pipeline.vae.config
         latents: Tensor = pipeline.vae.encode(images.unsqueeze(2)).latent_dist.mode()[:, :, 0]

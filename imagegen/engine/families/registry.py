@@ -1,8 +1,9 @@
-"""The table of model families, by the class name of their pipeline."""
+"""The model families, by the class name of their pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.families.flux import Flux
@@ -13,7 +14,9 @@ from imagegen.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEdi
 from imagegen.engine.families.sana import Sana
 from imagegen.engine.families.stable_diffusion import StableDiffusion, StableDiffusionXL
 from imagegen.engine.families.stable_diffusion_3 import StableDiffusion3
+from imagegen.engine.families.stock import StockFamily
 from imagegen.engine.families.z_image import ZImage
+from imagegen.library.families import get_family
 
 MODEL_FAMILIES: Mapping[str, ModelFamily] = {
     family.facts.pipeline: family
@@ -31,3 +34,9 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
         Sana(),
     )
 }
+
+
+@cache
+def get_model_family(pipeline: str) -> ModelFamily:
+    """Returns the family of a pipeline class, derived from it if there is no row. Raises KeyError if there is none."""
+    return MODEL_FAMILIES.get(pipeline) or StockFamily(get_family(pipeline))

@@ -14,7 +14,3 @@ class ZImage(ModelFamily):
     facts = Z_IMAGE
     batch_rules = BatchRules(timesteps=("t",), lists=("x", "cap_feats"))
     preview_projection = Flux.preview_projection
-
-    def build_guidance_arguments(self, scale: float) -> dict[str, float]:
-        """The pipeline's scale is one less: 0 means no guidance."""
-        return {"guidance_scale": scale - 1.0}

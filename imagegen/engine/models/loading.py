@@ -15,7 +15,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from imagegen.engine.families.base import ModelFamily
-from imagegen.engine.families.registry import MODEL_FAMILIES
+from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.log_filters import suppress_messages
 from imagegen.engine.models.quantization import build_quantization_options
 from imagegen.engine.models.safe_configs import open_safe_folder
@@ -35,7 +35,7 @@ FLOAT32_MODULES_WARNING = "There are modules in {} that should be kept in float3
 
 def load_pipeline(source: ModelSource, dtype: torch.dtype) -> Pipeline:
     """Returns the pipeline of a model, in main memory. Raises ModelLoadFailed and PackageMissing."""
-    family = MODEL_FAMILIES[source.pipeline]
+    family = get_model_family(source.pipeline)
     if not source.path.exists():
         raise ModelLoadFailed(source.name, "its files are not on disk any more")
     try:

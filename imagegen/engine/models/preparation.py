@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from imagegen.engine.adapters.merge import AdapterResolver, WeightPatcher
-from imagegen.engine.families.registry import MODEL_FAMILIES
+from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.models.budget import MemoryBudget
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.measure_memory import list_networks, measure_components
@@ -19,7 +19,7 @@ from imagegen.schema.models import ModelSource
 
 def prepare_model(source: ModelSource, pipeline: Pipeline, dtype: torch.dtype, budget: MemoryBudget) -> LoadedModel:
     """Returns a model in main memory, with the offload mode in which it fits into the budget of the device."""
-    family = MODEL_FAMILIES[source.pipeline]
+    family = get_model_family(source.pipeline)
     if source.quantization == "fp8":
         enable_fp8_storage(family.get_denoiser(pipeline), dtype)
     sizes = measure_components(pipeline)

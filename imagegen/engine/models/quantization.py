@@ -10,7 +10,7 @@ import torch
 from diffusers import BitsAndBytesConfig, GGUFQuantizationConfig, PipelineQuantizationConfig
 
 from imagegen.errors import PackageMissing
-from imagegen.library.family_facts import FAMILIES
+from imagegen.library.families import get_family
 from imagegen.schema.models import ModelSource, Quantization
 
 ConfigFactory = Callable[[torch.dtype], Any]
@@ -38,7 +38,7 @@ def build_quantization_options(source: ModelSource, dtype: torch.dtype) -> dict[
         raise PackageMissing(f"{source.name} in {source.quantization}", package)
     if source.path.is_file():
         return {"quantization_config": create_config(dtype)}
-    component = FAMILIES[source.pipeline].denoiser
+    component = get_family(source.pipeline).denoiser
     return {"quantization_config": PipelineQuantizationConfig(quant_mapping={component: create_config(dtype)})}
 
 

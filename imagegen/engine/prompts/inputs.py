@@ -55,6 +55,7 @@ def build_text_arguments(model: LoadedModel, request: GenerationRequest) -> dict
 def check_prompt_length(model: LoadedModel, field: str, text: str) -> None:
     """Raises InvalidRequest if a text has more tokens than the model accepts."""
     tokenizer = next(getattr(model.pipeline, name) for name in TOKENIZER_NAMES if hasattr(model.pipeline, name))
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # That of a processor.
     count = len(tokenizer(text, verbose=False).input_ids)
     if count > model.family.facts.tokens:
         problem = f"is {count} tokens long, and {model.source.name} accepts {model.family.facts.tokens}"

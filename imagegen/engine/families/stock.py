@@ -1,0 +1,109 @@
+"""A family that is derived from the class of its pipeline: any text-to-image class of the installed diffusers.
+
+Such pipelines differ in whether they call back after a step and can be interrupted. All call their scheduler once per
+step, so that progress, cancelling and ending early work through it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imagegen.engine.batching.collate import BatchRules
+from imagegen.engine.call_arguments import get_parameters
+from imagegen.engine.families.base import ModelFamily, expand_channels
+from imagegen.engine.families.packed import unpack_latents
+from imagegen.engine.protocols import Config, Pipeline, PipelineClass, Scheduler, StepFunction, get_vae_scale_factor
+from imagegen.engine.samplers import create_own_scheduler
+from imagegen.engine.scheduler_steps import report_steps
+from imagegen.library.family_facts import Family
+from imagegen.schema.field_types import SamplerName
+from imagegen.schema.tasks import TaskName
+
+# Arguments of pipelines that rewrite prompts by a language model, which draws at random.
+REWRITING_ARGUMENTS = ("enable_prompt_rewrite", "use_pe")
+# Rows and columns of latents in a token of packed ones.
+PATCH = 2
+
+
+class OwnPipeline:
+    """In the place of one of diffusers' AutoPipelines, for a pipeline that already is of the class for the task."""
+
+    @staticmethod
+    def from_pipe(pipeline: Pipeline) -> Pipeline:
+        return copy.copy(pipeline)
+
+
+class StockFamily(ModelFamily):
+    batch_rules = BatchRules(timesteps=("timestep", "timesteps", "t"), positions=("img_ids", "txt_ids"))
+
+    def __init__(self, facts: Family) -> None:
+        self.facts = facts
+
+    def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
+        return OwnPipeline
+
+    def create_scheduler(self, pipeline: Pipeline, sampler: SamplerName) -> Scheduler:
+        return create_own_scheduler(pipeline.scheduler)
+
+    def watch_steps(self, pipeline: Pipeline, callback: StepFunction) -> dict[str, object]:
+        report_steps(pipeline, callback)
+        return {}
+
+    def arrange_prompts(self, pipeline: Pipeline, prompts: Sequence[str], arguments: dict[str, Any]) -> dict[str, Any]:
+        """Prompts are drawn as they are written. A limit of their length is only for pipelines that take one."""
+        accepted = get_parameters(type(pipeline).__call__)
+        limit = {"max_sequence_length"} - accepted.keys()
+        kept = {name: value for name, value in arguments.items() if name not in limit}
+        return kept | {name: False for name in REWRITING_ARGUMENTS if name in accepted}
+
+    def get_denoised_estimate(self, pipeline: Pipeline, height: int) -> Tensor:
+        estimate = pipeline.scheduler.estimate
+        return arrange_latents(estimate, count_latent_channels(pipeline.vae.config), height, pipeline)
+
+    def encode_latents(self, pipeline: Pipeline, images: Tensor) -> Tensor:
+        """Autoencoders that are made for video have a dimension of frames."""
+        vae: Any = pipeline.vae
+        config = vae.config
+        is_video = any(weight.ndim == 5 for weight in vae.parameters())
+        encoded = vae.encode(images.unsqueeze(2) if is_video else images)
+        latents: Tensor = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded[0]
+        latents = latents[:, :, 0] if is_video else latents
+        if hasattr(vae, "bn"):
+            return normalize_patches(vae, latents)
+        if config.get("latents_mean") is not None and config.get("latents_std") is not None:
+            mean, std = (expand_channels(config[name], latents) for name in ("latents_mean", "latents_std"))
+            return (latents - mean) / std * (config.get("scaling_factor") or 1)
+        return (latents - (config.get("shift_factor") or 0)) * (config.get("scaling_factor") or 1)
+
+
+def count_latent_channels(config: Config) -> int:
+    channels: int = config.get("latent_channels") or config["z_dim"]
+    return channels
+
+
+def normalize_patches(vae: Any, latents: Tensor) -> Tensor:
+    """Returns latents of FLUX.2's autoencoder, whose patches have a mean and a variance that it learned."""
+    patches = torch.pixel_unshuffle(latents, PATCH)
+    mean, variance = (expand_channels(values, patches) for values in (vae.bn.running_mean, vae.bn.running_var))
+    return torch.pixel_shuffle((patches - mean) / (variance + vae.config.batch_norm_eps).sqrt(), PATCH)
+
+
+def arrange_latents(latents: Tensor, channels: int, height: int, pipeline: Pipeline) -> Tensor:
+    """Returns latents of any of the usual layouts in the shape (n, channels, rows, columns).
+
+    They can have a dimension of frames, of which there is one; they can be rows of tokens, of one latent or of a patch
+    of them; and patches can be their channels. `height` is that of the picture in pixels.
+    """
+    if latents.ndim == 5:  # Channels are the second dimension, or the last.
+        latents = latents[:, :, 0] if latents.shape[1] == channels else latents[:, 0].movedim(-1, 1)
+    rows = height // get_vae_scale_factor(pipeline)
+    if latents.ndim == 3 and latents.shape[-1] == channels:
+        return latents.unflatten(1, (rows, -1)).movedim(-1, 1)
+    if latents.ndim == 3:
+        return unpack_latents(latents, rows // PATCH)
+    return torch.pixel_shuffle(latents, PATCH) if latents.shape[1] == channels * PATCH * PATCH else latents

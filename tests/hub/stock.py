@@ -1,0 +1,563 @@
+"""Tiny models of text-to-image pipelines that have no row in the table of families."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers import (
+    AuraFlowPipeline,
+    AuraFlowTransformer2DModel,
+    AutoencoderKLHunyuanImage,
+    AutoencoderKLWan,
+    BriaFiboPipeline,
+    BriaFiboTransformer2DModel,
+    BriaPipeline,
+    BriaTransformer2DModel,
+    ChromaPipeline,
+    ChromaTransformer2DModel,
+    CogVideoXDDIMScheduler,
+    CogView3PlusPipeline,
+    CogView3PlusTransformer2DModel,
+    CogView4Pipeline,
+    CogView4Transformer2DModel,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    ErnieImagePipeline,
+    ErnieImageTransformer2DModel,
+    FlowMatchEulerDiscreteScheduler,
+    HiDreamImagePipeline,
+    HiDreamImageTransformer2DModel,
+    HunyuanDiT2DModel,
+    HunyuanDiTPipeline,
+    HunyuanImagePipeline,
+    HunyuanImageTransformer2DModel,
+    Krea2Pipeline,
+    Krea2Transformer2DModel,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+    Lumina2Pipeline,
+    Lumina2Transformer2DModel,
+    LuminaNextDiT2DModel,
+    LuminaPipeline,
+    OmniGenPipeline,
+    OmniGenTransformer2DModel,
+    OvisImagePipeline,
+    OvisImageTransformer2DModel,
+    PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    PRXPipeline,
+    PRXTransformer2DModel,
+    SanaSprintPipeline,
+    SanaTransformer2DModel,
+    SCMScheduler,
+    UNet2DConditionModel,
+)
+
+from tests.hub import autoencoders, encoders
+from tests.hub.builders import Builder, amplify_parts, tiny
+
+HEADS: dict[str, Any] = {"num_attention_heads": 2, "attention_head_dim": 16}
+BOTH_LAYERS: dict[str, Any] = {"num_layers": 1, "num_single_layers": 1}
+# The parts of a rotary embedding for heads of width 16.
+AXES = (4, 6, 6)
+
+
+def awake(model: Any) -> Any:
+    """Initializes the layers that are zero before training: the picture would not depend on the prompt."""
+    return amplify_parts(model, factor=1)
+
+
+def flow_scheduler(**options: Any) -> Any:
+    return FlowMatchEulerDiscreteScheduler(**{"shift": 3.0, **options})
+
+
+def dynamic_scheduler() -> Any:
+    return flow_scheduler(use_dynamic_shifting=True)
+
+
+@tiny
+def aura_flow() -> Any:
+    tokenizer, text_encoder = encoders.umt5(32)
+    return AuraFlowPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=autoencoders.stable_diffusion(0.13025),
+        transformer=awake(
+            AuraFlowTransformer2DModel(
+                sample_size=8,
+                num_mmdit_layers=1,
+                num_single_dit_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=32,
+                caption_projection_dim=32,
+                pos_embed_max_size=64,
+            )
+        ),
+        scheduler=flow_scheduler(),
+    )
+
+
+@tiny
+def bria() -> Any:
+    tokenizer, text_encoder = encoders.t5(32)
+    return BriaPipeline(
+        transformer=awake(
+            BriaTransformer2DModel(in_channels=16, **HEADS, **BOTH_LAYERS, joint_attention_dim=32, axes_dims_rope=AXES)
+        ),
+        scheduler=dynamic_scheduler(),
+        vae=autoencoders.stable_diffusion(0.13025),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+    )
+
+
+@tiny
+def bria_fibo() -> Any:
+    tokenizer, text_encoder = encoders.smol_lm3(16)
+    return BriaFiboPipeline(
+        transformer=awake(
+            BriaFiboTransformer2DModel(
+                in_channels=16,
+                **HEADS,
+                **BOTH_LAYERS,
+                joint_attention_dim=32,
+                axes_dims_rope=AXES,
+                text_encoder_dim=16,
+            )
+        ),
+        scheduler=dynamic_scheduler(),
+        vae=AutoencoderKLWan(base_dim=4, dim_mult=[1, 1, 2, 2], num_res_blocks=1),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+    )
+
+
+@tiny
+def chroma() -> Any:
+    tokenizer, text_encoder = encoders.t5(32)
+    return ChromaPipeline(
+        scheduler=flow_scheduler(),
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=awake(
+            ChromaTransformer2DModel(
+                **HEADS,
+                **BOTH_LAYERS,
+                joint_attention_dim=32,
+                axes_dims_rope=AXES,
+                approximator_hidden_dim=16,
+                approximator_layers=1,
+            )
+        ),
+    )
+
+
+@tiny
+def cogview3_plus() -> Any:
+    tokenizer, text_encoder = encoders.t5(32)
+    return CogView3PlusPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=autoencoders.flow(0.13025, 0.0),
+        transformer=awake(
+            CogView3PlusTransformer2DModel(
+                **HEADS,
+                num_layers=2,
+                text_embed_dim=32,
+                time_embed_dim=16,
+                condition_dim=8,
+                pos_embed_max_size=32,
+                sample_size=8,
+            )
+        ),
+        scheduler=CogVideoXDDIMScheduler(timestep_spacing="trailing"),
+    )
+
+
+@tiny
+def cogview4() -> Any:
+    tokenizer, text_encoder = encoders.glm(32)
+    return CogView4Pipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=autoencoders.flow(1.0, 0.0),
+        transformer=awake(
+            CogView4Transformer2DModel(
+                **HEADS,
+                num_layers=2,
+                text_embed_dim=32,
+                time_embed_dim=16,
+                condition_dim=8,
+                pos_embed_max_size=32,
+                sample_size=8,
+                rope_axes_dim=(8, 8),
+            )
+        ),
+        scheduler=dynamic_scheduler(),
+    )
+
+
+@tiny
+def ernie_image() -> Any:
+    tokenizer, text_encoder = encoders.mistral3(32)
+    return ErnieImagePipeline(
+        transformer=awake(
+            ErnieImageTransformer2DModel(
+                hidden_size=32,
+                num_attention_heads=2,
+                num_layers=2,
+                ffn_hidden_size=32,
+                text_in_dim=32,
+                rope_axes_dim=AXES,
+            )
+        ),
+        vae=autoencoders.flux2(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        scheduler=flow_scheduler(),
+        pe=None,
+        pe_tokenizer=None,
+    )
+
+
+@tiny
+def hidream_image() -> Any:
+    tokenizer, text_encoder = encoders.clip(16, layers=2, projected=True)
+    tokenizer_2, text_encoder_2 = encoders.clip(16, layers=2, projected=True)
+    tokenizer_3, text_encoder_3 = encoders.t5(32)
+    tokenizer_4, text_encoder_4 = encoders.llama(32)
+    return HiDreamImagePipeline(
+        scheduler=flow_scheduler(),
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        text_encoder_3=text_encoder_3,
+        tokenizer_3=tokenizer_3,
+        text_encoder_4=text_encoder_4,
+        tokenizer_4=tokenizer_4,
+        transformer=awake(
+            HiDreamImageTransformer2DModel(
+                patch_size=2,
+                in_channels=16,
+                out_channels=16,
+                num_layers=1,
+                num_single_layers=1,
+                num_attention_heads=2,
+                attention_head_dim=16,
+                caption_channels=[32, 32],
+                text_emb_dim=32,
+                axes_dims_rope=AXES,
+                max_resolution=(32, 32),
+                llama_layers=[0, 1],
+                force_inference_output=True,
+            )
+        ),
+    )
+
+
+@tiny
+def hunyuan_dit() -> Any:
+    tokenizer, text_encoder = encoders.bert(32)
+    tokenizer_2, text_encoder_2 = encoders.t5(32)
+    return HunyuanDiTPipeline(
+        vae=autoencoders.stable_diffusion(0.13025),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        transformer=awake(
+            HunyuanDiT2DModel(
+                num_attention_heads=2,
+                attention_head_dim=16,
+                in_channels=4,
+                patch_size=2,
+                sample_size=16,
+                hidden_size=32,
+                num_layers=2,
+                cross_attention_dim=32,
+                cross_attention_dim_t5=32,
+                pooled_projection_dim=16,
+                text_len=77,
+                text_len_t5=256,
+                use_style_cond_and_image_meta_size=False,
+            )
+        ),
+        scheduler=DDPMScheduler(beta_start=0.00085, beta_end=0.018, beta_schedule="scaled_linear"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@tiny
+def hunyuan_image() -> Any:
+    tokenizer, text_encoder = encoders.qwen2_vision(16)
+    tokenizer_2, text_encoder_2 = encoders.byt5(16)
+    return HunyuanImagePipeline(
+        scheduler=flow_scheduler(),
+        vae=AutoencoderKLHunyuanImage(
+            in_channels=3,
+            out_channels=3,
+            latent_channels=8,
+            block_out_channels=(32, 32, 32, 32, 32, 32),
+            layers_per_block=1,
+            spatial_compression_ratio=32,
+            sample_size=64,
+            scaling_factor=0.75,
+        ),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_encoder_2=text_encoder_2,
+        tokenizer_2=tokenizer_2,
+        transformer=awake(
+            HunyuanImageTransformer2DModel(
+                in_channels=8,
+                out_channels=8,
+                **HEADS,
+                **BOTH_LAYERS,
+                num_refiner_layers=1,
+                text_embed_dim=16,
+                text_embed_2_dim=16,
+                rope_axes_dim=(8, 8),
+            )
+        ),
+    )
+
+
+@tiny
+def krea2() -> Any:
+    tokenizer, text_encoder = encoders.qwen3_vision(16, layers=2)
+    return Krea2Pipeline(
+        scheduler=dynamic_scheduler(),
+        vae=autoencoders.qwen_image(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=awake(
+            Krea2Transformer2DModel(
+                **HEADS,
+                num_layers=2,
+                num_key_value_heads=1,
+                intermediate_size=32,
+                timestep_embed_dim=16,
+                text_hidden_dim=16,
+                num_text_layers=2,
+                text_num_attention_heads=2,
+                text_num_key_value_heads=2,
+                text_intermediate_size=16,
+                num_layerwise_text_blocks=1,
+                num_refiner_text_blocks=1,
+                axes_dims_rope=AXES,
+            )
+        ),
+        text_encoder_select_layers=(1, 2),
+    )
+
+
+@tiny
+def latent_consistency() -> Any:
+    tokenizer, text_encoder = encoders.clip(32)
+    return LatentConsistencyModelPipeline(
+        vae=autoencoders.stable_diffusion(0.18215),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=awake(
+            UNet2DConditionModel(
+                block_out_channels=(8, 16),
+                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+                layers_per_block=1,
+                cross_attention_dim=32,
+                attention_head_dim=4,
+                norm_num_groups=4,
+                sample_size=8,
+                time_cond_proj_dim=16,
+            )
+        ),
+        scheduler=LCMScheduler(beta_start=0.00085, beta_end=0.0120, beta_schedule="scaled_linear"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@tiny
+def lumina() -> Any:
+    tokenizer, text_encoder = encoders.gemma(32)
+    return LuminaPipeline(
+        transformer=awake(
+            LuminaNextDiT2DModel(
+                sample_size=8,
+                hidden_size=32,
+                num_layers=2,
+                num_attention_heads=2,
+                num_kv_heads=1,
+                multiple_of=16,
+                cross_attention_dim=32,
+            )
+        ),
+        scheduler=flow_scheduler(),
+        vae=autoencoders.stable_diffusion(0.13025),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+    )
+
+
+@tiny
+def lumina2() -> Any:
+    tokenizer, text_encoder = encoders.gemma2(32)
+    return Lumina2Pipeline(
+        transformer=awake(
+            Lumina2Transformer2DModel(
+                sample_size=8,
+                hidden_size=32,
+                num_layers=2,
+                num_refiner_layers=1,
+                num_attention_heads=2,
+                num_kv_heads=1,
+                multiple_of=16,
+                axes_dim_rope=AXES,
+                axes_lens=(512, 32, 32),
+                cap_feat_dim=32,
+            )
+        ),
+        scheduler=flow_scheduler(),
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+    )
+
+
+@tiny
+def omnigen() -> Any:
+    tokenizer = encoders.tokenizers.gemma()
+    return OmniGenPipeline(
+        transformer=awake(
+            OmniGenTransformer2DModel(
+                hidden_size=32,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                intermediate_size=32,
+                num_layers=2,
+                pad_token_id=0,
+                vocab_size=len(tokenizer),
+                pos_embed_max_size=16,
+                time_step_dim=16,
+                rope_scaling={"long_factor": [1.0] * 8, "short_factor": [1.0] * 8, "type": "su"},
+            )
+        ),
+        scheduler=flow_scheduler(invert_sigmas=True, shift=1.0),
+        vae=autoencoders.stable_diffusion(0.13025),
+        tokenizer=tokenizer,
+    )
+
+
+@tiny
+def ovis_image() -> Any:
+    tokenizer, text_encoder = encoders.qwen3(encoders.Qwen3Model, width=32, layers=2)
+    return OvisImagePipeline(
+        scheduler=dynamic_scheduler(),
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=awake(
+            OvisImageTransformer2DModel(**HEADS, **BOTH_LAYERS, joint_attention_dim=32, axes_dims_rope=AXES)
+        ),
+    )
+
+
+@tiny
+def prx() -> Any:
+    tokenizer, text_encoder = encoders.t5_gemma(32)
+    return PRXPipeline(
+        transformer=awake(
+            PRXTransformer2DModel(context_in_dim=32, hidden_size=32, mlp_ratio=1.0, num_heads=2, depth=2, axes_dim=[8, 8])
+        ),
+        scheduler=flow_scheduler(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        vae=autoencoders.flow(0.3611, 0.1159),
+    )
+
+
+def _pixart(pipeline_class: Any, vae: Any) -> Any:
+    tokenizer, text_encoder = encoders.t5(32)
+    return pipeline_class(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=vae,
+        transformer=awake(
+            PixArtTransformer2DModel(
+                **HEADS,
+                num_layers=2,
+                cross_attention_dim=32,
+                caption_channels=32,
+                sample_size=8,
+                use_additional_conditions=False,
+            )
+        ),
+        scheduler=DPMSolverMultistepScheduler(),
+    )
+
+
+@tiny
+def pixart_alpha() -> Any:
+    return _pixart(PixArtAlphaPipeline, autoencoders.stable_diffusion(0.18215))
+
+
+@tiny
+def pixart_sigma() -> Any:
+    return _pixart(PixArtSigmaPipeline, autoencoders.stable_diffusion(0.13025))
+
+
+@tiny
+def sana_sprint() -> Any:
+    tokenizer, text_encoder = encoders.gemma2(16)
+    return SanaSprintPipeline(
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        vae=autoencoders.sana(),
+        transformer=awake(
+            SanaTransformer2DModel(
+                num_attention_heads=4,
+                attention_head_dim=8,
+                num_layers=2,
+                num_cross_attention_heads=2,
+                cross_attention_head_dim=16,
+                cross_attention_dim=32,
+                caption_channels=16,
+                sample_size=2,
+                guidance_embeds=True,
+                qk_norm="rms_norm_across_heads",
+            )
+        ),
+        scheduler=SCMScheduler(prediction_type="trigflow", sigma_data=0.5),
+    )
+
+
+STOCK: dict[str, Builder] = {
+    "AuraFlowPipeline": aura_flow,
+    "BriaFiboPipeline": bria_fibo,
+    "BriaPipeline": bria,
+    "ChromaPipeline": chroma,
+    "CogView3PlusPipeline": cogview3_plus,
+    "CogView4Pipeline": cogview4,
+    "ErnieImagePipeline": ernie_image,
+    "HiDreamImagePipeline": hidream_image,
+    "HunyuanDiTPipeline": hunyuan_dit,
+    "HunyuanImagePipeline": hunyuan_image,
+    "Krea2Pipeline": krea2,
+    "LatentConsistencyModelPipeline": latent_consistency,
+    "Lumina2Pipeline": lumina2,
+    "LuminaPipeline": lumina,
+    "OmniGenPipeline": omnigen,
+    "OvisImagePipeline": ovis_image,
+    "PRXPipeline": prx,
+    "PixArtAlphaPipeline": pixart_alpha,
+    "PixArtSigmaPipeline": pixart_sigma,
+    "SanaSprintPipeline": sana_sprint,
+}
