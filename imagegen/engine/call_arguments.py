@@ -66,7 +66,7 @@ def build_call_arguments(
     assert request.width is not None and request.height is not None
     accepted, size = get_parameters(type(pipeline).__call__), (request.width, request.height)
     return {
-        "num_inference_steps": request.steps,
+        **family.build_step_arguments(pipeline, request.steps),
         "generator": create_generators(derive_seeds(request)),
         "output_type": "pt",
         **family.build_guidance_arguments(request.guidance_scale),

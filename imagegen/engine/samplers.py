@@ -73,26 +73,15 @@ class ExactStepsMixin:
 def wrap_scheduler(scheduler_class: Any) -> Any:
     """Returns the scheduler class with exact steps. After each step, `estimate` holds the denoised estimate."""
 
-    estimating = report_estimates(scheduler_class)
-    return type(scheduler_class.__name__, (ExactStepsMixin, estimating), {})
-
-
-def report_estimates(scheduler_class: Any) -> Any:
-    """Returns the scheduler class with `estimate`, which holds the denoised estimate after each step.
-
-    A scheduler without one has the noisy latents there.
-    """
-
     @wraps(scheduler_class.step)  # Pipelines inspect its parameters.
     def step(self: Any, *args: Any, return_dict: bool = True, **options: Any) -> Any:
         output = scheduler_class.step(self, *args, return_dict=True, **options)
         found = output.get("pred_original_sample", output.get("denoised"))
         # Multistep solvers keep their estimates in a list.
-        known = getattr(self, "model_outputs", [output.prev_sample])[-1]
-        self.estimate = known if found is None else found
+        self.estimate = self.model_outputs[-1] if found is None else found
         return output if return_dict else output.to_tuple()
 
-    return type(scheduler_class.__name__, (scheduler_class,), {"step": step})
+    return type(scheduler_class.__name__, (ExactStepsMixin, scheduler_class), {"step": step})
 
 
 class FineLCM(LCMScheduler):  # type: ignore[misc] # It has no types.
@@ -143,14 +132,11 @@ FLOW_SAMPLERS: Mapping[SamplerName, tuple[SchedulerClass, Mapping[str, object]]]
 }
 
 
-def create_own_scheduler(scheduler: Scheduler) -> Scheduler:
-    """Returns a new scheduler like that of a model, which sets `estimate` after each step."""
+def copy_scheduler(scheduler: Scheduler) -> Scheduler:
+    """Returns a new scheduler like that of a model."""
     scheduler_class: Any = type(scheduler)
-    wrapped: Any = (
-        FlowEuler if scheduler_class is FlowMatchEulerDiscreteScheduler else report_estimates(scheduler_class)
-    )
-    own: Scheduler = wrapped.from_config(scheduler.config)
-    return own
+    copy: Scheduler = scheduler_class.from_config(scheduler.config)
+    return copy
 
 
 def create_scheduler(name: SamplerName, config: Config) -> Scheduler:

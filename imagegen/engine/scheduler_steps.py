@@ -13,19 +13,27 @@ from imagegen.engine.protocols import Pipeline, StepFunction
 from imagegen.engine.run_loop import get_context
 from imagegen.engine.step_cache import StepCache
 
-def report_steps(pipeline: Pipeline, callback: StepFunction) -> None:
-    """Makes the scheduler of a job's pipeline call `callback` after each step. Called in the job's task.
 
-    When the job ends early, the pipeline goes on to its last step, but nothing is computed any more: its denoiser
-    returns what it did last, and its scheduler the denoised estimate.
+def report_steps(pipeline: Pipeline, callback: StepFunction) -> None:
+    """Makes the scheduler of a job's pipeline set `estimate` and call `callback` after each step.
+
+    Called in the job's task. The scheduler keeps its class, for which pipelines ask. When the job ends early, the
+    pipeline goes on to its last step, but nothing is computed any more: its denoiser returns what it did last, and its
+    scheduler the denoised estimate.
     """
     scheduler: Any = pipeline.scheduler
-    step_cache = get_context(EngineJob).step_cache
-    scheduler.step = StepReporter(pipeline, scheduler.step, callback, step_cache).wrap()
+    reporter = StepReporter(pipeline, scheduler.step, callback, get_context(EngineJob).step_cache)
+
+    @wraps(scheduler.step)  # Pipelines inspect its parameters.
+    def step(*args: Any, return_dict: bool = True, **options: Any) -> Any:
+        output = reporter.run(*args, **options)
+        return output if return_dict else output.to_tuple()
+
+    scheduler.step = step
 
 
 class StepReporter:
-    """Takes the place of a scheduler's `step`."""
+    """Runs the steps of one job. `step` is that of the scheduler's class."""
 
     def __init__(
         self, pipeline: Pipeline, step: Callable[..., Any], callback: StepFunction, step_cache: StepCache
@@ -34,33 +42,34 @@ class StepReporter:
         self.count = 0
         self.last_output: Any = None
 
-    def wrap(self) -> Callable[..., Any]:
-        """Returns the function, with the signature of `step`, whose parameters pipelines inspect."""
-
-        @wraps(self.step)
-        def step(*args: Any, **options: Any) -> Any:
-            return self.run(*args, **options)
-
-        return step
-
     def run(self, *args: Any, **options: Any) -> Any:
+        """Returns what the scheduler's step returns, by name; after an early end always the same."""
         if self.last_output is not None:
             self.step_cache.end_step()
             return self.last_output
-        output = self.step(*args, **options)
+        output = self.step(*args, return_dict=True, **options)
+        scheduler = self.pipeline.scheduler
+        scheduler.estimate = find_estimate(scheduler, output, args)
         if not hasattr(type(self.pipeline), "num_timesteps"):
-            self.pipeline.__dict__["num_timesteps"] = len(self.pipeline.scheduler.timesteps)
-        changed = self.callback(self.pipeline, self.count, None, {"latents": output[0]})
+            self.pipeline.__dict__["num_timesteps"] = len(scheduler.timesteps)
+        changed = self.callback(self.pipeline, self.count, None, {"latents": output.prev_sample})
         self.count += 1
-        if not changed:
-            return output
-        self.step_cache.repeat_outputs()
-        self.last_output = replace_sample(output, changed["latents"])
-        return self.last_output
+        if changed:
+            self.step_cache.repeat_outputs()
+            output = self.last_output = type(output)(**{**output, "prev_sample": changed["latents"]})
+        return output
 
 
-def replace_sample(output: Any, sample: Tensor) -> Any:
-    """Returns what a scheduler's step returned, with another sample."""
-    if isinstance(output, tuple):
-        return (sample, *output[1:])
-    return type(output)(**{**output, "prev_sample": sample})
+def find_estimate(scheduler: Any, output: Any, args: tuple[Any, ...]) -> Tensor:
+    """Returns the denoised estimate after a step; the noisy latents of a scheduler that has none.
+
+    `args` are those of the step: the denoiser's output, the timestep, and the latents.
+    """
+    known: Tensor | None = output.get("pred_original_sample", output.get("denoised"))
+    if known is not None:
+        return known
+    if hasattr(scheduler, "model_outputs"):  # Multistep solvers keep their estimates in a list.
+        known = scheduler.model_outputs[-1]
+    elif len(args) == 3 and "base_image_seq_len" in scheduler.config:  # The end of the straight line of the flow.
+        known = args[2].float() - scheduler.sigmas[scheduler.step_index - 1] * args[0].float()
+    return output.prev_sample if known is None else known

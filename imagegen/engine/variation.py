@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from imagegen.engine.call_arguments import create_generators, derive_variation_seeds
 from imagegen.engine.protocols import Pipeline
+from imagegen.errors import InvalidRequest
 from imagegen.schema.request import GenerationRequest
 
 CPU = torch.device("cpu")
@@ -23,8 +24,13 @@ MIN_SINE = 1e-3
 
 
 def apply_variation(pipeline: Pipeline, request: GenerationRequest) -> None:
-    """Makes a job's pipeline start from varied noise, if the request has a variation strength."""
+    """Makes a job's pipeline start from varied noise, if the request has a variation strength.
+
+    Raises InvalidRequest for a pipeline without a method of its own that draws the noise.
+    """
     if request.variation_strength:
+        if not hasattr(type(pipeline), "prepare_latents"):
+            raise InvalidRequest("variation_strength", "cannot be used with a model of this family")
         seeds = [seed for seed in derive_variation_seeds(request) if seed is not None]
         varied = VariedLatents(pipeline, seeds, request.variation_strength)
         pipeline.__dict__["prepare_latents"] = varied.prepare

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from typing import Literal
 
 from imagegen.library.family_facts import FAMILIES, TRANSFORMER, Family
@@ -20,12 +21,18 @@ NEEDS_PICTURE = "it needs a picture besides the prompt"
 # Pipelines that cannot be told from others by their signatures, and why they cannot be used.
 EXCLUDED = {
     "BriaFiboEditPipeline": NEEDS_PICTURE,
-    "Cosmos2TextToImagePipeline": "it needs the package cosmos_guardrail",
     "Flux2KleinKVPipeline": "its denoiser keeps a cache from step to step, which jobs cannot share",
     "GlmImagePipeline": "its pictures begin with tokens that are drawn at random without a seed",
     "HunyuanImageRefinerPipeline": NEEDS_PICTURE,
     "JoyImageEditPipeline": NEEDS_PICTURE,
     "JoyImageEditPlusPipeline": NEEDS_PICTURE,
+}
+# Packages that pipelines need besides those of the studio.
+NEEDED_PACKAGES = {
+    "Cosmos2TextToImagePipeline": "cosmos_guardrail",
+    "KolorsPipeline": "sentencepiece",
+    "OmniGenPipeline": "torchvision",
+    "PRXPipeline": "ftfy",
 }
 # Parts of the names of parameters that only pipelines for something else have.
 VIDEO_NAMES, PICTURE_NAMES = ("video", "frames"), ("control", "condtioning", "mask_image")
@@ -65,6 +72,9 @@ def find_obstacle(stock: StockPipeline) -> str | None:
     image = asked.get("image")
     if stock.name in EXCLUDED:
         return EXCLUDED[stock.name]
+    package = NEEDED_PACKAGES.get(stock.name)
+    if package is not None and find_spec(package) is None:
+        return f"it needs the package {package}"
     if stock.folder.startswith("deprecated"):
         return "diffusers does not maintain it any more"
     if not {"prompt", "height", "width", "num_inference_steps"} <= asked.keys() or has_part(asked, VIDEO_NAMES):

@@ -12,7 +12,7 @@ from imagegen.library import architectures
 from imagegen.library.catalogue import CatalogueEntry
 from imagegen.library.checkpoint_detection import read_input_channels
 from imagegen.library.families import describe_obstacle, find_family, get_family
-from imagegen.library.family_facts import Family
+from imagegen.library.family_facts import FAMILIES, Family
 from imagegen.library.vae_latents import find_model_latents
 from imagegen.library.weight_files import measure_weight_bytes, read_header
 from imagegen.schema.models import Capabilities, Guidance, Latents, ModelInfo, ModelSource
@@ -143,7 +143,8 @@ def get_guidance_scale(family: Family, guidance: Guidance, only_inpaints: bool) 
 def detect_guidance(family: Family, folder: Path | None) -> Guidance:
     """Returns the family's guidance, or "none" for a model that was distilled to need none."""
     if family.guidance == "embedded" and folder is not None:
-        return "embedded" if read_json(folder / "transformer" / "config.json").get("guidance_embeds") else "none"
+        config = read_json(folder / family.denoiser / "config.json")
+        return "embedded" if config.get("guidance_embeds", family.pipeline not in FAMILIES) else "none"
     return family.guidance
 
 

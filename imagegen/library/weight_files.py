@@ -113,7 +113,7 @@ def parse_components(index: dict[str, object]) -> dict[str, tuple[str, str]]:
     return {
         name: (str(value[0]), str(value[1]))
         for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and value[0] is not None and name not in UNUSED_COMPONENTS
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and name not in UNUSED_COMPONENTS
     }
 
 

@@ -18,8 +18,10 @@ THIN: dict[str, Any] = {
 }
 
 
-def stable_diffusion(scaling_factor: float) -> Any:
-    return contrasted(AutoencoderKL(**THIN, latent_channels=4, scaling_factor=scaling_factor))
+def stable_diffusion(scaling_factor: float, shift_factor: float | None = None) -> Any:
+    return contrasted(
+        AutoencoderKL(**THIN, latent_channels=4, scaling_factor=scaling_factor, shift_factor=shift_factor)
+    )
 
 
 def flow(scaling_factor: float, shift_factor: float) -> Any:

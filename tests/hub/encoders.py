@@ -32,8 +32,6 @@ from transformers import (
     SmolLM3ForCausalLM,
     T5Config,
     T5EncoderModel,
-    T5GemmaConfig,
-    T5GemmaEncoderModel,
     UMT5Config,
     UMT5EncoderModel,
 )
@@ -43,8 +41,11 @@ from tests.hub import tokenizers
 HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 32}
 
 
-def clip(width: int, layers: int = 1, *, projected: bool = False) -> tuple[Any, Any]:
-    """Returns encoder and tokenizer. `projected` adds a pooled embedding of the same width, as in SDXL and SD 3."""
+def clip(width: int, layers: int = 1, *, projected: bool = False, positions: int = 77) -> tuple[Any, Any]:
+    """Returns encoder and tokenizer. `projected` adds a pooled embedding of the same width, as in SDXL and SD 3.
+
+    `positions` is how many tokens the encoder can take.
+    """
     tokenizer = tokenizers.clip()
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -53,6 +54,7 @@ def clip(width: int, layers: int = 1, *, projected: bool = False) -> tuple[Any, 
         projection_dim=width,
         num_hidden_layers=layers,
         num_attention_heads=4,
+        max_position_embeddings=positions,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -146,7 +148,7 @@ def bert(width: int) -> tuple[Any, Any]:
 
 
 def gemma(width: int) -> tuple[Any, Any]:
-    return decoder(GemmaModel, GemmaConfig, tokenizers.gemma(), width, head_dim=8)
+    return decoder(GemmaModel, GemmaConfig, tokenizers.gemma_with_start(), width, head_dim=8)
 
 
 def llama(width: int) -> tuple[Any, Any]:
@@ -154,7 +156,7 @@ def llama(width: int) -> tuple[Any, Any]:
 
 
 def glm(width: int) -> tuple[Any, Any]:
-    return decoder(GlmModel, GlmConfig, tokenizers.qwen(), width, head_dim=8)
+    return decoder(GlmModel, GlmConfig, tokenizers.gemma_with_start(), width, head_dim=8)
 
 
 def smol_lm3(width: int) -> tuple[Any, Any]:
@@ -200,12 +202,6 @@ def qwen3_vision(width: int, layers: int) -> tuple[Any, Any]:
         "deepstack_visual_indexes": [0],
     }
     return tokenizer, spread(Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)))
-
-
-def t5_gemma(width: int) -> tuple[Any, Any]:
-    tokenizer = tokenizers.gemma()
-    part = decoder_options(tokenizer, width) | {"head_dim": 8, "query_pre_attn_scalar": 8}
-    return tokenizer, spread(T5GemmaEncoderModel(T5GemmaConfig(encoder=part, decoder=part, is_encoder_decoder=False)))
 
 
 def spread(model: Any) -> Any:

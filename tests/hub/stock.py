@@ -39,15 +39,11 @@ from diffusers import (
     Lumina2Transformer2DModel,
     LuminaNextDiT2DModel,
     LuminaPipeline,
-    OmniGenPipeline,
-    OmniGenTransformer2DModel,
     OvisImagePipeline,
     OvisImageTransformer2DModel,
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
-    PRXPipeline,
-    PRXTransformer2DModel,
     SanaSprintPipeline,
     SanaTransformer2DModel,
     SCMScheduler,
@@ -64,8 +60,9 @@ AXES = (4, 6, 6)
 
 
 def awake(model: Any) -> Any:
-    """Initializes the layers that are zero before training: the picture would not depend on the prompt."""
-    return amplify_parts(model, factor=1)
+    """Initializes the layers that are zero before training, and amplifies what the prompt has an effect through."""
+    parts = ("to_v", "add_v_proj", "to_out.0", "linear_v", "linear_out", "context_embedder", "text_embedder.linear_2")
+    return amplify_parts(model, *parts, factor=4)
 
 
 def flow_scheduler(**options: Any) -> Any:
@@ -107,7 +104,7 @@ def bria() -> Any:
             BriaTransformer2DModel(in_channels=16, **HEADS, **BOTH_LAYERS, joint_attention_dim=32, axes_dims_rope=AXES)
         ),
         scheduler=dynamic_scheduler(),
-        vae=autoencoders.stable_diffusion(0.13025),
+        vae=autoencoders.stable_diffusion(0.13025, shift_factor=0.0),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
     )
@@ -225,8 +222,8 @@ def ernie_image() -> Any:
 
 @tiny
 def hidream_image() -> Any:
-    tokenizer, text_encoder = encoders.clip(16, layers=2, projected=True)
-    tokenizer_2, text_encoder_2 = encoders.clip(16, layers=2, projected=True)
+    tokenizer, text_encoder = encoders.clip(16, layers=2, projected=True, positions=128)
+    tokenizer_2, text_encoder_2 = encoders.clip(16, layers=2, projected=True, positions=128)
     tokenizer_3, text_encoder_3 = encoders.t5(32)
     tokenizer_4, text_encoder_4 = encoders.llama(32)
     return HiDreamImagePipeline(
@@ -324,6 +321,7 @@ def hunyuan_image() -> Any:
                 text_embed_dim=16,
                 text_embed_2_dim=16,
                 rope_axes_dim=(8, 8),
+                guidance_embeds=True,
             )
         ),
     )
@@ -433,30 +431,6 @@ def lumina2() -> Any:
 
 
 @tiny
-def omnigen() -> Any:
-    tokenizer = encoders.tokenizers.gemma()
-    return OmniGenPipeline(
-        transformer=awake(
-            OmniGenTransformer2DModel(
-                hidden_size=32,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                intermediate_size=32,
-                num_layers=2,
-                pad_token_id=0,
-                vocab_size=len(tokenizer),
-                pos_embed_max_size=16,
-                time_step_dim=16,
-                rope_scaling={"long_factor": [1.0] * 8, "short_factor": [1.0] * 8, "type": "su"},
-            )
-        ),
-        scheduler=flow_scheduler(invert_sigmas=True, shift=1.0),
-        vae=autoencoders.stable_diffusion(0.13025),
-        tokenizer=tokenizer,
-    )
-
-
-@tiny
 def ovis_image() -> Any:
     tokenizer, text_encoder = encoders.qwen3(encoders.Qwen3Model, width=32, layers=2)
     return OvisImagePipeline(
@@ -467,20 +441,6 @@ def ovis_image() -> Any:
         transformer=awake(
             OvisImageTransformer2DModel(**HEADS, **BOTH_LAYERS, joint_attention_dim=32, axes_dims_rope=AXES)
         ),
-    )
-
-
-@tiny
-def prx() -> Any:
-    tokenizer, text_encoder = encoders.t5_gemma(32)
-    return PRXPipeline(
-        transformer=awake(
-            PRXTransformer2DModel(context_in_dim=32, hidden_size=32, mlp_ratio=1.0, num_heads=2, depth=2, axes_dim=[8, 8])
-        ),
-        scheduler=flow_scheduler(),
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        vae=autoencoders.flow(0.3611, 0.1159),
     )
 
 
@@ -554,9 +514,7 @@ STOCK: dict[str, Builder] = {
     "LatentConsistencyModelPipeline": latent_consistency,
     "Lumina2Pipeline": lumina2,
     "LuminaPipeline": lumina,
-    "OmniGenPipeline": omnigen,
     "OvisImagePipeline": ovis_image,
-    "PRXPipeline": prx,
     "PixArtAlphaPipeline": pixart_alpha,
     "PixArtSigmaPipeline": pixart_sigma,
     "SanaSprintPipeline": sana_sprint,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertTokenizer, CLIPTokenizer, GemmaTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 WORDS = (
@@ -87,6 +87,17 @@ def gemma() -> Any:
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{byte:02X}>" for byte in range(256))]
     vocabulary = number_tokens([*specials, "▁", *letters, *join_merges(merges)])
     return GemmaTokenizer(vocab=vocabulary, merges=merges, model_max_length=4096)
+
+
+@cache
+def gemma_with_start() -> Any:
+    """The same, which puts a token in front of each text, so that an empty text has one."""
+    tokenizer = copy.deepcopy(gemma())
+    start = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    tokenizer.backend_tokenizer.post_processor = start
+    return tokenizer
 
 
 def byte_pairs(texts: Iterable[str], splitter: Any, end_of_word: str = "") -> list[tuple[str, str]]:

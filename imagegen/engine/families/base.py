@@ -72,6 +72,10 @@ class ModelFamily:
         width, height = size
         return {"width": width, "height": height, "use_resolution_binning": False}
 
+    def build_step_arguments(self, pipeline: Pipeline, steps: int) -> dict[str, object]:
+        """Returns the arguments for a number of steps."""
+        return {"num_inference_steps": steps}
+
     def fit_image(self, image: Image.Image, size: Size) -> Image.Image:
         """Returns an input picture as the pipeline gets it, cropped to the shape of a picture of this size."""
         return ImageOps.fit(image, size, Image.Resampling.LANCZOS)

@@ -18,14 +18,21 @@ from imagegen.engine.call_arguments import get_parameters
 from imagegen.engine.families.base import ModelFamily, expand_channels
 from imagegen.engine.families.packed import unpack_latents
 from imagegen.engine.protocols import Config, Pipeline, PipelineClass, Scheduler, StepFunction, get_vae_scale_factor
-from imagegen.engine.samplers import create_own_scheduler
+from imagegen.engine.samplers import copy_scheduler
 from imagegen.engine.scheduler_steps import report_steps
 from imagegen.library.family_facts import Family
 from imagegen.schema.field_types import SamplerName
 from imagegen.schema.tasks import TaskName
 
-# Arguments of pipelines that rewrite prompts by a language model, which draws at random.
-REWRITING_ARGUMENTS = ("enable_prompt_rewrite", "use_pe")
+# With these, pipelines draw prompts as they are written. Others would rewrite them, by rules or by a language model,
+# which draws at random.
+VERBATIM_ARGUMENTS = {
+    "enable_prompt_rewrite": False,
+    "use_pe": False,
+    "clean_caption": False,
+}
+# The steps for which a pipeline of few steps knows the timestep between them.
+INTERMEDIATE_STEPS = 2
 # Rows and columns of latents in a token of packed ones.
 PATCH = 2
 
@@ -48,18 +55,23 @@ class StockFamily(ModelFamily):
         return OwnPipeline
 
     def create_scheduler(self, pipeline: Pipeline, sampler: SamplerName) -> Scheduler:
-        return create_own_scheduler(pipeline.scheduler)
+        return copy_scheduler(pipeline.scheduler)
 
     def watch_steps(self, pipeline: Pipeline, callback: StepFunction) -> dict[str, object]:
         report_steps(pipeline, callback)
         return {}
 
     def arrange_prompts(self, pipeline: Pipeline, prompts: Sequence[str], arguments: dict[str, Any]) -> dict[str, Any]:
-        """Prompts are drawn as they are written. A limit of their length is only for pipelines that take one."""
+        """A limit of the prompt's length is only for pipelines that take one."""
         accepted = get_parameters(type(pipeline).__call__)
         limit = {"max_sequence_length"} - accepted.keys()
         kept = {name: value for name, value in arguments.items() if name not in limit}
-        return kept | {name: False for name in REWRITING_ARGUMENTS if name in accepted}
+        return kept | {name: value for name, value in VERBATIM_ARGUMENTS.items() if name in accepted}
+
+    def build_step_arguments(self, pipeline: Pipeline, steps: int) -> dict[str, object]:
+        arguments: dict[str, object] = super().build_step_arguments(pipeline, steps)
+        has_default = "intermediate_timesteps" in get_parameters(type(pipeline).__call__)
+        return arguments | ({"intermediate_timesteps": None} if has_default and steps != INTERMEDIATE_STEPS else {})
 
     def get_denoised_estimate(self, pipeline: Pipeline, height: int) -> Tensor:
         estimate = pipeline.scheduler.estimate
