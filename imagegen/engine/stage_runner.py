@@ -143,6 +143,7 @@ class StageRunner:
         if model.encoder_offloader is not None:
             model.encoder_offloader.activate_encoders()
         pipeline = create_job_pipeline(model, request.sampler, stage.task, adapters.encoders.key)
+        model.family.prepare_job(pipeline, (request.width, request.height))
         for vae in self._list_networks("vae"):
             apply_vae(pipeline, model, vae)
         return pipeline

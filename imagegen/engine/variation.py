@@ -53,7 +53,9 @@ class VariedLatents:
         """Returns what the pipeline's own method returns, with mixed noise."""
         variation_noise = self._draw_variation_noise(args, options)
 
-        def draw(shape: Sequence[int], generator: object, device: torch.device, dtype: torch.dtype) -> Tensor:
+        def draw(
+            shape: Sequence[int], generator: object, device: torch.device, dtype: torch.dtype | None = None
+        ) -> Tensor:
             noise = randn_tensor(tuple(shape), generator, CPU, dtype)
             mixed = [slerp(own, other, self.strength) for own, other in zip(noise, variation_noise, strict=True)]
             return torch.stack(mixed).to(device)
@@ -67,7 +69,9 @@ class VariedLatents:
         """
         drawn: list[Tensor] = []
 
-        def draw(shape: Sequence[int], generator: object, device: torch.device, dtype: torch.dtype) -> Tensor:
+        def draw(
+            shape: Sequence[int], generator: object, device: torch.device, dtype: torch.dtype | None = None
+        ) -> Tensor:
             drawn.append(randn_tensor(tuple(shape), generator, CPU, dtype))
             return drawn[-1].to(device)
 

@@ -21,11 +21,14 @@ NEEDS_PICTURE = "it needs a picture besides the prompt"
 # Pipelines that cannot be told from others by their signatures, and why they cannot be used.
 EXCLUDED = {
     "BriaFiboEditPipeline": NEEDS_PICTURE,
+    "DreamLiteMobilePipeline": "it draws one prompt at a time",
+    "DreamLitePipeline": "it draws one prompt at a time",
     "Flux2KleinKVPipeline": "its denoiser keeps a cache from step to step, which jobs cannot share",
     "GlmImagePipeline": "its pictures begin with tokens that are drawn at random without a seed",
     "HunyuanImageRefinerPipeline": NEEDS_PICTURE,
     "JoyImageEditPipeline": NEEDS_PICTURE,
     "JoyImageEditPlusPipeline": NEEDS_PICTURE,
+    "Kandinsky5T2IPipeline": "it draws pictures of seven sizes only",
 }
 # Packages that pipelines need besides those of the studio.
 NEEDED_PACKAGES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -27,6 +28,18 @@ def tiny(build: Callable[[], Any]) -> Builder:
         for config in folder.glob("text_encoder*/config.json"):
             # Transformers loads in the stored precision, diffusers in full precision. Both must agree.
             config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
+
+    return save
+
+
+def with_class(build: Builder, component: str, name: str) -> Builder:
+    """Returns a builder whose model names another class of transformers for a component, as models on the Hub do."""
+
+    @wraps(build)
+    def save(folder: Path) -> None:
+        build(folder)
+        index = folder / "model_index.json"
+        index.write_text(json.dumps(json.loads(index.read_text()) | {component: ["transformers", name]}, indent=2))
 
     return save
 

@@ -21,13 +21,10 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     Mistral3Config,
-    Mistral3Model,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
-    Qwen3Model,
     Qwen3VLConfig,
-    Qwen3VLModel,
     SmolLM3Config,
     SmolLM3ForCausalLM,
     T5Config,
@@ -181,15 +178,19 @@ def decoder_options(tokenizer: Any, width: int) -> dict[str, Any]:
     }
 
 
-def mistral3(width: int) -> tuple[Any, Any]:
-    tokenizer = tokenizers.qwen()
-    text = {"model_type": "mistral", "head_dim": 8, **decoder_options(tokenizer, width)}
+def mistral3(model: Any, width: int, layers: int = 2) -> tuple[Any, Any]:
+    """Returns encoder and tokenizer. `model` is the class: with or without a head for the next token."""
+    tokenizer = tokenizers.qwen_vision()
+    text = {"model_type": "mistral", "head_dim": 8, **decoder_options(tokenizer, width), "num_hidden_layers": layers}
     vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    return tokenizer, spread(Mistral3Model(Mistral3Config(text_config=text, vision_config=vision)))
+    token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    config = Mistral3Config(text_config=text, vision_config=vision, image_token_index=token)
+    return tokenizer, spread(model(config))
 
 
-def qwen3_vision(width: int, layers: int) -> tuple[Any, Any]:
-    tokenizer = tokenizers.qwen()
+def qwen3_vision(model: Any, width: int, layers: int) -> tuple[Any, Any]:
+    """Returns encoder and tokenizer. `model` is the class: with or without a head for the next token."""
+    tokenizer = tokenizers.qwen_vision()
     rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 1e6}
     text = decoder_options(tokenizer, width) | {"num_hidden_layers": layers, "head_dim": 8, "rope_parameters": rope}
     vision = {
@@ -201,7 +202,10 @@ def qwen3_vision(width: int, layers: int) -> tuple[Any, Any]:
         "num_position_embeddings": 16,
         "deepstack_visual_indexes": [0],
     }
-    return tokenizer, spread(Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)))
+    names = ("vision_start", "vision_end", "image", "video")
+    tokens = dict(zip(names, tokenizer.convert_tokens_to_ids(list(tokenizers.VISION_TOKENS)), strict=True))
+    ids = {f"{name}_token_id": token for name, token in tokens.items()}
+    return tokenizer, spread(model(Qwen3VLConfig(text_config=text, vision_config=vision, **ids)))
 
 
 def spread(model: Any) -> Any:

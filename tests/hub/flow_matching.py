@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from diffusers import (
@@ -29,10 +28,11 @@ from diffusers import (
 from transformers import Qwen3ForCausalLM, Qwen3Model
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from imagegen.engine.families.qwen_image_edit import PictureProcessor
+from imagegen.engine.families.picture_processor import PictureProcessor
 from tests.hub import autoencoders, encoders
-from tests.hub.builders import amplify_parts, tiny
+from tests.hub.builders import amplify_parts, tiny, with_class
 
+with_processor = partial(with_class, component="processor", name="Qwen2VLProcessor")
 # 2 attention heads of width 16.
 HEADS: dict[str, Any] = {"num_attention_heads": 2, "attention_head_dim": 16}
 LAYERS: dict[str, Any] = {"num_layers": 2, "num_single_layers": 2}
@@ -175,27 +175,23 @@ def _qwen_components(*, sees: bool) -> dict[str, Any]:
     }
 
 
-def qwen_image_edit(folder: Path) -> None:
-    _save_qwen_edit(folder, QwenImageEditPipeline)
+def _qwen_edit(pipeline_class: Any) -> Any:
+    """Returns a tiny Qwen-Image-Edit."""
+    components = _qwen_components(sees=True)
+    processor = PictureProcessor(Qwen2VLImageProcessorPil(), components["tokenizer"])
+    return pipeline_class(processor=processor, **components)
 
 
-def qwen_image_edit_plus(folder: Path) -> None:
-    _save_qwen_edit(folder, QwenImageEditPlusPipeline)
+@with_processor
+@tiny
+def qwen_image_edit() -> Any:
+    return _qwen_edit(QwenImageEditPipeline)
 
 
-def _save_qwen_edit(folder: Path, pipeline_class: Any) -> None:
-    """Saves a tiny Qwen-Image-Edit, whose processor has the class that it has on the Hub."""
-
-    @tiny
-    def build() -> Any:
-        components = _qwen_components(sees=True)
-        processor = PictureProcessor(Qwen2VLImageProcessorPil(), components["tokenizer"])
-        return pipeline_class(processor=processor, **components)
-
-    build(folder)
-    index = folder / "model_index.json"
-    processor = {"processor": ["transformers", "Qwen2VLProcessor"]}
-    index.write_text(json.dumps(json.loads(index.read_text()) | processor, indent=2))
+@with_processor
+@tiny
+def qwen_image_edit_plus() -> Any:
+    return _qwen_edit(QwenImageEditPlusPipeline)
 
 
 @tiny

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from diffusers import (
     AuraFlowPipeline,
     AuraFlowTransformer2DModel,
     AutoencoderKLHunyuanImage,
+    AutoencoderKLQwenImage21,
     AutoencoderKLWan,
+    BriaFibo2Pipeline,
+    BriaFibo2Transformer2DModel,
     BriaFiboPipeline,
     BriaFiboTransformer2DModel,
     BriaPipeline,
@@ -25,6 +29,8 @@ from diffusers import (
     ErnieImagePipeline,
     ErnieImageTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
+    Flux2Pipeline,
+    Flux2Transformer2DModel,
     HiDreamImagePipeline,
     HiDreamImageTransformer2DModel,
     HunyuanDiT2DModel,
@@ -35,23 +41,43 @@ from diffusers import (
     Krea2Transformer2DModel,
     LatentConsistencyModelPipeline,
     LCMScheduler,
+    LongCatImagePipeline,
+    LongCatImageTransformer2DModel,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
     LuminaNextDiT2DModel,
     LuminaPipeline,
+    NucleusMoEImagePipeline,
+    NucleusMoEImageTransformer2DModel,
     OvisImagePipeline,
     OvisImageTransformer2DModel,
     PixArtAlphaPipeline,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
+    QwenImage21Pipeline,
+    QwenImage21Transformer2DModel,
     SanaSprintPipeline,
     SanaTransformer2DModel,
     SCMScheduler,
     UNet2DConditionModel,
+    ZImageOmniPipeline,
+    ZImageTransformer2DModel,
 )
+from transformers import (
+    Mistral3ForConditionalGeneration,
+    Mistral3Model,
+    Qwen3Model,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLModel,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
+)
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
+from imagegen.engine.families.picture_processor import PictureProcessor
 from tests.hub import autoencoders, encoders
-from tests.hub.builders import Builder, amplify_parts, tiny
+from tests.hub.builders import Builder, amplify_parts, tiny, with_class
 
 HEADS: dict[str, Any] = {"num_attention_heads": 2, "attention_head_dim": 16}
 BOTH_LAYERS: dict[str, Any] = {"num_layers": 1, "num_single_layers": 1}
@@ -125,7 +151,16 @@ def bria_fibo() -> Any:
             )
         ),
         scheduler=dynamic_scheduler(),
-        vae=AutoencoderKLWan(base_dim=4, dim_mult=[1, 1, 2, 2], num_res_blocks=1),
+        vae=AutoencoderKLWan(
+            base_dim=4,
+            dim_mult=[1, 1, 2, 2],
+            num_res_blocks=1,
+            in_channels=12,
+            out_channels=12,
+            patch_size=2,
+            is_residual=True,
+            scale_factor_spatial=16,
+        ),
         text_encoder=text_encoder,
         tokenizer=tokenizer,
     )
@@ -199,7 +234,7 @@ def cogview4() -> Any:
 
 @tiny
 def ernie_image() -> Any:
-    tokenizer, text_encoder = encoders.mistral3(32)
+    tokenizer, text_encoder = encoders.mistral3(Mistral3Model, 32)
     return ErnieImagePipeline(
         transformer=awake(
             ErnieImageTransformer2DModel(
@@ -329,7 +364,7 @@ def hunyuan_image() -> Any:
 
 @tiny
 def krea2() -> Any:
-    tokenizer, text_encoder = encoders.qwen3_vision(16, layers=2)
+    tokenizer, text_encoder = encoders.qwen3_vision(Qwen3VLModel, 16, layers=2)
     return Krea2Pipeline(
         scheduler=dynamic_scheduler(),
         vae=autoencoders.qwen_image(),
@@ -432,7 +467,7 @@ def lumina2() -> Any:
 
 @tiny
 def ovis_image() -> Any:
-    tokenizer, text_encoder = encoders.qwen3(encoders.Qwen3Model, width=32, layers=2)
+    tokenizer, text_encoder = encoders.qwen3(Qwen3Model, width=32, layers=2)
     return OvisImagePipeline(
         scheduler=dynamic_scheduler(),
         vae=autoencoders.flow(0.3611, 0.1159),
@@ -499,23 +534,169 @@ def sana_sprint() -> Any:
     )
 
 
+def _see(tokenizer: Any) -> Any:
+    """Returns the processor of an encoder that can see."""
+    return PictureProcessor(Qwen2VLImageProcessorPil(), tokenizer, tokenizer.chat_template)
+
+
+@partial(with_class, component="processor", name="Qwen3VLProcessor")
+@tiny
+def bria_fibo2() -> Any:
+    """Its text encoder has 36 layers, because the pipeline reads the output of the 35th."""
+    tokenizer, text_encoder = encoders.qwen3_vision(Qwen3VLForConditionalGeneration, 8, layers=36)
+    return BriaFibo2Pipeline(
+        transformer=awake(
+            BriaFibo2Transformer2DModel(
+                dim=32,
+                n_layers=3,
+                n_refiner_layers=1,
+                n_heads=2,
+                cap_feat_dim=24,
+                injection_layer_ids=(0, 1, 2, 0, 1),
+                perceiver_num_layers=1,
+                min_num_gist_tokens=4,
+                max_num_gist_tokens=8,
+                gist_step=4,
+                gist_min_text_len=4,
+                gist_max_text_len=64,
+                axes_dims=AXES,
+                axes_lens=(2048, 64, 64),
+            )
+        ),
+        scheduler=dynamic_scheduler(),
+        vae=autoencoders.flux2(),
+        text_encoder=text_encoder,
+        processor=_see(tokenizer),
+    )
+
+
+@partial(with_class, component="tokenizer", name="PixtralProcessor")
+@tiny
+def flux2() -> Any:
+    """Its text encoder has 30 layers, because the pipeline reads the output of the 30th."""
+    tokenizer, text_encoder = encoders.mistral3(Mistral3ForConditionalGeneration, 16, layers=30)
+    return Flux2Pipeline(
+        scheduler=dynamic_scheduler(),
+        vae=autoencoders.flux2(),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=awake(
+            Flux2Transformer2DModel(
+                **HEADS, **BOTH_LAYERS, joint_attention_dim=48, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=True
+            )
+        ),
+    )
+
+
+@partial(with_class, component="text_processor", name="Qwen2VLProcessor")
+@tiny
+def longcat_image() -> Any:
+    tokenizer, text_encoder = encoders.qwen2_vision(16, sees=True)
+    return LongCatImagePipeline(
+        scheduler=dynamic_scheduler(),
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        text_processor=_see(tokenizer),
+        transformer=awake(
+            LongCatImageTransformer2DModel(
+                **HEADS, **BOTH_LAYERS, joint_attention_dim=16, pooled_projection_dim=16, axes_dims_rope=AXES
+            )
+        ),
+    )
+
+
+@partial(with_class, component="processor", name="Qwen3VLProcessor")
+@tiny
+def nucleus_moe_image() -> Any:
+    """Its text encoder has 9 layers, because the pipeline reads the output of the 8th from the end."""
+    tokenizer, text_encoder = encoders.qwen3_vision(Qwen3VLForConditionalGeneration, 16, layers=9)
+    return NucleusMoEImagePipeline(
+        transformer=awake(
+            NucleusMoEImageTransformer2DModel(
+                **HEADS,
+                num_layers=5,
+                num_key_value_heads=1,
+                joint_attention_dim=16,
+                axes_dims_rope=AXES,
+                mlp_ratio=6.0,
+                num_experts=2,
+                moe_intermediate_dim=16,
+                capacity_factors=[2.0] * 5,
+                out_channels=16,
+            )
+        ),
+        scheduler=dynamic_scheduler(),
+        vae=autoencoders.qwen_image(),
+        text_encoder=text_encoder,
+        processor=_see(tokenizer),
+    )
+
+
+@partial(with_class, component="processor", name="Qwen3VLProcessor")
+@tiny
+def qwen_image21() -> Any:
+    tokenizer, text_encoder = encoders.qwen3_vision(Qwen3VLForConditionalGeneration, 16, layers=2)
+    return QwenImage21Pipeline(
+        scheduler=dynamic_scheduler(),
+        vae=AutoencoderKLQwenImage21(base_dim=2, decoder_base_dim=2, dim_mult=[1, 1, 1, 2, 2], num_res_blocks=1),
+        text_encoder=text_encoder,
+        processor=_see(tokenizer),
+        transformer=awake(
+            QwenImage21Transformer2DModel(**HEADS, num_layers=2, context_in_dim=16, mlp_ratio=1, axes_dims_rope=AXES)
+        ),
+    )
+
+
+@tiny
+def z_image_omni() -> Any:
+    tokenizer, text_encoder = encoders.qwen3(Qwen3Model, width=32, layers=2)
+    siglip = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return ZImageOmniPipeline(
+        scheduler=flow_scheduler(),
+        vae=autoencoders.flow(0.3611, 0.1159),
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=awake(
+            ZImageTransformer2DModel(
+                dim=32,
+                n_layers=2,
+                n_refiner_layers=1,
+                n_heads=2,
+                n_kv_heads=2,
+                cap_feat_dim=32,
+                siglip_feat_dim=16,
+                axes_dims=[4, 6, 6],
+            )
+        ),
+        siglip=Siglip2VisionModel(Siglip2VisionConfig(**siglip, num_patches=16)),
+        siglip_processor=Siglip2ImageProcessorPil(),
+    )
+
+
 STOCK: dict[str, Builder] = {
     "AuraFlowPipeline": aura_flow,
+    "BriaFibo2Pipeline": bria_fibo2,
     "BriaFiboPipeline": bria_fibo,
     "BriaPipeline": bria,
     "ChromaPipeline": chroma,
     "CogView3PlusPipeline": cogview3_plus,
     "CogView4Pipeline": cogview4,
     "ErnieImagePipeline": ernie_image,
+    "Flux2Pipeline": flux2,
     "HiDreamImagePipeline": hidream_image,
     "HunyuanDiTPipeline": hunyuan_dit,
     "HunyuanImagePipeline": hunyuan_image,
     "Krea2Pipeline": krea2,
     "LatentConsistencyModelPipeline": latent_consistency,
+    "LongCatImagePipeline": longcat_image,
     "Lumina2Pipeline": lumina2,
     "LuminaPipeline": lumina,
+    "NucleusMoEImagePipeline": nucleus_moe_image,
     "OvisImagePipeline": ovis_image,
     "PixArtAlphaPipeline": pixart_alpha,
     "PixArtSigmaPipeline": pixart_sigma,
+    "QwenImage21Pipeline": qwen_image21,
     "SanaSprintPipeline": sana_sprint,
+    "ZImageOmniPipeline": z_image_omni,
 }

@@ -24,7 +24,8 @@ class BatchRules:
     `timesteps` hold one number for all rows or one for each, of any type. `lists` hold one entry per row. `positions`
     hold the places of patches or tokens: the same for each row, unless they have a dimension of rows. `repeated` are
     lists of equal entries, of which networks read the first. `additions` are added to what the network computes:
-    leaving one out is the same as zeros, and so is one with less in its second dimension, which is filled with them.
+    leaving one out is the same as zeros. A call with one of `inseparable` is not joined with others: their first
+    dimension is something else than rows, which could have the same size.
     """
 
     timesteps: tuple[str, ...] = ("timestep",)
@@ -32,6 +33,7 @@ class BatchRules:
     positions: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     additions: tuple[str, ...] = ()
+    inseparable: tuple[str, ...] = ()
 
     def is_timestep(self, name: str, value: object) -> bool:
         return isinstance(value, Tensor) and name in self.timesteps
@@ -64,6 +66,8 @@ def batch_key(arguments: Arguments, rows: int, rules: BatchRules) -> Hashable:
 
 
 def get_value_key(name: str, value: object, rows: int, rules: BatchRules) -> Hashable:
+    if name in rules.inseparable:
+        raise CannotCollate(name)
     match value:
         case Tensor() if rules.is_timestep(name, value) and value.numel() in (1, rows):
             return value.device

@@ -48,6 +48,12 @@ class ModelFamily:
         """Returns components of a model in a folder in diffusers format that diffusers cannot load itself, by name."""
         return {}
 
+    def load_late_components(self, folder: Path) -> dict[str, object]:
+        """Returns components, by name, that diffusers cannot load and does not accept either, before it has created a
+        pipeline.
+        """
+        return {}
+
     def prepare(self, pipeline: Pipeline, dtype: torch.dtype) -> None:
         """Changes a pipeline once after it was loaded in `dtype`."""
 
@@ -87,6 +93,9 @@ class ModelFamily:
     def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
         """Returns the class of a model's pipeline for a task, or None for the one that diffusers chooses."""
         return None
+
+    def prepare_job(self, pipeline: Pipeline, size: Size) -> None:
+        """Changes a job's own pipeline before it draws pictures of this size in pixels."""
 
     def create_scheduler(self, pipeline: Pipeline, sampler: SamplerName) -> Scheduler:
         """Returns a new scheduler for jobs with a model's pipeline and this sampler."""

@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import Qwen2Tokenizer, Qwen2VLProcessor
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from imagegen.engine.families.picture_processor import load_picture_processor
 from imagegen.engine.families.qwen_image import QwenImage
 from imagegen.engine.protocols import Pipeline
 from imagegen.library.family_facts import QWEN_IMAGE_EDIT, QWEN_IMAGE_EDIT_PLUS
@@ -25,20 +24,11 @@ from imagegen.schema.sizes import Size, scale_size
 PromptRows = tuple[Tensor, Tensor | None]
 
 
-class PictureProcessor(Qwen2VLProcessor):  # type: ignore[misc] # It has no types.
-    """Prepares texts and pictures for the text encoder. Has no part for videos, which would need torchvision."""
-
-    def __init__(self, image_processor: object = None, tokenizer: object = None, chat_template: object = None) -> None:
-        super().__init__(image_processor, tokenizer, chat_template=chat_template)
-
-
 class QwenImageEdit(QwenImage):
     facts = QWEN_IMAGE_EDIT
 
     def load_components(self, folder: Path) -> dict[str, object]:
-        image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder / "processor", local_files_only=True)
-        tokenizer = Qwen2Tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        return {"processor": PictureProcessor(image_processor, tokenizer)}
+        return {"processor": load_picture_processor(folder / "processor", folder / "tokenizer")}
 
     def arrange_prompts(self, pipeline: Pipeline, prompts: Sequence[str], arguments: dict[str, Any]) -> dict[str, Any]:
         """Each text is encoded alone, with the picture: the pipelines take one text, for any number of pictures."""

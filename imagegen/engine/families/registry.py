@@ -9,6 +9,7 @@ from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.families.flux import Flux
 from imagegen.engine.families.flux2_klein import Flux2Klein
 from imagegen.engine.families.flux_kontext import FluxKontext
+from imagegen.engine.families.hidream_image import HiDreamImage
 from imagegen.engine.families.qwen_image import QwenImage
 from imagegen.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEditPlus
 from imagegen.engine.families.sana import Sana
@@ -36,7 +37,12 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
 }
 
 
+# Derived families that need something more than what their class says.
+STOCK_FAMILIES: Mapping[str, type[StockFamily]] = {"HiDreamImagePipeline": HiDreamImage}
+
+
 @cache
 def get_model_family(pipeline: str) -> ModelFamily:
     """Returns the family of a pipeline class, derived from it if there is no row. Raises KeyError if there is none."""
-    return MODEL_FAMILIES.get(pipeline) or StockFamily(get_family(pipeline))
+    stock = STOCK_FAMILIES.get(pipeline, StockFamily)
+    return MODEL_FAMILIES.get(pipeline) or stock(get_family(pipeline))

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from imagegen.engine.batching.collate import BatchRules
 from imagegen.engine.call_arguments import get_parameters
 from imagegen.engine.families.base import ModelFamily, expand_channels
 from imagegen.engine.families.packed import unpack_latents
+from imagegen.engine.families.picture_processor import load_picture_processors, load_text_processors
 from imagegen.engine.protocols import Config, Pipeline, PipelineClass, Scheduler, StepFunction, get_vae_scale_factor
 from imagegen.engine.samplers import copy_scheduler
 from imagegen.engine.scheduler_steps import report_steps
@@ -33,6 +36,8 @@ VERBATIM_ARGUMENTS = {
 }
 # The steps for which a pipeline of few steps knows the timestep between them.
 INTERMEDIATE_STEPS = 2
+# Channels of pictures for autoencoders that also encode how opaque they are.
+ALPHA_CHANNELS = 4
 # Rows and columns of latents in a token of packed ones.
 PATCH = 2
 
@@ -53,6 +58,12 @@ class StockFamily(ModelFamily):
 
     def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
         return OwnPipeline
+
+    def load_components(self, folder: Path) -> dict[str, object]:
+        return load_picture_processors(folder)
+
+    def load_late_components(self, folder: Path) -> dict[str, object]:
+        return load_text_processors(folder)
 
     def create_scheduler(self, pipeline: Pipeline, sampler: SamplerName) -> Scheduler:
         return copy_scheduler(pipeline.scheduler)
@@ -81,7 +92,9 @@ class StockFamily(ModelFamily):
         """Autoencoders that are made for video have a dimension of frames."""
         vae: Any = pipeline.vae
         config = vae.config
-        is_video = any(weight.ndim == 5 for weight in vae.parameters())
+        is_video = "temperal_downsample" in config
+        if config.get("in_channels") == ALPHA_CHANNELS:
+            images = F.pad(images, (0, 0, 0, 0, 0, 1), value=1.0)
         encoded = vae.encode(images.unsqueeze(2) if is_video else images)
         latents: Tensor = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded[0]
         latents = latents[:, :, 0] if is_video else latents

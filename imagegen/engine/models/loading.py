@@ -74,6 +74,7 @@ def load_pipeline_from_folder(folder: Path, source: ModelSource, family: ModelFa
     if read_pipeline_class(folder, source.name) != source.pipeline:
         raise ModelLoadFailed(source.name, f"its pipeline is {truncate(str(index['_class_name']))}")
     unused = {name: None for name in UNUSED_COMPONENTS if index.get(name, [None])[0] is not None}
+    late = family.load_late_components(folder)
     pipeline_class: Any = getattr(diffusers, source.pipeline)
     pipeline: Pipeline = pipeline_class.from_pretrained(
         str(folder),
@@ -84,8 +85,11 @@ def load_pipeline_from_folder(folder: Path, source: ModelSource, family: ModelFa
         variant=detect_variant(folder / family.facts.denoiser),
         **build_quantization_options(source, dtype),
         **family.load_components(folder),
+        **dict.fromkeys(late),
         **unused,
     )
+    if late:
+        pipeline.register_modules(**late)
     return pipeline
 
 
@@ -105,7 +109,7 @@ def suppress_known_warnings(family: ModelFamily) -> Iterator[None]:
     AutoencoderTiny works wherever AutoencoderKL does, and saves a setting that it does not read.
     """
     with (
-        suppress_messages("diffusers.pipelines.pipeline_utils", "Expected types for vae"),
+        suppress_messages("diffusers.pipelines.pipeline_utils", "Expected types for "),
         suppress_messages("diffusers.configuration_utils", "The config attributes {'block_out_channels'"),
         suppress_messages(
             "diffusers.models.modeling_utils", *map(FLOAT32_MODULES_WARNING.format, family.single_file_networks)
