@@ -30,7 +30,7 @@ def apply_variation(pipeline: Pipeline, request: GenerationRequest) -> None:
     """
     if request.variation_strength:
         if not hasattr(type(pipeline), "prepare_latents"):
-            raise InvalidRequest("variation_strength", "cannot be used with a model of this family")
+            raise InvalidRequest("variation_strength", "must be 0: this model has no place for it")
         seeds = [seed for seed in derive_variation_seeds(request) if seed is not None]
         varied = VariedLatents(pipeline, seeds, request.variation_strength)
         pipeline.__dict__["prepare_latents"] = varied.prepare

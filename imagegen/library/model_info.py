@@ -41,7 +41,7 @@ def check_pipeline_class(pipeline: object, reference: str) -> str:
     """Returns the family's pipeline class for that of a model's folder. Raises UnusableModel."""
     pipeline = INPAINTING_PIPELINES.get(str(pipeline), pipeline)
     if not isinstance(pipeline, str) or find_family(pipeline) is None:
-        raise UnusableModel(reference, f"its pipeline is {str(pipeline)[:60]}: {describe_obstacle(str(pipeline))}")
+        raise UnusableModel(reference, f"its pipeline is {str(pipeline)[:60]}, but {describe_obstacle(str(pipeline))}")
     return pipeline
 
 

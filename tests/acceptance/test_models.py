@@ -115,7 +115,7 @@ def poll_until(look: Any, seconds: float = 60) -> None:
         ("studio/private", "cannot be fetched from the Hub: there is no such repository, or the account"),
         ("studio/gated", "its terms must be accepted on its page first"),
         ("studio/pickle-only", "has its weights in pickles alone, which may run code; only safetensors"),
-        ("studio/foreign-class", "its pipeline is EvilPipeline; it can be StableDiffusionPipeline,"),
+        ("studio/foreign-class", "its pipeline is EvilPipeline, but the installed diffusers has no such class"),
         ("studio/no-index", "it is not a model in diffusers format"),
         ("studio/too-large", "studio/too-large needs 9000.0 GB of disk space; downloads may be 100.0 GB here"),
         ("studio/broken-download", "the connection failed; the partial download is kept"),

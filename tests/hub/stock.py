@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 from diffusers import (
     AuraFlowPipeline,
     AuraFlowTransformer2DModel,
@@ -89,6 +90,15 @@ def awake(model: Any) -> Any:
     """Initializes the layers that are zero before training, and amplifies what the prompt has an effect through."""
     parts = ("to_v", "add_v_proj", "to_out.0", "linear_v", "linear_out", "context_embedder", "text_embedder.linear_2")
     return amplify_parts(model, *parts, factor=4)
+
+
+@torch.no_grad()
+def with_experts(model: Any) -> Any:
+    """Initializes the weights of experts, which diffusers leaves as they are in memory."""
+    for parameter in model.parameters():
+        if parameter.ndim == 3:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
 
 
 def flow_scheduler(**options: Any) -> Any:
@@ -612,7 +622,7 @@ def nucleus_moe_image() -> Any:
     """Its text encoder has 9 layers, because the pipeline reads the output of the 8th from the end."""
     tokenizer, text_encoder = encoders.qwen3_vision(Qwen3VLForConditionalGeneration, 16, layers=9)
     return NucleusMoEImagePipeline(
-        transformer=awake(
+        transformer=with_experts(
             NucleusMoEImageTransformer2DModel(
                 **HEADS,
                 num_layers=5,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.hub import flow_matching, stable_diffusion
 from tests.hub.builders import Builder
+from tests.hub.stock import STOCK
 
 # Each builder saves a folder that `DiffusionPipeline.from_pretrained` can load.
 TINY: dict[str, Builder] = {
@@ -25,6 +26,9 @@ TINY_INPAINTING: dict[str, Builder] = {
     "tiny-sd15-inpainting": stable_diffusion.stable_diffusion_inpainting,
     "tiny-flux-fill": flow_matching.flux_fill,
 }
+
+# Models of pipelines that have no row in the table of families, by the class of the pipeline.
+TINY_STOCK: dict[str, Builder] = STOCK
 
 # Models that edit pictures, and make none without one. Their pipelines look at a million pixels: they are slow.
 TINY_EDITING: dict[str, Builder] = {

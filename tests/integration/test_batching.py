@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from imagegen.engine.job import EngineJob
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.pipelines import create_job_pipeline
 from imagegen.engine.run_loop import RunLoop, complete_future
+from imagegen.library.family_facts import ALL_SAMPLERS
 from imagegen.schema.events import Cancelled, Progress
 from imagegen.schema.field_types import SamplerName
 from imagegen.schema.models import AdapterSource
@@ -71,7 +72,7 @@ def generate_latents(loaded: LoadedModel, sampler: SamplerName, number: int) -> 
 
 
 def test_every_sampler_gives_the_same_latents_in_any_batch(engine: Engine) -> None:
-    samplers = get_args(SamplerName)
+    samplers = ALL_SAMPLERS
     with engine.store.use(EMBEDDED) as loaded:
         alone, together = PassTimer(CPU, int), PassTimer(CPU, int)
         expected = [generate_latents_together(alone, loaded, [job])[0] for job in enumerate(samplers)]

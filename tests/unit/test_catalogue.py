@@ -82,7 +82,10 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
         (json.dumps([{**MINE, "repository": None}]), "needs either a repository or a path"),
         (json.dumps([{**MINE, "path": "here"}]), "needs either a repository or a path"),
         (json.dumps([{**MINE, "repository": "https://example.org/me/mine"}]), "repository"),
-        (json.dumps([{**MINE, "pipeline": "MagicPipeline"}]), "pipeline must be one of StableDiffusionPipeline"),
+        (
+            json.dumps([{**MINE, "pipeline": "MagicPipeline"}]),
+            "pipeline cannot be MagicPipeline: the installed diffusers has no such class",
+        ),
         (json.dumps([{**MINE, "sampler": "Magic"}]), "sampler"),
         (json.dumps([{**MINE, "loras": ["lcm"]}]), "loras"),
         (json.dumps([{**MINE, "vae": "mine", "pipeline": "SanaPipeline"}]), "vae cannot be used with"),

@@ -1,4 +1,4 @@
-"""What prepares texts and pictures for text encoders that can see. Unlike their own classes, it needs no torchvision."""
+"""Prepares texts and pictures for text encoders that can see, without torchvision, which other classes need."""
 
 from __future__ import annotations
 

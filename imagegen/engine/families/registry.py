@@ -11,6 +11,7 @@ from imagegen.engine.families.flux2_klein import Flux2Klein
 from imagegen.engine.families.flux_kontext import FluxKontext
 from imagegen.engine.families.hidream_image import HiDreamImage
 from imagegen.engine.families.qwen_image import QwenImage
+from imagegen.engine.families.qwen_image21 import QwenImage21
 from imagegen.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEditPlus
 from imagegen.engine.families.sana import Sana
 from imagegen.engine.families.stable_diffusion import StableDiffusion, StableDiffusionXL
@@ -38,7 +39,10 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
 
 
 # Derived families that need something more than what their class says.
-STOCK_FAMILIES: Mapping[str, type[StockFamily]] = {"HiDreamImagePipeline": HiDreamImage}
+STOCK_FAMILIES: Mapping[str, type[StockFamily]] = {
+    "HiDreamImagePipeline": HiDreamImage,
+    "QwenImage21Pipeline": QwenImage21,
+}
 
 
 @cache

@@ -1,0 +1,148 @@
+"""Each text-to-image pipeline of the installed diffusers draws, or cannot be used for a reason.
+
+Those with a row in the table of families have their own tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imagegen.engine.engine import EngineResult
+from imagegen.engine.families.registry import get_model_family
+from imagegen.engine.families.stock import VERBATIM_ARGUMENTS
+from imagegen.engine.models.loading import load_pipeline
+from imagegen.errors import InvalidRequest
+from imagegen.library.families import find_family
+from imagegen.library.family_facts import FAMILIES
+from imagegen.library.stock_pipelines import find_stock_pipelines
+from imagegen.schema.events import Cancelled, Progress
+from tests.hub.tiny import TINY_STOCK
+from tests.integration.engine_harness import EngineHarness, get_final_image, new_control, run_until_cancelled
+
+# Those that make pictures of different prompts one job at a time, and those whose noise cannot be varied.
+ONE_PROMPT = ("QwenImage21Pipeline",)
+NO_VARIATION = ("ErnieImagePipeline",)
+# Those whose denoiser's calls of several jobs cannot become one pass.
+OWN_PASSES = ("HiDreamImagePipeline",)
+EVERY_CLASS = pytest.mark.parametrize("name", TINY_STOCK)
+
+
+def fields(harness: EngineHarness, name: str, **changes: Any) -> dict[str, Any]:
+    """Returns the fields of a request with guidance and a negative prompt, where the model has any."""
+    can = harness.model(name)[0].can
+    usual: dict[str, Any] = {"steps": 2}
+    usual |= {"negative_prompt": "blurry"} if can.negative_prompt else {}
+    return usual | ({"guidance_scale": 3.0} if can.supports("guidance") else {}) | changes
+
+
+def draw(harness: EngineHarness, name: str, **changes: Any) -> list[Image.Image]:
+    *_, last = harness.run(harness.make_inputs(name, **fields(harness, name, **changes)))
+    assert isinstance(last, EngineResult)
+    return last.images
+
+
+def difference(first: Image.Image, second: Image.Image) -> int:
+    """Returns the largest difference of all pixels, in steps of 1/255."""
+    return int(np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16)).max())
+
+
+def test_each_class_draws_or_has_a_reason_not_to() -> None:
+    usable = {name for name in find_stock_pipelines() if find_family(name) is not None}
+    assert usable - FAMILIES.keys() == TINY_STOCK.keys()
+
+
+@EVERY_CLASS
+def test_a_picture_is_that_of_the_plain_pipeline(harness: EngineHarness, name: str) -> None:
+    """The sides differ, and the pipeline has the same scheduler, so that both take the same steps."""
+    size = (96, 64)
+    (picture,) = draw(harness, name, width=size[0], height=size[1])
+    assert picture.size == size and np.asarray(picture).std() > 10
+    family, pipeline = get_model_family(name), load_pipeline(harness.model(name)[1], torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    family.prepare_job(pipeline, size)
+    accepted = inspect.signature(type(pipeline).__call__).parameters
+    options = VERBATIM_ARGUMENTS | {
+        "negative_prompt": "blurry",
+        "use_resolution_binning": False,
+        "max_sequence_length": family.facts.tokens,
+    }
+    with torch.no_grad():
+        plain = pipeline(
+            prompt="a red circle",
+            width=size[0],
+            height=size[1],
+            num_inference_steps=2,
+            generator=[torch.Generator().manual_seed(1)],
+            **family.build_guidance_arguments(3.0 if harness.model(name)[0].can.supports("guidance") else 1.0),
+            **{option: value for option, value in options.items() if option in accepted},
+        )
+    assert difference(picture, plain.images[0]) <= 1  # type: ignore[arg-type]
+
+
+@EVERY_CLASS
+def test_jobs_share_passes_and_each_gets_its_own_picture(harness: EngineHarness, name: str) -> None:
+    first, second = (fields(harness, name, seed=seed, prompt="a red circle") for seed in (1, 2))
+    alone = [draw(harness, name, **job)[0] for job in (first, second)]
+    assert difference(*alone) > 5
+    timer = harness.engine.pass_timer
+    passes = timer.passes
+    together = harness.run_concurrently(harness.make_inputs(name, **first), harness.make_inputs(name, **second))
+    shared = timer.passes - passes
+    passes = timer.passes
+    draw(harness, name, **first)
+    own = timer.passes - passes
+    assert (shared < 2 * own) and (name in OWN_PASSES or shared == own)
+    for events, picture in zip(together, alone, strict=True):
+        assert difference(get_final_image(events), picture) <= 1
+
+
+@EVERY_CLASS
+def test_several_pictures_and_prompts_are_those_of_jobs_of_their_own(harness: EngineHarness, name: str) -> None:
+    other = "a big blue photo of a dog"
+    alone = [draw(harness, name)[0], draw(harness, name, seed=2)[0]]
+    batch = draw(harness, name, batch_size=2)
+    assert [difference(*pair) <= 1 for pair in zip(batch, alone, strict=True)] == [True, True]
+    if name in ONE_PROMPT:
+        with pytest.raises(InvalidRequest, match="more_prompts: must be left out"):
+            draw(harness, name, more_prompts=(other,))
+        return
+    alone[1] = draw(harness, name, seed=2, prompt=other)[0]
+    prompts = draw(harness, name, more_prompts=(other,))
+    assert [difference(*pair) <= 1 for pair in zip(prompts, alone, strict=True)] == [True, True]
+
+
+@EVERY_CLASS
+def test_each_step_is_seen_and_a_job_can_be_ended(harness: EngineHarness, name: str) -> None:
+    control = new_control()
+    control.wants_previews.set()
+    *steps, last = harness.run(harness.make_inputs(name, **fields(harness, name)), control)
+    seen = [(event.step, event.steps, bool(event.preview)) for event in steps if isinstance(event, Progress)]
+    assert seen == [(1, 2, True), (2, 2, False)] and isinstance(last, EngineResult)
+    assert isinstance(run_until_cancelled(harness.engine, harness.make_inputs(name, **fields(harness, name, steps=8)))[-1], Cancelled)
+
+    control, passes = new_control(), harness.engine.pass_timer.passes
+    control.finish_requested.set()
+    *_, ended = harness.run(harness.make_inputs(name, **fields(harness, name, steps=8)), control)
+    assert isinstance(ended, EngineResult) and ended.receipts[0].unfinished_at_step == 1
+    assert harness.engine.pass_timer.passes - passes <= 3  # One step has at most two, and one decodes the picture.
+
+
+@EVERY_CLASS
+def test_a_variation_changes_the_picture_or_is_refused(harness: EngineHarness, name: str) -> None:
+    varied = {"variation_strength": 0.5, "variation_seed": 7}
+    if name in NO_VARIATION:
+        with pytest.raises(InvalidRequest, match="variation_strength: must be 0"):
+            draw(harness, name, **varied)
+    else:
+        assert difference(draw(harness, name, **varied)[0], draw(harness, name)[0]) > 5
+
+
+def test_the_names_are_those_of_classes_of_diffusers() -> None:
+    assert all(getattr(diffusers, name).__name__ == name for name in TINY_STOCK)
