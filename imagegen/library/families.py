@@ -30,6 +30,9 @@ EXCLUDED = {
     "JoyImageEditPlusPipeline": NEEDS_PICTURE,
     "Kandinsky5T2IPipeline": "it draws pictures of seven sizes only",
 }
+# Pipelines that give their denoiser what the jobs of others cannot be joined with: text features by layer, a cache of
+# attention, lists of lists.
+OWN_PASSES = ("HiDreamImagePipeline", "QwenImage21Pipeline", "ZImageOmniPipeline")
 # Packages that pipelines need besides those of the studio.
 NEEDED_PACKAGES = {
     "Cosmos2TextToImagePipeline": "cosmos_guardrail",
@@ -124,6 +127,7 @@ def derive_family(stock: StockPipeline) -> Family:
         clip_skip="clip_skip" in stock.parameters,
         step_cache=False,
         loras=False,
+        shared_passes=stock.name not in OWN_PASSES,
     )
 
 

@@ -67,6 +67,7 @@ class Family:
     vae: bool = False
     embeddings: bool = False
     loras: bool = True
+    shared_passes: bool = True
     inpainting_channels: int | None = None
     lora_tensor_pattern: re.Pattern[str] | None = None
     lora_metadata_words: tuple[str, ...] = ()

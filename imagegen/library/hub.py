@@ -30,17 +30,13 @@ from huggingface_hub.hf_api import RepoSibling
 from imagegen.errors import HubRequestFailed, UnusableModel
 from imagegen.library.families import get_family
 from imagegen.library.file_index import describe_choice
-from imagegen.library.ip_adapter_architectures import IpAdapterFacts, UnknownIpAdapter, detect_ip_adapter
-from imagegen.library.ip_adapters import describe_missing_encoder, fits_encoder, sort_by_distance
-from imagegen.library.model_info import check_pipeline_class
+from imagegen.library.model_info import check_components, check_pipeline_class
 from imagegen.library.network_index import CONFIG_FILE, choose_weights
 from imagegen.library.snapshots import HubFiles
 from imagegen.library.weight_files import SafetensorsHeader, has_weights, parse_components
 
 logger = logging.getLogger(__name__)
 
-# Classes of other libraries would be code from the repository.
-ALLOWED_LIBRARIES = ("diffusers", "transformers")
 TEXT_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 INDEX_FILE = "model_index.json"
@@ -209,10 +205,9 @@ def select_pipeline_files(reference: str, index: dict[str, object], files: list[
         file.startswith(f"{denoiser}/") and re.search(rf"\.{HALF_PRECISION_VARIANT}[.-]", file) for file in files
     )
     variant = variant or (HALF_PRECISION_VARIANT if has_half_precision else None)
+    check_components(index, reference)
     needed = [INDEX_FILE]
-    for component, (library, name) in parse_components(index).items():
-        if library not in ALLOWED_LIBRARIES:
-            raise UnusableModel(reference, f"its part {component} is {library}.{name}, which would run code of its own")
+    for component, (_, name) in parse_components(index).items():
         component_files = [file for file in files if str(PurePosixPath(file).parent) == component]
         needed += [file for file in component_files if file.endswith(TEXT_SUFFIXES) and ".index." not in file]
         if has_weights(name):

@@ -14,11 +14,13 @@ from imagegen.library.checkpoint_detection import read_input_channels
 from imagegen.library.families import describe_obstacle, find_family, get_family
 from imagegen.library.family_facts import FAMILIES, Family
 from imagegen.library.vae_latents import find_model_latents
-from imagegen.library.weight_files import measure_weight_bytes, read_header
+from imagegen.library.weight_files import measure_weight_bytes, parse_components, read_header
 from imagegen.schema.models import Capabilities, Guidance, Latents, ModelInfo, ModelSource
 
 # Whatever is in a configuration, reading it raises one of these.
 READ_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+# Classes of other libraries would be code from the model.
+ALLOWED_LIBRARIES = ("diffusers", "transformers")
 # The classes for inpainting, with the family's own. Whether a model was trained for it, its denoiser says.
 INPAINTING_PIPELINES = {
     "StableDiffusionInpaintPipeline": "StableDiffusionPipeline",
@@ -31,10 +33,20 @@ INPAINTING_PIPELINES = {
 def read_pipeline_class(folder: Path, reference: str) -> str:
     """Returns the pipeline class of a folder in diffusers format. Raises UnusableModel if it cannot be used."""
     try:
-        pipeline = json.loads((folder / "model_index.json").read_bytes())["_class_name"]
+        index = json.loads((folder / "model_index.json").read_bytes())
+        pipeline = index["_class_name"]
     except READ_ERRORS:
         raise UnusableModel(reference, "its model_index.json cannot be read") from None
-    return check_pipeline_class(pipeline, reference)
+    pipeline = check_pipeline_class(pipeline, reference)
+    check_components(index, reference)
+    return pipeline
+
+
+def check_components(index: dict[str, object], reference: str) -> None:
+    """Raises UnusableModel if a model_index.json names a class that is neither of diffusers nor of transformers."""
+    for component, (library, name) in parse_components(index).items():
+        if library not in ALLOWED_LIBRARIES:
+            raise UnusableModel(reference, f"its part {component} is {library}.{name}, which would run code of its own")
 
 
 def check_pipeline_class(pipeline: object, reference: str) -> str:

@@ -49,6 +49,7 @@ class Capabilities(FrozenModel):
     vae: bool = Field(False, title="other VAEs")
     loras: bool = Field(False, title="LoRAs")
     embeddings: bool = False
+    shared_passes: bool = Field(True, title="shared steps")
     samplers: tuple[SamplerName, ...]
     multiple: int = 8
     max_side: int

@@ -29,8 +29,6 @@ from tests.integration.engine_harness import EngineHarness, get_final_image, new
 # Those that make pictures of different prompts one job at a time, and those whose noise cannot be varied.
 ONE_PROMPT = ("QwenImage21Pipeline",)
 NO_VARIATION = ("ErnieImagePipeline",)
-# Those whose denoiser's calls of several jobs cannot become one pass.
-OWN_PASSES = ("HiDreamImagePipeline",)
 EVERY_CLASS = pytest.mark.parametrize("name", TINY_STOCK)
 
 
@@ -98,7 +96,7 @@ def test_jobs_share_passes_and_each_gets_its_own_picture(harness: EngineHarness,
     passes = timer.passes
     draw(harness, name, **first)
     own = timer.passes - passes
-    assert (shared < 2 * own) and (name in OWN_PASSES or shared == own)
+    assert shared < 2 * own and (shared == own) is harness.model(name)[0].can.shared_passes
     for events, picture in zip(together, alone, strict=True):
         assert difference(get_final_image(events), picture) <= 1
 
@@ -125,11 +123,13 @@ def test_each_step_is_seen_and_a_job_can_be_ended(harness: EngineHarness, name: 
     *steps, last = harness.run(harness.make_inputs(name, **fields(harness, name)), control)
     seen = [(event.step, event.steps, bool(event.preview)) for event in steps if isinstance(event, Progress)]
     assert seen == [(1, 2, True), (2, 2, False)] and isinstance(last, EngineResult)
-    assert isinstance(run_until_cancelled(harness.engine, harness.make_inputs(name, **fields(harness, name, steps=8)))[-1], Cancelled)
+    assert isinstance(
+        run_until_cancelled(harness.engine, harness.make_inputs(name, **fields(harness, name, steps=8)))[-1], Cancelled
+    )
 
     control, passes = new_control(), harness.engine.pass_timer.passes
     control.finish_requested.set()
-    *_, ended = harness.run(harness.make_inputs(name, **fields(harness, name, steps=8)), control)
+    *_, ended = harness.run(many, control)
     assert isinstance(ended, EngineResult) and ended.receipts[0].unfinished_at_step == 1
     assert harness.engine.pass_timer.passes - passes <= 3  # One step has at most two, and one decodes the picture.
 

@@ -177,9 +177,7 @@ def test_a_folder_that_is_not_whole_is_refused_with_the_part_that_it_lacks(
 
 def test_a_folder_with_another_pipeline_is_refused_with_the_reason(known: Library, models: Path) -> None:
     write_unet_model(models / "mine", pipeline="MagicPipeline")
-    with pytest.raises(
-        UnusableModel, match=r"its pipeline is MagicPipeline, but the installed diffusers has no such class"
-    ):
+    with pytest.raises(UnusableModel, match=r"its pipeline is MagicPipeline, but the installed diffusers has no such"):
         known.models.get("mine")
 
 

@@ -24,8 +24,9 @@ class BatchRules:
     `timesteps` hold one number for all rows or one for each, of any type. `lists` hold one entry per row. `positions`
     hold the places of patches or tokens: the same for each row, unless they have a dimension of rows. `repeated` are
     lists of equal entries, of which networks read the first. `additions` are added to what the network computes:
-    leaving one out is the same as zeros. A call with one of `inseparable` is not joined with others: their first
-    dimension is something else than rows, which could have the same size.
+    leaving one out is the same as zeros. `shared` are tensors, or tuples of them, without a dimension of rows. A call
+    with one of `inseparable` is not joined with others: their first dimension is something else than rows, and could
+    have the same size.
     """
 
     timesteps: tuple[str, ...] = ("timestep",)
@@ -33,6 +34,7 @@ class BatchRules:
     positions: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     additions: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
     inseparable: tuple[str, ...] = ()
 
     def is_timestep(self, name: str, value: object) -> bool:
@@ -62,12 +64,14 @@ def count_rows(arguments: Arguments) -> int:
 def batch_key(arguments: Arguments, rows: int, rules: BatchRules) -> Hashable:
     """Returns a key that is equal for calls that can be joined. Raises CannotCollate."""
     names = sorted(arguments.keys() - {*rules.additions})
-    return tuple((name, get_value_key(name, arguments[name], rows, rules)) for name in names)
+    inseparable = next((name for name in names if name in rules.inseparable), None)
+    if inseparable is not None:
+        raise CannotCollate(inseparable)
+    keys = {True: get_shared_key, False: get_value_key}
+    return tuple((name, keys[name in rules.shared](name, arguments[name], rows, rules)) for name in names)
 
 
 def get_value_key(name: str, value: object, rows: int, rules: BatchRules) -> Hashable:
-    if name in rules.inseparable:
-        raise CannotCollate(name)
     match value:
         case Tensor() if rules.is_timestep(name, value) and value.numel() in (1, rows):
             return value.device
@@ -86,6 +90,23 @@ def get_value_key(name: str, value: object, rows: int, rules: BatchRules) -> Has
         case _ if isinstance(value, PLAIN_TYPES):
             return type(value), value
     raise CannotCollate(name)
+
+
+def get_shared_key(name: str, value: object, rows: int, rules: BatchRules) -> Hashable:
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(hash_shared(name, each, rows) for each in values)
+
+
+def hash_shared(name: str, value: object, rows: int) -> Hashable:
+    """Returns a key of a tensor without a dimension of rows, or of a plain value.
+
+    Raises CannotCollate for a tensor that could have one.
+    """
+    if isinstance(value, Tensor) and value.ndim and len(value) != rows:
+        return value.dtype, hash_tensor(torch.view_as_real(value) if value.is_complex() else value)
+    if not isinstance(value, PLAIN_TYPES):
+        raise CannotCollate(name)
+    return type(value), value
 
 
 def hash_tensor(tensor: Tensor) -> str:
@@ -140,6 +161,8 @@ def fill_up(value: object, examples: Sequence[object], rows: int) -> object:
 
 def collate_values(name: str, values: Sequence[object], rows: Sequence[int], rules: BatchRules) -> object:
     first = values[0]
+    if name in rules.shared:
+        return first
     match first:
         case Tensor() if rules.is_timestep(name, first):
             return collate_timesteps(select(values, Tensor), rows)

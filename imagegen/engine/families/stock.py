@@ -51,7 +51,11 @@ class OwnPipeline:
 
 
 class StockFamily(ModelFamily):
-    batch_rules = BatchRules(timesteps=("timestep", "timesteps", "t"), positions=("img_ids", "txt_ids"))
+    batch_rules = BatchRules(
+        timesteps=("timestep", "timesteps", "t"),
+        positions=("img_ids", "txt_ids"),
+        shared=("image_rotary_emb", "position_ids"),
+    )
 
     def __init__(self, facts: Family) -> None:
         self.facts = facts
@@ -128,7 +132,8 @@ def arrange_latents(latents: Tensor, channels: int, height: int, pipeline: Pipel
         latents = latents[:, :, 0] if latents.shape[1] == channels else latents[:, 0].movedim(-1, 1)
     rows = height // get_vae_scale_factor(pipeline)
     if latents.ndim == 3 and latents.shape[-1] == channels:
-        return latents.unflatten(1, (rows, -1)).movedim(-1, 1)
+        grid: Tensor = latents.unflatten(1, (rows, -1))
+        return grid.movedim(-1, 1)
     if latents.ndim == 3:
         return unpack_latents(latents, rows // PATCH)
     return torch.pixel_shuffle(latents, PATCH) if latents.shape[1] == channels * PATCH * PATCH else latents
