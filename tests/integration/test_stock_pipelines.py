@@ -123,9 +123,8 @@ def test_each_step_is_seen_and_a_job_can_be_ended(harness: EngineHarness, name: 
     *steps, last = harness.run(harness.make_inputs(name, **fields(harness, name)), control)
     seen = [(event.step, event.steps, bool(event.preview)) for event in steps if isinstance(event, Progress)]
     assert seen == [(1, 2, True), (2, 2, False)] and isinstance(last, EngineResult)
-    assert isinstance(
-        run_until_cancelled(harness.engine, harness.make_inputs(name, **fields(harness, name, steps=8)))[-1], Cancelled
-    )
+    many = harness.make_inputs(name, **fields(harness, name, steps=8))
+    assert isinstance(run_until_cancelled(harness.engine, many)[-1], Cancelled)
 
     control, passes = new_control(), harness.engine.pass_timer.passes
     control.finish_requested.set()
