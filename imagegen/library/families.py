@@ -33,6 +33,9 @@ EXCLUDED = {
 # Pipelines that give their denoiser what the jobs of others cannot be joined with: text features by layer, a cache of
 # attention, lists of lists.
 OWN_PASSES = ("HiDreamImagePipeline", "QwenImage21Pipeline", "ZImageOmniPipeline")
+# Pipelines for pictures of pictures that are not used: in diffusers 0.42.1, the first reads a setting that no model has,
+# and the scheduler of the second refuses most strengths.
+UNUSED_SIBLINGS = ("ChromaInpaintPipeline", "LatentConsistencyModelImg2ImgPipeline")
 # Packages that pipelines need besides those of the studio.
 NEEDED_PACKAGES = {
     "Cosmos2TextToImagePipeline": "cosmos_guardrail",
@@ -121,14 +124,25 @@ def derive_family(stock: StockPipeline) -> Family:
         samplers=("Default",),
         multiple=MULTIPLE,
         tokens=derive_tokens(stock, denoiser),
-        image_to_image=False,
-        inpainting=False,
-        strength=False,
+        image_to_image="image" in stock.parameters or find_sibling(stock, "Img2Img") is not None,
+        inpainting=find_sibling(stock, "Inpaint") is not None,
+        strength=find_sibling(stock, "Img2Img") is not None,
         clip_skip="clip_skip" in stock.parameters,
         step_cache=False,
         loras=False,
         shared_passes=stock.name not in OWN_PASSES,
     )
+
+
+def find_sibling(stock: StockPipeline, kind: str) -> str | None:
+    """Returns the name of the class with the same components for pictures of pictures, None if there is none.
+
+    `kind` is the part of its name: "Img2Img" or "Inpaint".
+    """
+    name = f"{stock.name.removesuffix('Pipeline')}{kind}Pipeline"
+    sibling = read_stock_pipeline(name) if name not in UNUSED_SIBLINGS else None
+    has_same_parts = sibling is not None and sibling.components.keys() <= stock.components.keys()
+    return name if has_same_parts and sibling is not None and "strength" in sibling.parameters else None
 
 
 def derive_guidance(stock: StockPipeline) -> tuple[str | None, Guidance, float]:

@@ -546,7 +546,8 @@ def sana_sprint() -> Any:
 
 def _see(tokenizer: Any) -> Any:
     """Returns the processor of an encoder that can see."""
-    return PictureProcessor(Qwen2VLImageProcessorPil(), tokenizer, tokenizer.chat_template)
+    size = {"shortest_edge": 256**2, "longest_edge": 4096**2}
+    return PictureProcessor(Qwen2VLImageProcessorPil(patch_size=16, size=size), tokenizer, tokenizer.chat_template)
 
 
 @partial(with_class, component="processor", name="Qwen3VLProcessor")

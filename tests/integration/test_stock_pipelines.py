@@ -1,6 +1,7 @@
 """Each text-to-image pipeline of the installed diffusers draws, or cannot be used for a reason.
 
-Those with a row in the table of families have their own tests.
+The sides of pictures differ, and a plain pipeline has the same scheduler, so that both take the same steps. Those with a
+row in the table of families have their own tests.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.families.stock import VERBATIM_ARGUMENTS
 from imagegen.engine.models.loading import load_pipeline
 from imagegen.errors import InvalidRequest
-from imagegen.library.families import find_family
+from imagegen.library.families import find_family, get_family
 from imagegen.library.family_facts import FAMILIES
 from imagegen.library.stock_pipelines import find_stock_pipelines
 from imagegen.schema.events import Cancelled, Progress
+from imagegen.schema.sizes import Size
+from imagegen.schema.tasks import TaskName
 from tests.hub.tiny import TINY_STOCK
 from tests.integration.engine_harness import EngineHarness, get_final_image, new_control, run_until_cancelled
 
 # Those that make pictures of different prompts one job at a time, and those whose noise cannot be varied.
 ONE_PROMPT = ("QwenImage21Pipeline",)
 NO_VARIATION = ("ErnieImagePipeline",)
+# Those that diffusers' own code draws pictures of pictures with in bfloat16 only.
+ONLY_BFLOAT16 = ("ZImageOmniPipeline",)
 EVERY_CLASS = pytest.mark.parametrize("name", TINY_STOCK)
 
 
@@ -56,32 +61,59 @@ def test_each_class_draws_or_has_a_reason_not_to() -> None:
     assert usable - FAMILIES.keys() == TINY_STOCK.keys()
 
 
-@EVERY_CLASS
-def test_a_picture_is_that_of_the_plain_pipeline(harness: EngineHarness, name: str) -> None:
-    """The sides differ, and the pipeline has the same scheduler, so that both take the same steps."""
-    size = (96, 64)
-    (picture,) = draw(harness, name, width=size[0], height=size[1])
-    assert picture.size == size and np.asarray(picture).std() > 10
+def draw_plainly(harness: EngineHarness, name: str, task: TaskName, size: Size, steps: int, **images: Any) -> Any:
+    """Returns the picture of diffusers' own pipeline, with the scheduler in the model's files."""
     family, pipeline = get_model_family(name), load_pipeline(harness.model(name)[1], torch.float32)
+    pipeline_class = family.choose_pipeline_class(pipeline, task)
+    assert pipeline_class is not None
+    pipeline = pipeline_class.from_pipe(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     family.prepare_job(pipeline, size)
     accepted = inspect.signature(type(pipeline).__call__).parameters
     options = VERBATIM_ARGUMENTS | {
+        "width": size[0],
+        "height": size[1],
         "negative_prompt": "blurry",
         "use_resolution_binning": False,
         "max_sequence_length": family.facts.tokens,
     }
     with torch.no_grad():
-        plain = pipeline(
+        plain: Any = pipeline(
             prompt="a red circle",
-            width=size[0],
-            height=size[1],
-            num_inference_steps=2,
             generator=[torch.Generator().manual_seed(1)],
+            **family.build_step_arguments(pipeline, steps),
             **family.build_guidance_arguments(3.0 if harness.model(name)[0].can.supports("guidance") else 1.0),
             **{option: value for option, value in options.items() if option in accepted},
+            **images,
         )
-    assert difference(picture, plain.images[0]) <= 1  # type: ignore[arg-type]
+    return plain.images[0]
+
+
+@EVERY_CLASS
+def test_a_picture_is_that_of_the_plain_pipeline(harness: EngineHarness, name: str) -> None:
+    size = (96, 64)
+    (picture,) = draw(harness, name, width=size[0], height=size[1])
+    assert picture.size == size and np.asarray(picture).std() > 10
+    assert difference(picture, draw_plainly(harness, name, "text_to_image", size, steps=2)) <= 1
+
+
+@pytest.mark.parametrize("name", [name for name in TINY_STOCK if get_family(name).image_to_image])
+def test_so_is_a_picture_of_a_picture(harness: EngineHarness, name: str) -> None:
+    size, start = (64, 64), Image.radial_gradient("L").convert("RGB").resize((64, 64))
+    (picture,) = draw(harness, name, start=start, steps=4)
+    assert picture.size == size
+    if name not in ONLY_BFLOAT16:
+        images: dict[str, Any] = {"image": start}
+        images |= {"image": [start], "strength": 0.6} if get_family(name).strength else {}
+        assert difference(picture, draw_plainly(harness, name, "image_to_image", size, 4, **images)) <= 1
+    assert difference(picture, draw(harness, name, start=Image.new("RGB", size, "navy"), steps=4)[0]) > 2
+
+
+def test_a_start_image_has_an_effect_at_any_strength(harness: EngineHarness) -> None:
+    """The pipeline knows the timestep between two steps only without a start image."""
+    start = Image.new("RGB", (64, 64), "navy")
+    pictures = [draw(harness, "SanaSprintPipeline", start=start, strength=strength)[0] for strength in (0.1, 0.5, 1.0)]
+    assert difference(*pictures[:2]) > 5 and difference(*pictures[1:]) > 5
 
 
 @EVERY_CLASS

@@ -42,6 +42,16 @@ REASONS = {
 }
 
 
+# Whether a family takes start images, and whether it adds noise to them.
+IMAGE_CLASSES = {
+    "ChromaPipeline": (True, True),
+    "Flux2Pipeline": (True, False),
+    "LatentConsistencyModelPipeline": (False, False),
+    "PixArtSigmaPipeline": (False, False),
+    "SanaSprintPipeline": (True, True),
+}
+
+
 @pytest.mark.parametrize(("name", "reason"), REASONS.items())
 def test_a_class_that_cannot_be_used_says_why(name: str, reason: str) -> None:
     assert find_family(name) is None
@@ -87,7 +97,6 @@ def test_facts_follow_from_the_class(name: str, expected: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"negative_prompt": "blurry"}, "negative_prompt"),
         ({"clip_skip": 1}, "clip_skip"),
         ({"init_image": "0" * 64}, "init_image"),
         ({"init_image": "0" * 64, "mask_image": "0" * 64}, "mask_image"),
@@ -100,9 +109,22 @@ def test_facts_follow_from_the_class(name: str, expected: dict[str, Any]) -> Non
     ],
 )
 def test_fields_that_a_derived_family_has_not_are_refused_by_name(fields: dict[str, Any], problem: str) -> None:
-    entry = CatalogueEntry(id="mine", name="Mine", repository="me/mine", pipeline="SanaSprintPipeline")
+    entry = CatalogueEntry(id="mine", name="Mine", repository="me/mine", pipeline="PixArtSigmaPipeline")
     with pytest.raises(InvalidRequest, match=rf"^{problem}"):
         fill_in_defaults(GenerationRequest(prompt="a fox", **fields), build_model_info(entry, None), seed=1)
+
+
+def test_a_negative_prompt_is_refused_where_the_pipeline_has_none() -> None:
+    entry = CatalogueEntry(id="mine", name="Mine", repository="me/mine", pipeline="SanaSprintPipeline")
+    request = GenerationRequest(prompt="a fox", negative_prompt="blurry")
+    with pytest.raises(InvalidRequest, match=r"^negative_prompt"):
+        fill_in_defaults(request, build_model_info(entry, None), seed=1)
+
+
+def test_start_images_are_for_classes_that_take_them() -> None:
+    families = {name: get_family(name) for name in IMAGE_CLASSES}
+    kinds = {name: (family.image_to_image, family.strength) for name, family in families.items()}
+    assert kinds == IMAGE_CLASSES
 
 
 def test_nothing_of_torch_is_imported_to_derive_a_family() -> None:

@@ -7,10 +7,12 @@ step, so that progress, cancelling and ending early work through it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,7 +25,9 @@ from imagegen.engine.families.picture_processor import load_picture_processors, 
 from imagegen.engine.protocols import Config, Pipeline, PipelineClass, Scheduler, StepFunction, get_vae_scale_factor
 from imagegen.engine.samplers import copy_scheduler
 from imagegen.engine.scheduler_steps import report_steps
+from imagegen.library.families import find_sibling
 from imagegen.library.family_facts import Family
+from imagegen.library.stock_pipelines import read_stock_pipeline
 from imagegen.schema.field_types import SamplerName
 from imagegen.schema.tasks import TaskName
 
@@ -42,12 +46,25 @@ ALPHA_CHANNELS = 4
 PATCH = 2
 
 
-class OwnPipeline:
-    """In the place of one of diffusers' AutoPipelines, for a pipeline that already is of the class for the task."""
+# Parts of the names of the classes for tasks.
+KIND_BY_TASK: Mapping[TaskName, str] = {"image_to_image": "Img2Img", "inpainting": "Inpaint"}
 
-    @staticmethod
-    def from_pipe(pipeline: Pipeline) -> Pipeline:
-        return copy.copy(pipeline)
+
+@dataclass(frozen=True)
+class Sibling:
+    """In the place of one of diffusers' AutoPipelines: the class of this name, or None for the pipeline's own."""
+
+    name: str | None
+
+    def from_pipe(self, pipeline: Pipeline) -> Pipeline:
+        if self.name is None:
+            return copy.copy(pipeline)
+        sibling_class: Any = getattr(diffusers, self.name)
+        accepted = get_parameters(sibling_class.__init__)
+        options = {"requires_safety_checker": False}
+        values = {**pipeline.components, **options}
+        sibling: Pipeline = sibling_class(**{name: value for name, value in values.items() if name in accepted})
+        return sibling
 
 
 class StockFamily(ModelFamily):
@@ -61,7 +78,8 @@ class StockFamily(ModelFamily):
         self.facts = facts
 
     def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
-        return OwnPipeline
+        kind, stock = KIND_BY_TASK.get(task), read_stock_pipeline(self.facts.pipeline)
+        return Sibling(None if kind is None or stock is None else find_sibling(stock, kind))
 
     def load_components(self, folder: Path) -> dict[str, object]:
         return load_picture_processors(folder)
@@ -85,8 +103,10 @@ class StockFamily(ModelFamily):
 
     def build_step_arguments(self, pipeline: Pipeline, steps: int) -> dict[str, object]:
         arguments: dict[str, object] = super().build_step_arguments(pipeline, steps)
-        has_default = "intermediate_timesteps" in get_parameters(type(pipeline).__call__)
-        return arguments | ({"intermediate_timesteps": None} if has_default and steps != INTERMEDIATE_STEPS else {})
+        accepted = get_parameters(type(pipeline).__call__)
+        keeps_default = steps == INTERMEDIATE_STEPS and "strength" not in accepted
+        has_default = "intermediate_timesteps" in accepted
+        return arguments | ({"intermediate_timesteps": None} if has_default and not keeps_default else {})
 
     def get_denoised_estimate(self, pipeline: Pipeline, height: int) -> Tensor:
         estimate = pipeline.scheduler.estimate
