@@ -33,8 +33,8 @@ EXCLUDED = {
 # Pipelines that give their denoiser what the jobs of others cannot be joined with: text features by layer, a cache of
 # attention, lists of lists.
 OWN_PASSES = ("HiDreamImagePipeline", "QwenImage21Pipeline", "ZImageOmniPipeline")
-# Pipelines for pictures of pictures that are not used: in diffusers 0.42.1, the first reads a setting that no model has,
-# and the scheduler of the second refuses most strengths.
+# Pipelines for pictures of pictures that are not used. In diffusers 0.42.1, the first reads a setting that no model
+# has, and the scheduler of the second refuses some strengths.
 UNUSED_SIBLINGS = ("ChromaInpaintPipeline", "LatentConsistencyModelImg2ImgPipeline")
 # Packages that pipelines need besides those of the studio.
 NEEDED_PACKAGES = {

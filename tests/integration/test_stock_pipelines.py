@@ -1,7 +1,7 @@
 """Each text-to-image pipeline of the installed diffusers draws, or cannot be used for a reason.
 
-The sides of pictures differ, and a plain pipeline has the same scheduler, so that both take the same steps. Those with a
-row in the table of families have their own tests.
+A plain pipeline has the scheduler in the model's files, too, so that both take the same steps. Pipelines with a row in
+the table of families have their own tests.
 """
 
 from __future__ import annotations
