@@ -98,8 +98,8 @@ def find_missing_config(folder: Path) -> str | None:
     return None if any(folder.glob("*.json")) else "*.json"
 
 
-# Components that a pipeline may name and that the studio does not load.
-UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder")
+# Components that a pipeline may name and that the studio does not load. The last two rewrite prompts.
+UNUSED_COMPONENTS = ("safety_checker", "feature_extractor", "image_encoder", "pe", "pe_tokenizer")
 
 
 def read_components(folder: Path) -> dict[str, tuple[str, str]]:
@@ -119,7 +119,9 @@ def parse_components(index: dict[str, object]) -> dict[str, tuple[str, str]]:
 
 def has_weights(class_name: str) -> bool:
     """Returns whether a class has weights. All other components of a pipeline are configuration."""
-    return not any(part in class_name for part in ("Scheduler", "Tokenizer", "Processor", "FeatureExtractor"))
+    return not any(
+        part in class_name for part in ("Scheduler", "Tokenizer", "Processor", "FeatureExtractor", "Guidance")
+    )
 
 
 def find_missing_weights(folder: Path) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AdaptiveProjectedMixGuidance,
     AuraFlowPipeline,
     AuraFlowTransformer2DModel,
     AutoencoderKLHunyuanImage,
@@ -366,9 +367,10 @@ def hunyuan_image() -> Any:
                 text_embed_dim=16,
                 text_embed_2_dim=16,
                 rope_axes_dim=(8, 8),
-                guidance_embeds=True,
             )
         ),
+        guider=AdaptiveProjectedMixGuidance(guidance_scale=3.5),
+        ocr_guider=AdaptiveProjectedMixGuidance(guidance_scale=3.5),
     )
 
 

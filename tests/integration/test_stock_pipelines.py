@@ -69,11 +69,11 @@ def draw_plainly(harness: EngineHarness, name: str, task: TaskName, size: Size, 
     pipeline = pipeline_class.from_pipe(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     family.prepare_job(pipeline, size)
-    accepted = inspect.signature(type(pipeline).__call__).parameters
+    accepted, can = inspect.signature(type(pipeline).__call__).parameters, harness.model(name)[0].can
     options = VERBATIM_ARGUMENTS | {
         "width": size[0],
         "height": size[1],
-        "negative_prompt": "blurry",
+        "negative_prompt": "blurry" if can.negative_prompt else None,
         "use_resolution_binning": False,
         "max_sequence_length": family.facts.tokens,
     }
@@ -82,7 +82,7 @@ def draw_plainly(harness: EngineHarness, name: str, task: TaskName, size: Size, 
             prompt="a red circle",
             generator=[torch.Generator().manual_seed(1)],
             **family.build_step_arguments(pipeline, steps),
-            **family.build_guidance_arguments(3.0 if harness.model(name)[0].can.supports("guidance") else 1.0),
+            **family.build_guidance_arguments(3.0 if can.supports("guidance") else 1.0),
             **{option: value for option, value in options.items() if option in accepted},
             **images,
         )

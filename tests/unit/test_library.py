@@ -181,6 +181,13 @@ def test_a_folder_with_another_pipeline_is_refused_with_the_reason(known: Librar
         known.models.get("mine")
 
 
+def test_a_folder_with_a_part_of_another_library_is_refused_by_name(known: Library, models: Path) -> None:
+    index = write_unet_model(models / "mine") / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"vae": ["kolors", "ChatGLMModel"]}))
+    with pytest.raises(UnusableModel, match=r"its part vae is kolors\.ChatGLMModel, which would run code of its own"):
+        known.models.get("mine")
+
+
 @pytest.mark.parametrize("index", ["", "nonsense", "[]", "{}", '{"_class_name": ["a", "list"]}', "null"])
 def test_a_folder_with_a_broken_index_is_refused_and_harms_no_other(known: Library, models: Path, index: str) -> None:
     write_unet_model(models / "good")

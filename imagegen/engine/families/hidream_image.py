@@ -17,5 +17,6 @@ class HiDreamImage(StockFamily):
 
     def prepare_job(self, pipeline: Pipeline, size: Size) -> None:
         """The pipeline gets the area of the picture as the one to scale to; a little more, as it rounds sides down."""
+        super().prepare_job(pipeline, size)
         side = math.sqrt(size[0] * size[1]) * (1 + 1e-6)
         pipeline.__dict__["default_sample_size"] = side / get_vae_scale_factor(pipeline)

@@ -14,6 +14,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.guiders.guider_utils import BaseGuidance
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,6 +30,7 @@ from imagegen.library.families import find_sibling
 from imagegen.library.family_facts import Family
 from imagegen.library.stock_pipelines import read_stock_pipeline
 from imagegen.schema.field_types import SamplerName
+from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TaskName
 
 # With these, pipelines draw prompts as they are written. Others would rewrite them, by rules or by a language model,
@@ -86,6 +88,11 @@ class StockFamily(ModelFamily):
 
     def load_late_components(self, folder: Path) -> dict[str, object]:
         return load_text_processors(folder)
+
+    def prepare_job(self, pipeline: Pipeline, size: Size) -> None:
+        """Guiders keep the state of a run."""
+        guiders = {name: part for name, part in pipeline.components.items() if isinstance(part, BaseGuidance)}
+        pipeline.__dict__.update(copy.deepcopy(guiders))
 
     def create_scheduler(self, pipeline: Pipeline, sampler: SamplerName) -> Scheduler:
         return copy_scheduler(pipeline.scheduler)
