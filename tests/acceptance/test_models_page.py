@@ -68,8 +68,8 @@ def card(cards: Locator, resource_id: str) -> Locator:
 
 
 def type_reference(cards: Locator, reference: str) -> None:
-    cards.get_by_label("Load a").fill(reference)
-    cards.get_by_label("Load a").press("Enter")
+    cards.get_by_role("textbox", name="Load a").fill(reference)
+    cards.get_by_role("textbox", name="Load a").press("Enter")
 
 
 def load_on_page(page: Page, tab: str, reference: str) -> Locator:
@@ -216,7 +216,7 @@ REFUSED = {
 @pytest.mark.parametrize("tab", REFUSED)
 def test_what_cannot_be_brought_is_said_at_the_field(page: Page, tab: str) -> None:
     cards = open_cards(page, tab)
-    field = cards.get_by_label("Load a")
+    field = cards.get_by_role("textbox", name="Load a")
     for reference, message in REFUSED[tab].items():
         type_reference(cards, reference)
         expect(cards.get_by_role("alert")).to_contain_text(message, timeout=TIMEOUT_MILLISECONDS)

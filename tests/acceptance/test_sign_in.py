@@ -130,7 +130,7 @@ def test_only_administrators_see_how_to_download_and_delete(
             is_administrator = name == "boss"
             refusal = cards.get_by_text("Only an administrator of this studio may download and delete.")
             expect(refusal).to_be_visible(visible=not is_administrator)
-            expect(cards.get_by_label("Load a")).to_be_visible(visible=is_administrator)
+            expect(cards.get_by_role("textbox", name="Load a")).to_be_visible(visible=is_administrator)
             screenshot(page, f"{tab}-of-{name}".lower())
             assert list_violations(page, f"studio-{tab.lower()}") == []
             deletes, downloads_buttons = (cards.get_by_role("button", name=each) for each in ("Delete", "Download"))
