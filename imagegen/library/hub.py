@@ -30,6 +30,8 @@ from huggingface_hub.hf_api import RepoSibling
 from imagegen.errors import HubRequestFailed, UnusableModel
 from imagegen.library.families import get_family
 from imagegen.library.file_index import describe_choice
+from imagegen.library.ip_adapter_architectures import IpAdapterFacts, UnknownIpAdapter, detect_ip_adapter
+from imagegen.library.ip_adapters import describe_missing_encoder, fits_encoder, sort_by_distance
 from imagegen.library.model_info import check_components, check_pipeline_class
 from imagegen.library.network_index import CONFIG_FILE, choose_weights
 from imagegen.library.snapshots import HubFiles

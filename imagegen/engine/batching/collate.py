@@ -24,9 +24,9 @@ class BatchRules:
     `timesteps` hold one number for all rows or one for each, of any type. `lists` hold one entry per row. `positions`
     hold the places of patches or tokens: the same for each row, unless they have a dimension of rows. `repeated` are
     lists of equal entries, of which networks read the first. `additions` are added to what the network computes:
-    leaving one out is the same as zeros. `shared` are tensors, or tuples of them, without a dimension of rows. A call
-    with one of `inseparable` is not joined with others: their first dimension is something else than rows, and could
-    have the same size.
+    leaving one out is the same as zeros, and so is one with less in its second dimension, which is filled with them.
+    `shared` are tensors, or tuples of them, without a dimension of rows. A call with one of `inseparable` is not joined
+    with others: their first dimension is something else than rows, and could have the same size.
     """
 
     timesteps: tuple[str, ...] = ("timestep",)
