@@ -13,8 +13,8 @@ from imagegen.library.network_index import PROCESSOR_FILE, NetworkIndex, has_con
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.schema.models import AdapterSource
 
-# The shipped network, which finds faces.
-MTCNN = "MTCNN"
+# The id of the shipped detector, and the class of its network.
+FACES, MTCNN = "faces", "MTCNN"
 # Classes of transformers that need no other package.
 TRANSFORMERS_DETECTORS = (
     "DFineForObjectDetection",
