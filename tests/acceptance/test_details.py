@@ -194,8 +194,8 @@ def test_one_of_the_hub_is_loaded_with_its_configurations_and_deleted(hub_studio
     assert {file.name for file in weights.parent.iterdir() if file.name in names | {"training_args.bin"}} == names
     answer = httpx.post(f"{hub_studio.url}/v1/txt2img", json=body, timeout=60).json()
     assert answer["receipt"]["detail_boxes"] == [BOX]
-    wrong = httpx.post(f"{url}/load", json={"detector": "studio/vae"}, timeout=60).json()["error"]
-    assert wrong["field"] == "detector" and "none of the detectors that can be used" in wrong["message"]
+    wrong = httpx.post(f"{url}/load", json={"detector": "studio/upscaler-pickle"}, timeout=60).json()["error"]
+    assert wrong["field"] == "detector" and "pickles are never loaded" in wrong["message"]
     unloaded = httpx.post(f"{url}/unload", json={"detector": name, "delete": True}).json()
     assert unloaded == {"unloaded": name, "deleted": True}
 

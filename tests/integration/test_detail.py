@@ -28,12 +28,13 @@ from imagegen.schema.models import AdapterSource, UpscalerSource
 from imagegen.schema.validation import set_adapter_fields
 from tests.hub.controlnets import save_controlnet
 from tests.hub.detectors import Place, save_rt_detr, save_yolos
-from tests.hub.tiny import TINY
+from tests.hub.tiny import TINY, TINY_INPAINTING
 from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, get_final_image, new_control, run_until_cancelled
 from tests.integration.test_batching import PassCounter, difference
 from tests.integration.test_controls import find_controlnets
 from tests.integration.test_finish_early import run_and_finish
 from tests.integration.test_inpainting import NO_INPAINTING
+from tests.integration.test_references import find_sources
 from tests.integration.test_vaes import find_vaes, get_vae_folder
 
 # Where the detectors find objects: the boxes in a picture of 64 x 64 pixels are below.
@@ -127,9 +128,10 @@ def test_several_parts_are_painted_in_reading_order_each_with_a_seed_of_its_own(
     assert [(event.step, event.steps, event.stages) for event in progress] == [(step, 4, 2) for step in (1, 2, 3, 4)]
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if name not in NO_INPAINTING])
+@pytest.mark.parametrize("name", [*(name for name in TINY if name not in NO_INPAINTING), *TINY_INPAINTING])
 def test_each_family_paints_parts_again(harness: EngineHarness, name: str) -> None:
     fields = {"steps": 2, "detail_strength": 1, "detail_padding": 0}
+    fields |= {"start": START, "mask": MASK} if name in TINY_INPAINTING else {}
     before = run(harness, make_inputs(harness, None, name, **fields)).images[0]
     outside, inside = measure_changes(
         run(harness, make_inputs(harness, "one", name, **fields)).images[0], before, LEFT_BOX
@@ -196,7 +198,7 @@ def test_an_upscaler_makes_the_finished_picture_larger(harness: EngineHarness) -
     assert result.receipts[0].detail_boxes == (LEFT_BOX,)
 
 
-def test_the_vae_and_the_controls_of_the_job_are_those_of_the_parts(harness: EngineHarness) -> None:
+def test_vae_controls_and_references_of_the_job_are_those_of_the_parts(harness: EngineHarness) -> None:
     """Each changes a part, although the picture before is the same."""
     start: dict[str, Any] = {"start": START, "strength": 0.01, "steps": 4, "detail_strength": 1, "detail_padding": 0}
     plain = run(harness, make_inputs(harness, "one", **start)).images[0]
@@ -209,7 +211,12 @@ def test_the_vae_and_the_controls_of_the_job_are_those_of_the_parts(harness: Eng
     inputs = make_inputs(harness, "one", **start, adapters=[control], controls=[use])
     images = {**inputs.input_images, "controls[0].image": MASK.convert("RGB")}
     controlled = run(harness, replace(inputs, input_images=images)).images[0]
-    for image in (other_vae, controlled):
+    look = find_sources(harness, "tiny-sd15", "plain", 1)
+    references = {"adapters": look, "references": [{"ip_adapter": "tiny-sd15-plain", "image": ANY_IMAGE}]}
+    inputs = make_inputs(harness, "one", **start, **references, batch_size=2)
+    images = {**inputs.input_images, "references[0].image": MASK.convert("RGB")}
+    referenced = run(harness, replace(inputs, input_images=images)).images[0]
+    for image in (other_vae, controlled, referenced):
         assert measure_changes(image, plain, LEFT_BOX)[1] > 1
 
 
