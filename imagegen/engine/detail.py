@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -20,6 +21,20 @@ from imagegen.schema.sizes import Box, Size
 MAX_PARTS = 8
 # Pixels over which the edge of a part is softened, as of a mask.
 BLUR = 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of one of a job's pictures. `picture` is its number, and `number` that of the part, both from 0 on."""
+
+    picture: int
+    number: int
+    box: Box
+
+
+def list_parts(boxes: Sequence[Sequence[Box]]) -> list[Part]:
+    """Returns the parts of all pictures. `boxes` are those of each picture."""
+    return [Part(picture, number, box) for picture, own in enumerate(boxes) for number, box in enumerate(own)]
 
 
 def choose_boxes(detections: Sequence[Detection], label: str, size: Size) -> list[Box]:
@@ -67,19 +82,19 @@ def plan_detail(image: Image.Image, box: Box, request: GenerationRequest, latent
     return InpaintingPlan(image, mask, region, start, cover_latents(enlarged_mask, latent_side))
 
 
-def build_detail_request(request: GenerationRequest, picture: int, part: int, size: Size) -> GenerationRequest:
-    """Returns the request to paint a part of a picture in a size. Picture and part are numbers from 0 on.
+def build_detail_request(request: GenerationRequest, part: Part, size: Size) -> GenerationRequest:
+    """Returns the request to paint a part of a picture in a size.
 
     The first part has the seed of the picture, and each other one more.
     """
-    seed = count_up(derive_seeds(request)[picture], part + 1)[-1]
+    seed = count_up(derive_seeds(request)[part.picture], part.number + 1)[-1]
     return request.model_copy(
         update={
-            "prompt": request.detail_prompt or request.prompts[picture],
+            "prompt": request.detail_prompt or request.prompts[part.picture],
             "more_prompts": (),
             "batch_size": 1,
             "seed": seed,
-            "variation_seed": derive_variation_seeds(request)[picture],
+            "variation_seed": derive_variation_seeds(request)[part.picture],
             "width": size[0],
             "height": size[1],
             "strength": request.detail_strength,

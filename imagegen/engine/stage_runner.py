@@ -13,7 +13,7 @@ from torch import Tensor
 from imagegen.engine.adapters.adapter_cache import JobAdapters
 from imagegen.engine.call_arguments import build_call_arguments
 from imagegen.engine.controls.prepare import prepare_controls
-from imagegen.engine.detail import build_detail_request, choose_boxes, plan_detail
+from imagegen.engine.detail import Part, build_detail_request, choose_boxes, list_parts, plan_detail
 from imagegen.engine.hires import build_hires_image, build_hires_request
 from imagegen.engine.host_copy import convert_to_images
 from imagegen.engine.inpainting import InpaintingPlan, apply_latent_fill, plan_inpainting
@@ -117,35 +117,30 @@ class StageRunner:
         """Paints what a detector finds in the pictures of the stage before, one part after the other."""
         request, images = self.inputs.request, list(previous.images)
         (detector,) = self._list_networks("detector")
-        found = [find_boxes(detector.network, image, request) for image in images]
-        boxes: list[list[Box]] = [[] for _ in images]
-        parts = [(picture, part, box) for picture, each in enumerate(found) for part, box in enumerate(each)]
-        for call, (picture, part, box) in enumerate(parts, 1):
-            if self.control.finish_requested.is_set() and call == 1:
-                return StageOutput(images, 0, detail_boxes=boxes)
-            callback = self._paint_detail(
-                stage, images, (picture, part, box), replace(place, call=call, calls=len(parts))
+        parts = list_parts([find_boxes(detector.network, image, request) for image in images])
+        if parts and self.control.finish_requested.is_set():
+            return replace(previous, unfinished_at_step=0)
+        painted: list[list[Box]] = [[] for _ in images]
+        for call, part in enumerate(parts, 1):
+            images[part.picture], callback = self._paint_part(
+                stage, images[part.picture], part, replace(place, call=call, calls=len(parts))
             )
-            boxes[picture].append(box)
+            painted[part.picture].append(part.box)
             if callback.is_ended_early:
-                return StageOutput(images, callback.stage_step, detail_boxes=boxes)
-        return StageOutput(images, detail_boxes=boxes)
+                return StageOutput(images, callback.stage_step, detail_boxes=painted)
+        return StageOutput(images, detail_boxes=painted)
 
-    def _paint_detail(
-        self, stage: Stage, images: list[Image.Image], found: tuple[int, int, Box], place: CallPlace
-    ) -> StepCallback:
-        """Paints a part of one of the pictures, which is replaced.
-
-        `found` has the number of the picture, that of the part, and the part.
-        """
-        picture, part, box = found
+    def _paint_part(
+        self, stage: Stage, image: Image.Image, part: Part, place: CallPlace
+    ) -> tuple[Image.Image, StepCallback]:
+        """Returns a picture with a part that is painted again, and what was called after each step."""
         self.control.raise_if_cancelled()
         latent_side = get_vae_scale_factor(self._get_model().pipeline)
-        plan = wait_for(run_in_thread(partial(plan_detail, images[picture], box, self.inputs.request, latent_side)))
-        request = build_detail_request(self.inputs.request, picture, part, plan.start.size)
+        plan = wait_for(run_in_thread(partial(plan_detail, image, part.box, self.inputs.request, latent_side)))
+        request = build_detail_request(self.inputs.request, part, plan.start.size)
         pipeline = self._prepare_pipeline(stage, request)
-        (images[picture],), callback = self._call(stage, request, pipeline, plan, place)
-        return callback
+        (finished,), callback = self._call(stage, request, pipeline, plan, place)
+        return finished, callback
 
     def _call(
         self,

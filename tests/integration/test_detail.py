@@ -130,7 +130,7 @@ def test_several_parts_are_painted_in_reading_order_each_with_a_seed_of_its_own(
 
 @pytest.mark.parametrize("name", [*(name for name in TINY if name not in NO_INPAINTING), *TINY_INPAINTING])
 def test_each_family_paints_parts_again(harness: EngineHarness, name: str) -> None:
-    fields = {"steps": 2, "detail_strength": 1, "detail_padding": 0}
+    fields: dict[str, Any] = {"steps": 2, "detail_strength": 1, "detail_padding": 0}
     fields |= {"start": START, "mask": MASK} if name in TINY_INPAINTING else {}
     before = run(harness, make_inputs(harness, None, name, **fields)).images[0]
     outside, inside = measure_changes(
@@ -212,7 +212,10 @@ def test_vae_controls_and_references_of_the_job_are_those_of_the_parts(harness: 
     images = {**inputs.input_images, "controls[0].image": MASK.convert("RGB")}
     controlled = run(harness, replace(inputs, input_images=images)).images[0]
     look = find_sources(harness, "tiny-sd15", "plain", 1)
-    references = {"adapters": look, "references": [{"ip_adapter": "tiny-sd15-plain", "image": ANY_IMAGE}]}
+    references: dict[str, Any] = {
+        "adapters": look,
+        "references": [{"ip_adapter": "tiny-sd15-plain", "image": ANY_IMAGE}],
+    }
     inputs = make_inputs(harness, "one", **start, **references, batch_size=2)
     images = {**inputs.input_images, "references[0].image": MASK.convert("RGB")}
     referenced = run(harness, replace(inputs, input_images=images)).images[0]
