@@ -191,7 +191,7 @@ class ModelManager:
             lora_sources = [loras.get_source(use.lora, use.weight) for use in request.loras]
         with attribute_errors_to("embeddings"):
             embedding_sources = [embeddings.get_source(name) for name in request.embeddings]
-        networks = (self._resolve_controlnets, self._resolve_ip_adapters, self._resolve_vae)
+        networks = (self._resolve_controlnets, self._resolve_ip_adapters, self._resolve_vae, self._resolve_detector)
         return (*lora_sources, *embedding_sources, *(each for resolve in networks for each in resolve(request)))
 
     def _resolve_controlnets(self, request: GenerationRequest) -> Iterator[AdapterSource]:
@@ -209,6 +209,11 @@ class ModelManager:
         if request.vae is not None:
             with attribute_errors_to("vae"):
                 yield self.library.adapters["vae"].get_source(request.vae)
+
+    def _resolve_detector(self, request: GenerationRequest) -> Iterator[AdapterSource]:
+        if request.detail_detector is not None:
+            with attribute_errors_to("detail_detector"):
+                yield self.library.adapters["detector"].get_source(request.detail_detector)
 
     def resolve_all_adapters(self, request: GenerationRequest, model: ModelInfo) -> tuple[AdapterSource, ...]:
         """Returns the model's own LoRAs, except those that the request names, and the request's adapters.

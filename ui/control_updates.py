@@ -10,11 +10,13 @@ from imagegen.languages.translation import mark, translate
 from imagegen.schema.field_types import LATENT_UPSCALER
 from imagegen.schema.input_images import ENTRY_IMAGES
 from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterInfo, ModelInfo, UpscalerInfo
-from imagegen.schema.request import INPUT_IMAGES, NEEDS
+from imagegen.schema.request import INPUT_IMAGES, NEEDS, REQUIRES
 from imagegen.schema.validation import supports_field
 
 # The entry of a list in which nothing is chosen.
 NO_CHOICE = (mark("Automatic"), "")
+# That entry where it leaves something out.
+NOTHING = (mark("Nothing"), "")
 # Gradio's updates by component.
 Updates = dict[Any, Any]
 
@@ -68,12 +70,24 @@ def build_vae_update(vaes: list[AdapterInfo], model: ModelInfo, is_new_model: bo
     return {"choices": choices, "visible": visible} | ({"value": ""} if is_new_model else {})
 
 
+def build_detail_updates(detectors: list[AdapterInfo], model: ModelInfo) -> dict[str, dict[str, Any]]:
+    """Returns the updates of the controls for painting parts again."""
+    visible = "detail_detector" not in find_unsupported_fields(model)
+    choices = [NOTHING, *((detector.name, detector.id) for detector in detectors)]
+    settings = [name for name, requires in REQUIRES.items() if requires.field == "detail_detector"]
+    return {"detail_detector": {"choices": choices, "visible": visible}} | {
+        name: {"visible": visible} for name in settings
+    }
+
+
 def filter_fitting_adapters(adapters: list[AdapterInfo], model: ModelInfo) -> list[AdapterInfo]:
     return [adapter for adapter in adapters if fits_model(adapter, model)]
 
 
 def fits_model(adapter: AdapterInfo, model: ModelInfo) -> bool:
-    """Returns whether an adapter is for the model: a VAE for its latents, another for its architecture."""
+    """Returns whether an adapter is for the model: a detector is for all, a VAE for its latents."""
+    if adapter.kind == "detector":
+        return True
     if adapter.latents is not None:
         return model.latents is not None and adapter.latents.fits(model.latents)
     return adapter.architecture in (model.architecture, UNKNOWN_ARCHITECTURE)

@@ -32,6 +32,7 @@ from ui.control_updates import (
     NO_CHOICE,
     Updates,
     build_control_updates,
+    build_detail_updates,
     build_upscaler_updates,
     build_vae_update,
     filter_fitting_adapters,
@@ -48,7 +49,7 @@ ADAPTER_KINDS: tuple[AdapterKind, ...] = get_args(AdapterKind)
 # Lists of pictures with settings: scripts of the page show them, and put them into hidden fields as JSON.
 PICTURE_LISTS = tuple(ENTRY_IMAGES)
 # Fields for the name of what is on disk; they stay open for what the studio or the model has itself.
-OPTIONAL_NAMES = (*get_args(UpscalerField), "vae")
+OPTIONAL_NAMES = (*get_args(UpscalerField), "vae", "detail_detector")
 C = TypeVar("C", bound=Component)
 # The fields for masks.
 MASKS = frozenset(name for name, image in INPUT_IMAGES.items() if image.mode == "mask")
@@ -317,13 +318,13 @@ class Form:
         """
         manager = self.service.model_manager
         model, _ = await asyncio.to_thread(manager.resolve_model, reference)
-        loras, embeddings, controlnets, ip_adapters, vaes = [
+        loras, embeddings, controlnets, ip_adapters, vaes, detectors = [
             filter_fitting_adapters(await asyncio.to_thread(manager.list_adapters, kind), model)
             for kind in ADAPTER_KINDS
         ]
         upscalers = await asyncio.to_thread(manager.list_upscalers)
         updates = build_control_updates(model, loras, embeddings)
-        updates |= build_upscaler_updates(upscalers, model)
+        updates |= build_upscaler_updates(upscalers, model) | build_detail_updates(detectors, model)
         if selected_loras is not None:
             fits = {adapter.id for adapter in loras}
             updates["loras"]["value"] = [name for name in selected_loras if name in fits]

@@ -14,6 +14,7 @@ from imagegen.engine.batching.batcher import Batcher, NetworkReply, PendingCall
 from imagegen.engine.batching.pass_timer import PassTimer
 from imagegen.engine.compile.accelerator import CompilePool
 from imagegen.engine.controls.loading import CONTROLNETS
+from imagegen.engine.detectors.loading import DETECTORS
 from imagegen.engine.devices import choose_device, choose_dtype
 from imagegen.engine.event_generator import generate_events
 from imagegen.engine.ip_adapters.networks import IMAGE_ENCODERS, IP_ADAPTERS
@@ -44,6 +45,7 @@ NETWORK_KINDS: Mapping[SourceKind, NetworkKind] = {
     "controlnet": CONTROLNETS,
     "ip_adapter": IP_ADAPTERS,
     "image_encoder": IMAGE_ENCODERS,
+    "detector": DETECTORS,
     "vae": VAES,
 }
 __all__ = ["VERSIONS", "Engine", "EngineEvent", "EngineResult", "JobControl", "JobInputs", "JobInterrupted"]
@@ -142,7 +144,7 @@ class Engine:
         self._enqueue(model, run, loading).result()
 
     def release(self, model_id: str) -> None:
-        """Removes a model, an upscaler, a ControlNet, an IP-Adapter or a VAE from memory, unless it is in use."""
+        """Removes a model, an upscaler, or a network of NETWORK_KINDS from memory, unless it is in use."""
 
         def release() -> None:
             self.store.release(model_id)
@@ -208,7 +210,9 @@ class Engine:
         size = output.images[0].size
         return EngineResult(
             images=output.images,
-            receipts=build_receipts(inputs, self.device, self.dtype, size, output.unfinished_at_step),
+            receipts=build_receipts(
+                inputs, self.device, self.dtype, size, output.unfinished_at_step, output.detail_boxes
+            ),
             latency_ms=round((time.monotonic() - started_at) * 1000),
             vram_peak_mb=self.pass_timer.get_peak_mb(),
         )

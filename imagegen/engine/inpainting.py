@@ -25,9 +25,7 @@ from imagegen.engine.call_arguments import create_generators, derive_seeds
 from imagegen.engine.protocols import Scheduler
 from imagegen.schema.field_types import MaskFill
 from imagegen.schema.request import GenerationRequest
-
-Box = tuple[int, int, int, int]
-Size = tuple[int, int]
+from imagegen.schema.sizes import Box, Size
 
 # From this value of the soft mask on, of 255, latents are painted anew.
 PAINTED_FROM = 128
@@ -38,11 +36,10 @@ FILL_BLURS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
 
 @dataclass(frozen=True)
 class InpaintingPlan:
-    """`picture` is the start image in RGB, and `mask` says how much of it is replaced, in 0..255; both have the size of
-    the request.
+    """`picture` is in RGB, and `mask` says how much of it is replaced, in 0..255; both have the same size.
 
     The pipeline paints what is in `box` of the picture: it gets `start`, and `painted`, a mask of whole latents with
-    255 where it paints. Both have the size of the request too.
+    255 where it paints. Both have the size of the request.
     """
 
     picture: Image.Image
@@ -55,6 +52,11 @@ class InpaintingPlan:
     def input_images(self) -> Mapping[str, Image.Image]:
         """What the pipeline gets, by the request's fields."""
         return {"init_image": self.start, "mask_image": self.painted}
+
+    @property
+    def request_box(self) -> Box:
+        """Where `box` is in a picture of the size of the request."""
+        return scale_box(self.box, self.picture.size, self.start.size)
 
     def paste(self, image: Image.Image) -> Image.Image:
         """Returns the start image with a finished picture of the pipeline under the mask. No other pixel changes."""
@@ -109,6 +111,13 @@ def find_masked_box(mask: Image.Image, padding: int) -> Box:
     left = min(max(0, (left + right - width) // 2), mask.width - width)
     top = min(max(0, (top + bottom - height) // 2), mask.height - height)
     return left, top, left + width, top + height
+
+
+def scale_box(box: Box, size: Size, target: Size) -> Box:
+    """Returns where a box of a picture of a size is in one of another size."""
+    left, right = (round(place * target[0] / size[0]) for place in (box[0], box[2]))
+    top, bottom = (round(place * target[1] / size[1]) for place in (box[1], box[3]))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def resize_region(image: Image.Image, size: Size, box: Box) -> Image.Image:

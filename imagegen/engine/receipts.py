@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -14,7 +14,7 @@ from imagegen.engine.call_arguments import derive_seeds, derive_variation_seeds
 from imagegen.engine.job import JobInputs
 from imagegen.schema.receipt import Receipt, UsedControl, UsedEmbedding, UsedLora, UsedReference
 from imagegen.schema.request import REQUIRES
-from imagegen.schema.sizes import Size
+from imagegen.schema.sizes import Box, Size
 from imagegen.schema.tasks import TASKS
 from imagegen.version import VERSION
 
@@ -29,11 +29,16 @@ VERSIONS = {"studio": VERSION} | {module.__name__: module.__version__ for module
 
 
 def build_receipts(
-    inputs: JobInputs, device: str, dtype: str, size: Size, unfinished_at_step: int | None = None
+    inputs: JobInputs,
+    device: str,
+    dtype: str,
+    size: Size,
+    unfinished_at_step: int | None = None,
+    detail_boxes: Sequence[Sequence[Box]] | None = None,
 ) -> list[Receipt]:
     """Returns a receipt for each picture of a job. `device` and `dtype` are names, such as "cuda" and "bfloat16".
 
-    `size` is that of the finished pictures, in pixels.
+    `size` is that of the finished pictures, in pixels. `detail_boxes` are the parts of each that were painted again.
     """
     request = inputs.request
     shared = build_shared_fields(inputs) | {
@@ -47,9 +52,10 @@ def build_receipts(
         width, height = next(iter(inputs.input_images.values())).size
         return [Receipt(**shared | {"prompt": "", "seed": None, "width": width, "height": height})]
     seeds = zip(derive_seeds(request), derive_variation_seeds(request), strict=True)
+    boxes = [None] * len(request.prompts) if detail_boxes is None else map(tuple, detail_boxes)
     return [
-        Receipt(prompt=prompt, seed=seed, variation_seed=variation_seed, **shared)
-        for prompt, (seed, variation_seed) in zip(request.prompts, seeds, strict=True)
+        Receipt(prompt=prompt, seed=seed, variation_seed=variation_seed, detail_boxes=own, **shared)
+        for prompt, (seed, variation_seed), own in zip(request.prompts, seeds, boxes, strict=True)
     ]
 
 
@@ -59,6 +65,7 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
     embeddings = [adapter for adapter in inputs.adapters if adapter.kind == "embedding"]
     controlnets = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
     vae = next((adapter for adapter in inputs.adapters if adapter.kind == "vae"), None)
+    detector = next((adapter for adapter in inputs.adapters if adapter.kind == "detector"), None)
     request = inputs.request
     unused = MASK_FIELDS if request.mask_image is None else ()
     return request.model_dump(exclude=OVERRIDDEN_RECEIPT_FIELDS.union(unused)) | {
@@ -74,6 +81,7 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
         ),
         "references": tuple(build_used_references(inputs)),
         "vae_sha256": vae and vae.sha256,
+        "detail_detector_sha256": detector and detector.sha256,
         "versions": VERSIONS,
         "requested": inputs.requested,
     }

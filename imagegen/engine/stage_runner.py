@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -12,9 +13,10 @@ from torch import Tensor
 from imagegen.engine.adapters.adapter_cache import JobAdapters
 from imagegen.engine.call_arguments import build_call_arguments
 from imagegen.engine.controls.prepare import prepare_controls
+from imagegen.engine.detail import Part, build_detail_request, choose_boxes, list_parts, plan_detail
 from imagegen.engine.hires import build_hires_image, build_hires_request
 from imagegen.engine.host_copy import convert_to_images
-from imagegen.engine.inpainting import Box, InpaintingPlan, apply_latent_fill, plan_inpainting
+from imagegen.engine.inpainting import InpaintingPlan, apply_latent_fill, plan_inpainting
 from imagegen.engine.ip_adapters.prepare import JobReferences, prepare_references
 from imagegen.engine.job import EngineJob, JobControl, JobInputs
 from imagegen.engine.models.loaded import LoadedModel
@@ -26,7 +28,7 @@ from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
 from imagegen.engine.run_loop import get_context, run_in_thread, wait_for
 from imagegen.engine.stages import Stage
 from imagegen.engine.step_cache import StepCache
-from imagegen.engine.step_callback import LatentView, StepCallback
+from imagegen.engine.step_callback import CallPlace, LatentView, StepCallback
 from imagegen.engine.upscaling.enlarge import enlarge_with_alpha
 from imagegen.engine.upscaling.tile_progress import EndedEarly, TileProgress
 from imagegen.engine.upscaling.upscaler_cache import UpscalerCache
@@ -36,19 +38,21 @@ from imagegen.errors import InvalidRequest
 from imagegen.schema.events import Progress
 from imagegen.schema.models import SourceKind
 from imagegen.schema.request import GenerationRequest
-from imagegen.schema.sizes import scale_size
+from imagegen.schema.sizes import Box, scale_size
 
 
 @dataclass(frozen=True)
 class StageOutput:
     """The pictures of a job, and their latents if they were painted.
 
-    `unfinished_at_step` is the last step of one that was ended early, else None.
+    `unfinished_at_step` is the last step of one that was ended early, else None. `detail_boxes` are the parts of each
+    picture that were painted again, None without a stage for it.
     """
 
     images: list[Image.Image]
     unfinished_at_step: int | None = None
     latents: Tensor | None = None
+    detail_boxes: Sequence[Sequence[Box]] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class StageRunner:
     """Called in the job's task of the run loop. A job that does not paint has neither a model nor adapters.
 
     `networks` are those of the job's adapters that are networks: its ControlNets, its IP-Adapters with their image
-    encoders, and its VAE.
+    encoders, its VAE, and its detector.
     """
 
     inputs: JobInputs
@@ -75,43 +79,92 @@ class StageRunner:
         is_painted = stages[0].upscaler is None
         output = StageOutput([] if is_painted else [self.inputs.input_images[name] for name in stages[0].input_images])
         for number, stage in enumerate(stages, 1):
-            run = self._upscale if stage.upscaler is not None else self._paint
-            output = run(stage, output, number, len(stages))
+            output = self._choose_run(stage)(stage, output, CallPlace(number, len(stages)))
             if output.unfinished_at_step is not None:
                 break
         return output
 
-    def _upscale(self, stage: Stage, previous: StageOutput, number: int, count: int) -> StageOutput:
+    def _choose_run(self, stage: Stage) -> Callable[[Stage, StageOutput, CallPlace], StageOutput]:
+        if stage.upscaler is not None:
+            return self._upscale
+        return self._paint_details if stage.name == "detail" else self._paint
+
+    def _upscale(self, stage: Stage, previous: StageOutput, place: CallPlace) -> StageOutput:
         assert stage.upscaler is not None
         enlarger = self.upscalers.load(self.inputs.upscalers[stage.upscaler])
         request, size = self.inputs.request, previous.images[0].size
         target = request.painted_size if stage.upscaler == "hires_upscaler" else scale_size(size, request.scale)
         tiles = enlarger.count_tiles(size, target) * len(previous.images)
-        progress = TileProgress(self.control, self.emit, tiles, number, count)
+        progress = TileProgress(self.control, self.emit, tiles, place.stage, place.stages)
         try:
             images = [enlarge_with_alpha(enlarger, image, target, progress.start_tile) for image in previous.images]
         except EndedEarly:
-            return StageOutput(previous.images, max(progress.step, 0))
+            return replace(previous, unfinished_at_step=max(progress.step, 0))
         progress.finish()
-        return StageOutput(images)
+        return replace(previous, images=images, latents=None)
 
-    def _paint(self, stage: Stage, previous: StageOutput, number: int, count: int) -> StageOutput:
-        inputs, model = self.inputs, self.model
-        assert model is not None and self.adapters is not None
+    def _paint(self, stage: Stage, previous: StageOutput, place: CallPlace) -> StageOutput:
+        inputs = self.inputs
         is_hires = stage.name == "hires"
         request = build_hires_request(inputs.request) if is_hires else inputs.request
-        pipeline = self._prepare_pipeline(stage, request, model, self.adapters)
-        apply_variation(pipeline, request)
+        pipeline = self._prepare_pipeline(stage, request)
         inpainting = self._plan_inpainting(stage, pipeline)
-        end_step = self._extend_calls(request, model, pipeline, inpainting.box if inpainting else None)
-        view = create_view(model, request, inpainting)
-        callback = StepCallback(self.control, view, self.emit, end_step, number, count)
-        input_images = {**inputs.input_images, **(inpainting.input_images if inpainting else {})}
+        image = build_hires_image(inputs.request, pipeline, previous.images, previous.latents) if is_hires else None
+        images, callback = self._call(stage, request, pipeline, inpainting, place, image)
+        return StageOutput(images, callback.stage_step if callback.is_ended_early else None, callback.latents)
+
+    def _paint_details(self, stage: Stage, previous: StageOutput, place: CallPlace) -> StageOutput:
+        """Paints what a detector finds in the pictures of the stage before, one part after the other."""
+        request, images = self.inputs.request, list(previous.images)
+        (detector,) = self._list_networks("detector")
+        parts = list_parts([find_boxes(detector.network, image, request) for image in images])
+        if parts and self.control.finish_requested.is_set():
+            return replace(previous, unfinished_at_step=0)
+        painted: list[list[Box]] = [[] for _ in images]
+        for call, part in enumerate(parts, 1):
+            images[part.picture], callback = self._paint_part(
+                stage, images[part.picture], part, replace(place, call=call, calls=len(parts))
+            )
+            painted[part.picture].append(part.box)
+            if callback.is_ended_early:
+                return StageOutput(images, callback.stage_step, detail_boxes=painted)
+        return StageOutput(images, detail_boxes=painted)
+
+    def _paint_part(
+        self, stage: Stage, image: Image.Image, part: Part, place: CallPlace
+    ) -> tuple[Image.Image, StepCallback]:
+        """Returns a picture with a part that is painted again, and what was called after each step."""
+        self.control.raise_if_cancelled()
+        latent_side = get_vae_scale_factor(self._get_model().pipeline)
+        plan = wait_for(run_in_thread(partial(plan_detail, image, part.box, self.inputs.request, latent_side)))
+        request = build_detail_request(self.inputs.request, part, plan.start.size)
+        pipeline = self._prepare_pipeline(stage, request)
+        (finished,), callback = self._call(stage, request, pipeline, plan, place)
+        return finished, callback
+
+    def _call(
+        self,
+        stage: Stage,
+        request: GenerationRequest,
+        pipeline: Pipeline,
+        inpainting: InpaintingPlan | None,
+        place: CallPlace,
+        image: object = None,
+    ) -> tuple[list[Image.Image], StepCallback]:
+        """Returns the pictures of a call of a stage's pipeline, and what was called after each step.
+
+        `image` is what the pipeline starts from instead of the stage's input picture. Other jobs go on meanwhile.
+        """
+        model, adapters = self._get_model(), self._get_adapters()
+        apply_variation(pipeline, request)
+        end_step = self._extend_calls(request, model, pipeline, inpainting)
+        callback = StepCallback(self.control, create_view(model, request, inpainting), self.emit, end_step, place)
+        input_images = {**self.inputs.input_images, **(inpainting.input_images if inpainting else {})}
         arguments = build_call_arguments(request, stage, pipeline, model.family, input_images)
-        if is_hires:
-            arguments["image"] = build_hires_image(inputs.request, pipeline, previous.images, previous.latents)
+        if image is not None:
+            arguments["image"] = image
         try:
-            prompts = build_prompt_arguments(model, request, self.adapters)
+            prompts = build_prompt_arguments(model, request, adapters)
             output = pipeline(
                 **model.family.watch_steps(pipeline, callback),
                 **model.family.arrange_prompts(pipeline, request.prompts, prompts),
@@ -122,14 +175,19 @@ class StageRunner:
                 images = wait_for(run_in_thread(partial(list, map(inpainting.paste, images))))
         finally:
             model.pipeline.maybe_free_model_hooks()
-        is_whole = callback.step == callback.steps and number == count
-        is_ended_early = self.control.finish_requested.is_set() and not is_whole
-        return StageOutput(images, callback.step if is_ended_early else None, callback.latents)
+        return images, callback
 
-    def _prepare_pipeline(
-        self, stage: Stage, request: GenerationRequest, model: LoadedModel, adapters: JobAdapters
-    ) -> Pipeline:
+    def _get_model(self) -> LoadedModel:
+        assert self.model is not None
+        return self.model
+
+    def _get_adapters(self) -> JobAdapters:
+        assert self.adapters is not None
+        return self.adapters
+
+    def _prepare_pipeline(self, stage: Stage, request: GenerationRequest) -> Pipeline:
         """Returns the pipeline with this job's LoRAs and its VAE applied. `request` is that of the stage."""
+        model, adapters = self._get_model(), self._get_adapters()
         assert request.sampler is not None and request.width is not None and request.height is not None
         if request.step_cache and model.shared_networks is None:
             raise InvalidRequest("step_cache", "cannot be used with a model that shares a small GPU (low_memory)")
@@ -154,21 +212,21 @@ class StageRunner:
     @cached_property
     def _references(self) -> JobReferences:
         """The job's reference pictures, which are the same in each stage."""
-        assert self.model is not None
         ip_adapters, encoders = self._list_networks("ip_adapter"), self._list_networks("image_encoder")
         inputs = self.inputs
-        return prepare_references(inputs.request, self.model, ip_adapters, encoders, inputs.input_images)
+        return prepare_references(inputs.request, self._get_model(), ip_adapters, encoders, inputs.input_images)
 
     def _extend_calls(
-        self, request: GenerationRequest, model: LoadedModel, pipeline: Pipeline, box: Box | None
+        self, request: GenerationRequest, model: LoadedModel, pipeline: Pipeline, inpainting: InpaintingPlan | None
     ) -> Callable[[], None]:
         """Makes the calls of the denoiser follow the job's controls, and look at its reference pictures.
 
         Returns what must be called after each step.
         """
         images, job = self.inputs.input_images, get_context(EngineJob)
+        box = inpainting.request_box if inpainting is not None else None
         controls = prepare_controls(request, model, pipeline, self._list_networks("controlnet"), images, box)
-        references = self._references
+        references = self._references.for_pictures(len(request.prompts))
         # In the order of the family's batch rules.
         job.extend_call = lambda arguments: {
             **controls.build_arguments(arguments),
@@ -200,3 +258,9 @@ def create_view(model: LoadedModel, request: GenerationRequest, inpainting: Inpa
     assert model.projection is not None and request.height is not None
     compose = inpainting.paste_preview if inpainting is not None else None
     return LatentView(model.projection, model.family, request.height, compose)
+
+
+def find_boxes(detector: Any, image: Image.Image, request: GenerationRequest) -> list[Box]:
+    """Returns what a detector finds in a picture. Other jobs go on meanwhile."""
+    detections = wait_for(run_in_thread(lambda: detector.detect(image, request.detail_confidence)))
+    return choose_boxes(detections, request.detail_label, image.size)

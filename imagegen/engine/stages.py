@@ -32,6 +32,8 @@ def plan_stages(request: GenerationRequest) -> tuple[Stage, ...]:
         if request.hires_upscaler != LATENT_UPSCALER:
             stages.append(Stage("hires_upscale", "upscale", upscaler="hires_upscaler"))
         stages.append(Stage("hires", "image_to_image"))
+    if request.has_detail:
+        stages.append(Stage("detail", "inpainting", TASKS["inpainting"].input_images))
     if request.is_upscaled:
         stages.append(Stage("upscale", "upscale", upscaler="upscaler"))
     return tuple(stages)

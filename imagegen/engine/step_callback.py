@@ -46,6 +46,22 @@ class LatentView:
         return render_latent_preview(latents, self.projection, self.compose)
 
 
+@dataclass(frozen=True)
+class CallPlace:
+    """Which call of a pipeline it is: of stage number `stage` of `stages`, and of those in its stage, which all have
+    as many steps.
+    """
+
+    stage: int = 1
+    stages: int = 1
+    call: int = 1
+    calls: int = 1
+
+    @property
+    def is_last(self) -> bool:
+        return (self.stage, self.call) == (self.stages, self.calls)
+
+
 class StepCallback:
     """Called by the pipeline after each step. Emits Progress, with a preview now and then if a client wants them.
 
@@ -60,18 +76,16 @@ class StepCallback:
         view: LatentView,
         emit: Callable[[Progress], None],
         on_step_end: Callable[[], None] = lambda: None,
-        stage: int = 1,
-        stages: int = 1,
+        place: CallPlace = CallPlace(),
     ) -> None:
-        """`on_step_end` is called after each step; `stage` is the number of the job's stage, of `stages`."""
-        self.control, self.view, self.emit, self.on_step_end = control, view, emit, on_step_end
-        self.stage, self.stages = stage, stages
+        """`on_step_end` is called after each step."""
+        self.control, self.view, self.emit, self.on_step_end, self.place = control, view, emit, on_step_end, place
         self.started_at = time.monotonic()
         self.first_step_at = self.started_at
         self.last_preview_at = -math.inf
         self.unchecked: list[tuple[int, AsyncHostCopy]] = []
         self.pending_preview: Future[str] | None = None
-        # The last step, and how many there are.
+        # The last step, and how many there are, in this call.
         self.step = self.steps = 0
         # The latents after the last step.
         self.latents: Tensor | None = None
@@ -87,20 +101,32 @@ class StepCallback:
         self.latents = tensors["latents"]
         step, steps = self.step, self.steps = index + 1, pipeline.num_timesteps
         self.check_finite(step, torch.isfinite(tensors["latents"]).all())
-        seconds_left = self.estimate_seconds_left(step, steps)
+        place = self.place
+        seconds_left = self.estimate_seconds_left(step, steps * (place.calls - place.call + 1))
         preview = self.make_preview(pipeline) if step < steps else None
         self.emit(
             Progress(
-                step=step,
-                steps=steps,
-                stage=self.stage,
-                stages=self.stages,
+                step=self.stage_step,
+                steps=steps * place.calls,
+                stage=place.stage,
+                stages=place.stages,
                 seconds_left=seconds_left,
                 preview=preview,
             )
         )
         is_ended_early = step < steps and self.control.finish_requested.is_set()
         return self.end_early(pipeline, tensors["latents"]) if is_ended_early else {}
+
+    @property
+    def stage_step(self) -> int:
+        """The last step, counted from the beginning of the stage."""
+        return (self.place.call - 1) * self.steps + self.step
+
+    @property
+    def is_ended_early(self) -> bool:
+        """Whether the job's pictures are kept as they are after this call, although steps or stages are left."""
+        is_whole = self.step == self.steps and self.place.is_last
+        return self.control.finish_requested.is_set() and not is_whole
 
     def end_early(self, pipeline: Pipeline, latents: Tensor) -> dict[str, Tensor]:
         """Makes the pipeline skip its remaining steps, and decode the denoised estimate instead of the latents.

@@ -58,6 +58,7 @@ class AdapterIndex(FileIndex[Adapter]):
             sha256=self.checksums.compute(adapter.path),
             architecture=adapter.info.architecture,
             latents=adapter.info.latents,
+            labels=adapter.info.labels,
             trigger=adapter.info.trigger,
             weight=weight,
         )

@@ -33,7 +33,7 @@ from imagegen.library.file_index import describe_choice
 from imagegen.library.ip_adapter_architectures import IpAdapterFacts, UnknownIpAdapter, detect_ip_adapter
 from imagegen.library.ip_adapters import describe_missing_encoder, fits_encoder, sort_by_distance
 from imagegen.library.model_info import check_components, check_pipeline_class
-from imagegen.library.network_index import CONFIG_FILE, choose_weights
+from imagegen.library.network_index import CONFIG_FILE, PROCESSOR_FILE, choose_weights
 from imagegen.library.snapshots import HubFiles
 from imagegen.library.weight_files import SafetensorsHeader, has_weights, parse_components
 
@@ -104,7 +104,7 @@ class HubClient:
         return self._plan_one_file(reference, hub_files, kind, commit, files)
 
     def plan_network(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
-        """Returns the weights of a ControlNet or a VAE, with the configuration beside them if there is one.
+        """Returns the weights of a ControlNet, a VAE or a detector, with the configurations beside them.
 
         Blocks on the network. Raises HubRequestFailed and UnusableModel.
         """
@@ -113,8 +113,8 @@ class HubClient:
         if hub_files.file is None and CONFIG_FILE in files and INDEX_FILE not in files and top:
             hub_files = replace(hub_files, file=choose_weights(top))
         plan = self._plan_one_file(reference, hub_files, kind, commit, files)
-        config = str(PurePosixPath(plan.files[0].path).with_name(CONFIG_FILE))
-        return replace(plan, files=(*plan.files, files[config])) if config in files else plan
+        configs = [str(PurePosixPath(plan.files[0].path).with_name(name)) for name in (CONFIG_FILE, PROCESSOR_FILE)]
+        return replace(plan, files=(*plan.files, *(files[config] for config in configs if config in files)))
 
     def plan_ip_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
         """Returns the one file of an IP-Adapter, with the image encoder of its repository that it needs.

@@ -10,6 +10,7 @@ from imagegen.library.adapter_resource import AdapterResource
 from imagegen.library.adapters import AdapterIndex
 from imagegen.library.checksums import Checksums
 from imagegen.library.controlnets import ControlNetIndex
+from imagegen.library.detectors import DetectorIndex
 from imagegen.library.downloads import DownloadManager
 from imagegen.library.hub import HubClient
 from imagegen.library.ip_adapters import IpAdapterIndex
@@ -43,11 +44,13 @@ class Library:
             "controlnet": (folder / "controlnets", ASSETS_DIR / "controlnets"),
             "ip_adapter": (folder / "ip_adapters",),
             "vae": (folder / "vaes",),
+            "detector": (folder / "detectors", ASSETS_DIR / "detectors"),
         }
         index_types: dict[AdapterKind, type[AdapterIndex]] = {
             "controlnet": ControlNetIndex,
             "ip_adapter": IpAdapterIndex,
             "vae": VaeIndex,
+            "detector": DetectorIndex,
         }
         self.adapters: dict[AdapterKind, AdapterIndex] = {
             kind: index_types.get(kind, AdapterIndex)(
@@ -60,6 +63,7 @@ class Library:
         controlnets = NetworkResource(self.adapters["controlnet"], hub, "ControlNets")
         ip_adapters = IpAdapterResource(self.adapters["ip_adapter"], hub, "IP-Adapters")
         vaes = NetworkResource(self.adapters["vae"], hub, "VAEs")
+        detectors = NetworkResource(self.adapters["detector"], hub, "Detectors")
         self.upscalers = UpscalerIndex(
             KIND,
             (folder / "upscalers", ASSETS_DIR / "upscalers"),
@@ -76,6 +80,7 @@ class Library:
             controlnets,
             ip_adapters,
             vaes,
+            detectors,
             upscalers,
         )
 

@@ -18,7 +18,7 @@ from imagegen.library.weight_files import find_missing_part, list_weight_files, 
 from imagegen.schema.models import ModelInfo, ModelSource
 
 # Subfolders of the models folder that contain other resources.
-RESERVED_FOLDERS = ("loras", "embeddings", "controlnets", "vaes", "upscalers")
+RESERVED_FOLDERS = ("loras", "embeddings", "controlnets", "ip_adapters", "vaes", "detectors", "upscalers")
 # Fields of an entry that decide its weights.
 SOURCE_FIELDS = ("repository", "file", "path", "config", "revision", "variant", "pipeline", "trailing", "quantization")
 

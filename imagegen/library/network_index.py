@@ -1,4 +1,4 @@
-"""Networks beside models, such as ControlNets and VAEs: a folder with a configuration and weights, or weights alone.
+"""Networks beside models, such as ControlNets: a folder with a configuration and weights, or weights alone.
 
 They are in the models folder, in the shipped folders, and in the Hub's caches.
 """
@@ -23,6 +23,8 @@ from imagegen.library.weight_files import SafetensorsHeader, list_weight_files
 from imagegen.schema.models import AdapterInfo
 
 CONFIG_FILE = "config.json"
+# How pictures are prepared for a network that looks at them, as transformers writes it.
+PROCESSOR_FILE = "preprocessor_config.json"
 # The names of weights in a folder, the best first.
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.safetensors")
 SHARD_PATTERN = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")

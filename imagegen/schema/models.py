@@ -183,7 +183,7 @@ class WorkerMemory(FrozenModel):
     bytes_per_weight: int
 
 
-AdapterKind = Literal["lora", "embedding", "controlnet", "ip_adapter", "vae"]
+AdapterKind = Literal["lora", "embedding", "controlnet", "ip_adapter", "vae", "detector"]
 # An image encoder comes with IP-Adapters, and is no adapter of its own.
 SourceKind = Literal[AdapterKind, "image_encoder"]
 
@@ -197,12 +197,13 @@ class AdapterSettings(FrozenModel):
 
 
 class AdapterInfo(FrozenModel):
-    """A LoRA, a textual inversion, a ControlNet, an IP-Adapter or a VAE on disk.
+    """A LoRA, a textual inversion, a ControlNet, an IP-Adapter, a VAE or a detector on disk.
 
-    `architecture` is what it was made for. `trigger` are the words of a prompt that make it work; `base_model` and
-    `description` are what its author wrote into it; `settings` are what a LoRA for certain settings says of them;
-    `preprocessor` is what makes control maps for a ControlNet, as its name says; `latents` are those of a VAE; `size`
-    is in bytes; `deletable`: the studio downloaded it; `has_picture`: its author's picture is on disk too.
+    `architecture` is what it was made for, or the kind of a detector, which works with every model. `trigger` are the
+    words of a prompt that make it work; `base_model` and `description` are what its author wrote into it; `settings`
+    are what a LoRA for certain settings says of them; `preprocessor` is what makes control maps for a ControlNet, as
+    its name says; `latents` are those of a VAE; `labels` are what a detector finds, such as "face"; `size` is in bytes;
+    `deletable`: the studio downloaded it; `has_picture`: its author's picture is on disk too.
     """
 
     kind: AdapterKind
@@ -216,6 +217,7 @@ class AdapterInfo(FrozenModel):
     settings: AdapterSettings | None = None
     preprocessor: Preprocessor | None = None
     latents: Latents | None = None
+    labels: tuple[str, ...] = ()
     size: int
     deletable: bool = False
     has_picture: bool = False
@@ -261,8 +263,8 @@ class ModelSource(FrozenModel):
 class AdapterSource(FrozenModel):
     """What a worker needs to apply an adapter. With weight 0 it has no effect.
 
-    `sha256` is of the whole file, `architecture` and `latents` as in AdapterInfo. The source of an IP-Adapter is
-    followed by that of its image encoder.
+    `sha256` is of the whole file, `architecture`, `latents` and `labels` as in AdapterInfo. The source of an IP-Adapter
+    is followed by that of its image encoder.
     """
 
     kind: SourceKind
@@ -272,6 +274,7 @@ class AdapterSource(FrozenModel):
     sha256: str
     architecture: str
     latents: Latents | None = None
+    labels: tuple[str, ...] = ()
     trigger: tuple[str, ...] = ()
     weight: float = 1.0
 

@@ -10,7 +10,7 @@ from imagegen.schema.controls import ControlUse
 from imagegen.schema.field_types import MaskArea, MaskFill
 from imagegen.schema.reference_pictures import ReferencePicture
 from imagegen.schema.request import GenerationRequest, LoraUse, list_task_fields
-from imagegen.schema.sizes import Size
+from imagegen.schema.sizes import Box, Size
 from imagegen.schema.tasks import TASKS, TaskName, find_task
 
 
@@ -53,11 +53,13 @@ class Receipt(FrozenModel):
     `variation_strength` is 0, and all fields of the mask are None without a mask. `width` and `height` are those of the
     request, before the picture was made larger, and `final_width` and `final_height` those of the picture; None from
     earlier versions, where both were the same. `upscaler_sha256` and `hires_upscaler_sha256` are of the upscalers'
-    files, None for a filter without one; `vae_sha256` is of the VAE's, None for the model's own. A picture that was
-    made larger only has no model, seed and so on, and the width and height of its input picture. `unfinished_at_step`
-    is the last step of a picture whose job was ended early, counted as progress counts it; None for a finished one.
-    `cached` is whether the picture was made before, for the same request; the receipt inside its file says False.
-    `requested` is None if the client named what was used.
+    files, None for a filter without one; `vae_sha256` is of the VAE's, None for the model's own, and
+    `detail_detector_sha256` of the detector's. `detail_boxes` are the parts that were painted again, as left, top,
+    right and bottom in pixels of the picture before an upscaler: none if the detector found nothing, None without one,
+    or if the job was ended before. A picture that was made larger only has no model, seed and so on, and the width and
+    height of its input picture. `unfinished_at_step` is the last step of a picture whose job was ended early, counted
+    as progress counts it; None for a finished one. `cached` is whether the picture was made before, for the same
+    request; the receipt inside its file says False. `requested` is None if the client named what was used.
     """
 
     prompt: str
@@ -103,6 +105,14 @@ class Receipt(FrozenModel):
     hires_strength: float = GenerationRequest.model_fields["hires_strength"].default
     hires_upscaler: str | None = None
     hires_upscaler_sha256: str | None = None
+    detail_detector: str | None = None
+    detail_detector_sha256: str | None = None
+    detail_label: str = ""
+    detail_prompt: str = ""
+    detail_strength: float = GenerationRequest.model_fields["detail_strength"].default
+    detail_confidence: float = GenerationRequest.model_fields["detail_confidence"].default
+    detail_padding: int = GenerationRequest.model_fields["detail_padding"].default
+    detail_boxes: tuple[Box, ...] | None = None
     image: str | None = None
     scale: float = 1.0
     upscaler: str | None = None

@@ -224,6 +224,26 @@ class GenerationRequest(RequestRules):
         description="Pictures to look at, such as a thing or a style, each with its IP-Adapter where the model needs"
         " one.",
     )
+    detail_detector: Annotated[Reference | None, Needs("inpainting")] = Field(
+        None,
+        description="Paint parts of the picture again in more detail, such as faces: what finds them, a name from the"
+        " list of detectors, or a Hugging Face repository. Empty: no part.",
+    )
+    detail_label: Annotated[PrintableText, Requires("detail_detector")] = Field(
+        "", max_length=100, description="Which of the objects that the detector knows are painted again. Empty: all."
+    )
+    detail_prompt: Annotated[PrintableText, Requires("detail_detector")] = Field(
+        "", max_length=MAX_PROMPT_CHARS, description="What to paint there. Empty: the prompt."
+    )
+    detail_strength: Annotated[Strength, Requires("detail_detector")] = Field(
+        0.4, description="How far painting the parts again may move away from the picture."
+    )
+    detail_confidence: Annotated[float, Field(ge=0, le=1), NUMBER_VALIDATOR, Requires("detail_detector")] = Field(
+        0.3, description="How sure the detector must be of a part: less finds more, and more that is something else."
+    )
+    detail_padding: Annotated[int, Field(ge=0, le=512), NUMBER_VALIDATOR, Requires("detail_detector")] = Field(
+        32, description="Pixels around each part that are looked at with it."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -274,6 +294,11 @@ class GenerationRequest(RequestRules):
     def has_hires(self) -> bool:
         """Whether the picture is painted again."""
         return self.hires_scale > 1
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether parts of the picture are painted again."""
+        return self.detail_detector is not None
 
     @property
     def is_upscaled(self) -> bool:

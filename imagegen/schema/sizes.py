@@ -1,8 +1,10 @@
-"""The sizes of pictures that are made larger: width and height in pixels."""
+"""Sizes of pictures, width and height in pixels, and of those that are made larger; parts of pictures."""
 
 from __future__ import annotations
 
 Size = tuple[int, int]
+# A part of a picture: left, top, right and bottom in pixels, without the last column and row.
+Box = tuple[int, int, int, int]
 
 # Sides of the second pass (hires) are multiples of this, which all models with a second pass can make.
 HIRES_MULTIPLE = 16

@@ -222,6 +222,9 @@ def set_adapter_fields(
     vae = next((adapter for adapter in adapters if adapter.kind == "vae"), None)
     if vae is not None:
         check_latents(vae, model)
+    detector = next((adapter for adapter in adapters if adapter.kind == "detector"), None)
+    if detector is not None:
+        check_label(request.detail_label, detector)
     others = [adapter for adapter in adapters if adapter.kind in ("lora", "embedding")]
     names = [(adapter.kind, adapter.id) for adapter in others]
     for adapter in others:
@@ -254,6 +257,7 @@ def set_adapter_fields(
             "controls": controls,
             "references": references,
             "vae": vae and vae.id,
+            "detail_detector": detector and detector.id,
         }
     )
 
@@ -279,6 +283,13 @@ def check_latents(vae: AdapterSource, model: ModelInfo) -> None:
             f" ({latents.architecture}), and the model {model.id} has {own.channels} for {own.pixels}"
             f" ({own.architecture})",
         )
+
+
+def check_label(label: str, detector: AdapterSource) -> None:
+    """Raises InvalidRequest for a label of objects that the detector does not know."""
+    if label and label not in detector.labels:
+        known = truncate(", ".join(detector.labels), 300)
+        raise InvalidRequest("detail_label", f"must be one of {known} with the detector {truncate(detector.id)}")
 
 
 def lowercase_first(text: str) -> str:

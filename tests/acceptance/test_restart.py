@@ -43,6 +43,7 @@ def ask(studio: Studio, session: str, prompt: str, steps: int, batch_size: int =
         [],
         None,
         [],
+        *(None, "", "", 0.4, 0.3, 32),
     ]
     body = {"data": values, "session_hash": session}
     call = urllib.request.Request(

@@ -40,12 +40,12 @@ def test_it_is_alive_and_ready(studio: Studio) -> None:
 def test_only_these_endpoints_are_published(client: Client) -> None:
     info = client.view_api(return_format="dict", print_info=False)
     assert sorted(info["named_endpoints"]) == [
-        "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_embeddings", "/list_ip_adapters",
-        "/list_loras", "/list_models", "/list_pictures",
-        "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_embedding", "/load_ip_adapter", "/load_lora",
-        "/load_model", "/load_upscaler", "/load_vae",
+        "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_detectors", "/list_embeddings",
+        "/list_ip_adapters", "/list_loras", "/list_models", "/list_pictures",
+        "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_detector", "/load_embedding", "/load_ip_adapter",
+        "/load_lora", "/load_model", "/load_upscaler", "/load_vae",
         "/outpaint", "/preprocess",
-        "/txt2img", "/unload_controlnet",
+        "/txt2img", "/unload_controlnet", "/unload_detector",
         "/unload_embedding", "/unload_ip_adapter", "/unload_lora", "/unload_model", "/unload_upscaler", "/unload_vae",
         "/upscale",
     ]  # fmt: skip
@@ -56,6 +56,7 @@ def test_only_these_endpoints_are_published(client: Client) -> None:
         "clip_skip", "model", "loras", "embeddings", "more_prompts", "step_cache",
         "variation_seed", "variation_strength", "hires_scale", "hires_steps", "hires_strength", "hires_upscaler",
         "scale", "upscaler", "controls", "vae", "references",
+        "detail_detector", "detail_label", "detail_prompt", "detail_strength", "detail_confidence", "detail_padding",
     ]  # fmt: skip
     (model, delete) = info["named_endpoints"]["/unload_model"]["parameters"]
     assert (model["parameter_name"], delete["parameter_name"]) == ("model", "delete")

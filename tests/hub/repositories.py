@@ -88,6 +88,14 @@ def ip_adapters(folder: Path) -> None:
     save_image_encoder(folder / "others" / "image_encoder", hidden=16, projected=16)
 
 
+def detector(folder: Path) -> None:
+    """Builds a detector, and beside it a file that it does not need."""
+    from tests.hub.detectors import save_yolos
+
+    save_yolos(folder, [(0.5, 0.5, 0.3, 0.3)])
+    (folder / "training_args.bin").write_bytes(b"pickle")
+
+
 def vae(folder: Path) -> None:
     """Builds a VAE, with the same as a pickle."""
     from tests.hub.vaes import save_vae
@@ -184,6 +192,7 @@ REPOSITORIES: dict[str, Repository] = {
     ),
     "studio/controlnet-canny": Repository("a ControlNet in two precisions", controlnet),
     "studio/ip-adapter": Repository("two IP-Adapters for Stable Diffusion 1, and two image encoders", ip_adapters),
+    "studio/detector": Repository("a detector of faces and hands", detector),
     "studio/vae": Repository("a VAE for Stable Diffusion 1 and 2", vae),
     "studio/upscaler": Repository("an upscaler, and the same as a pickle", upscaler),
     "studio/upscaler-pickle": Repository("an upscaler as a pickle only", partial(upscaler, is_safe=False)),

@@ -52,6 +52,13 @@ def write_vae(folder: Path, **config: Any) -> Path:
     return write_tensors(folder / "diffusion_pytorch_model.safetensors", {"decoder.conv_in.weight": (16, 4, 3, 3)})
 
 
+def write_detector(folder: Path, **config: Any) -> Path:
+    """Writes a detector in the format of transformers, with changes of its configuration."""
+    own = {"architectures": ["YolosForObjectDetection"], "id2label": {"0": "face", "1": "hand"}}
+    write_json(folder / "config.json", own | config)
+    return write_tensors(folder / "model.safetensors", {"vit.embeddings.cls_token": (1, 1, 32)})
+
+
 def write_ip_adapter(file: Path, width: int = 128, encoder_width: int = 24) -> Path:
     """Writes a plain IP-Adapter for a UNet with text embeddings of this width, and an image encoder for it."""
     config = {"model_type": "clip_vision_model", "projection_dim": encoder_width, "hidden_size": 32}

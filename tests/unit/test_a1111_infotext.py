@@ -32,3 +32,17 @@ def test_a_variation_is_named_as_the_web_ui_does() -> None:
 @pytest.mark.parametrize("changes", [{}, {"model_sha256": None}])
 def test_a_receipt_of_an_earlier_version_has_no_model_hash(changes: dict[str, object]) -> None:
     assert "Model hash" not in format_a1111_parameters(make_receipt(**changes))
+
+
+def test_details_are_named_as_adetailer_does() -> None:
+    receipt = make_receipt(detail_detector="faces", detail_prompt='a "big", red nose', detail_strength=0.5)
+    settings = parse_infotext(format_a1111_parameters(receipt))
+    assert {name: value for name, value in settings.items() if name.startswith("ADetailer")} == {
+        "ADetailer model": "faces",
+        "ADetailer prompt": 'a "big", red nose',
+        "ADetailer confidence": "0.3",
+        "ADetailer denoising strength": "0.5",
+        "ADetailer inpaint only masked": "True",
+        "ADetailer inpaint padding": "32",
+    }
+    assert "ADetailer" not in format_a1111_parameters(make_receipt())

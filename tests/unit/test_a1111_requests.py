@@ -234,15 +234,18 @@ def test_fields_become_ours(service: Service, fields: dict[str, Any], ours: dict
         ({"refiner_checkpoint": "sdxl-refiner"}, "refiner_checkpoint: must be"),
         ({"script_name": "x/y/z plot"}, "script_name: must be"),
         (
-            {"alwayson_scripts": {"ADetailer": {"args": [True]}}},
-            "alwayson_scripts: must have no arguments for 'ADetailer': ControlNet is the only script",
+            {"alwayson_scripts": {"ADetailer": {"args": "on"}}},
+            "alwayson_scripts.ADetailer: must have a list",
         ),
         (
             {"alwayson_scripts": {"controlnet": {"args": [{"module": "canny"}]}}},
             "alwayson_scripts.controlnet.args[0].image: is required",
         ),
         ({"alwayson_scripts": {"controlnet": {"args": {"enabled": True}}}}, "alwayson_scripts: must have a list"),
-        ({"alwayson_scripts": {"Seed": 5}}, "alwayson_scripts: must have no"),
+        (
+            {"alwayson_scripts": {"Seed": 5}},
+            "alwayson_scripts: must have no arguments for 'Seed': the scripts here are adetailer, controlnet",
+        ),
         ({"alwayson_scripts": [1]}, "alwayson_scripts: should be a valid dictionary"),
     ],
 )
@@ -506,3 +509,63 @@ def test_an_upscaler_of_a_second_pass_must_be_there(service: Service) -> None:
         report_a1111_field_names(),
     ):
         service.model_manager.resolve_upscalers(request)
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([{"ad_model": "face_yolov8n.pt"}], {"detail_detector": "faces", "detail_strength": 0.4, "detail_padding": 32}),
+        ([True, False, {"ad_model": "mediapipe_face_full", "ad_prompt": "a nose"}], {"detail_prompt": "a nose"}),
+        ([True, {"ad_model": "None"}, {"ad_model": "faces", "ad_confidence": "0.6"}], {"detail_confidence": 0.6}),
+        ([{"ad_model": "faces", "ad_tab_enable": False}, {"ad_model": "Faces"}], {"detail_detector": "faces"}),
+        ([{"ad_model": "faces", "ad_denoising_strength": 0.5, "ad_mask_k": 0}], {"detail_strength": 0.5}),
+        ([{"ad_model": "faces", "ad_inpaint_only_masked_padding": 8}], {"detail_padding": 8}),
+        ([{"ad_model": "faces", "ad_model_classes": "face"}], {"detail_label": "face"}),
+        ([False, {"ad_model": "faces", "ad_dilate_erode": 9}], {"detail_detector": None}),
+        ([True], {"detail_detector": None}),
+        (None, {"detail_detector": None}),
+    ],
+    ids=str,
+)
+def test_a_tab_of_adetailer_becomes_fields_for_details(service: Service, args: Any, expected: dict[str, Any]) -> None:
+    body = {"prompt": "a", "alwayson_scripts": {"ADetailer": {"args": args}}}
+    request = parse_a1111_request(service, body, Txt2ImgBody)
+    assert {name: getattr(request, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("tab", "message"),
+    [
+        ({"ad_dilate_erode": 9}, "ad_dilate_erode: must be 4 or left out"),
+        ({"ad_use_checkpoint": True, "ad_checkpoint": "x"}, "ad_use_checkpoint: must be False"),
+        ({"ad_negative_prompt": "ugly"}, "ad_negative_prompt: must be ''"),
+        ({"ad_prompt": "a [SEP] b"}, "ad_prompt: must not contain [SEP]"),
+        ({"ad_prompt": "a <lora:neon:1>"}, "ad_prompt: must not contain LoRAs"),
+        ({"ad_denoising_strength": 2}, "ad_denoising_strength: must be greater than 0 and at most 1"),
+        ({"ad_confidence": "much"}, "ad_confidence: must be a number"),
+        ({"ad_model": 5}, "ad_model: should be a valid string"),
+    ],
+    ids=str,
+)
+def test_what_a_tab_of_adetailer_cannot_ask_for_is_named(service: Service, tab: dict[str, Any], message: str) -> None:
+    found = refusal(service, alwayson_scripts={"ADetailer": {"args": [True, {"ad_model": "faces"} | tab]}})
+    assert found.startswith(f"alwayson_scripts.ADetailer.{message}")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([{"ad_model": "faces"}, {"ad_model": "faces"}], "must have at most one tab"),
+        ([True, True, {"ad_model": "faces"}], "must not skip img2img"),
+        ({"ad_model": "faces"}, "must have a list of objects"),
+    ],
+    ids=str,
+)
+def test_what_adetailer_cannot_ask_for_is_named(service: Service, args: Any, message: str) -> None:
+    found = refusal(service, alwayson_scripts={"ADetailer": {"args": args}})
+    assert found.startswith(f"alwayson_scripts.ADetailer: {message}")
+
+
+def test_the_name_of_a_field_for_details_is_told(service: Service) -> None:
+    found = refusal(service, detail_detector="faces")
+    assert found == "alwayson_scripts.ADetailer.ad_model: must be used instead of detail_detector"

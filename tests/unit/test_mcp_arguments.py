@@ -20,7 +20,8 @@ TOOLS = [
     "list_models", "load_model", "unload_model", "list_loras", "load_lora", "unload_lora",
     "list_embeddings", "load_embedding", "unload_embedding", "list_controlnets", "load_controlnet",
     "unload_controlnet", "list_ip_adapters", "load_ip_adapter", "unload_ip_adapter",
-    "list_vaes", "load_vae", "unload_vae", "list_upscalers", "load_upscaler", "unload_upscaler",
+    "list_vaes", "load_vae", "unload_vae", "list_detectors", "load_detector", "unload_detector",
+    "list_upscalers", "load_upscaler", "unload_upscaler",
     "list_pictures", "get_picture", "change_picture",
     "delete_picture", "list_jobs", "get_job", "cancel_job", "finish_job", "preprocess",
 ]  # fmt: skip

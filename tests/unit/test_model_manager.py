@@ -29,6 +29,7 @@ from tests.hub.upscalers import make_compact, write_upscaler
 from tests.unit.model_files import (
     make_snapshot_folder,
     write_controlnet,
+    write_detector,
     write_embedding,
     write_ip_adapter,
     write_lora,
@@ -451,6 +452,7 @@ async def test_every_kind_of_resource_is_listed_and_described_the_same_way(
     write_controlnet(models / "controlnets" / "mine")
     write_ip_adapter(models / "ip_adapters" / "mine.safetensors")
     write_vae(models / "vaes" / "mine")
+    write_detector(models / "detectors" / "mine")
     write_unet_model(models / "mine")
     write_upscaler(models / "upscalers/mine.safetensors", make_compact().state_dict())
     assert list(model_manager.resources) == [
@@ -460,6 +462,7 @@ async def test_every_kind_of_resource_is_listed_and_described_the_same_way(
         "controlnet",
         "ip_adapter",
         "vae",
+        "detector",
         "upscaler",
     ]
     for resource in model_manager.resources.values():

@@ -40,6 +40,7 @@ RECEIPT_LABELS = {
     "controls": mark("ControlNet"),
     "references": mark("Reference pictures"),
     "vae": mark("VAE"),
+    "detail_detector": mark("Detail detector"),
 }
 
 

@@ -97,7 +97,7 @@ def add_placeholder_routes(router: APIRouter) -> None:
 
     @router.get("/scripts")
     async def scripts() -> lists.Scripts:
-        """The scripts that a request can have: ControlNet."""
+        """The scripts that a request can have."""
         return lists.Scripts()
 
     @router.get("/cmd-flags")

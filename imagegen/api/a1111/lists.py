@@ -8,7 +8,6 @@ import psutil
 from pydantic import Field
 
 from imagegen.api.a1111.checkpoints import list_models_on_disk
-from imagegen.api.a1111.controlnet import SCRIPT as CONTROLNET
 from imagegen.api.a1111.samplers import (
     AUTOMATIC,
     KARRAS,
@@ -19,6 +18,7 @@ from imagegen.api.a1111.samplers import (
     UNIFORM,
     UNIFORM_NAMES,
 )
+from imagegen.api.a1111.scripts import SCRIPTS
 from imagegen.library.adapters import Adapter
 from imagegen.library.weight_files import read_header
 from imagegen.media.metadata.infotext import MODEL_HASH_DIGITS
@@ -95,8 +95,8 @@ class Embeddings(FrozenModel):
 class Scripts(FrozenModel):
     """The scripts that `alwayson_scripts` can have."""
 
-    txt2img: tuple[str, ...] = (CONTROLNET,)
-    img2img: tuple[str, ...] = (CONTROLNET,)
+    txt2img: tuple[str, ...] = SCRIPTS
+    img2img: tuple[str, ...] = SCRIPTS
 
 
 class Memory(FrozenModel):

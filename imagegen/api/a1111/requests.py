@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from imagegen.api.a1111.adetailer import NAME as ADETAILER
+from imagegen.api.a1111.adetailer import TAB_NAMES, build_detail_fields
 from imagegen.api.a1111.checkpoints import CHECKPOINT_FIELD, find_model, resolve_model_title
 from imagegen.api.a1111.controlnet import UNIT_NAMES, store_controls
 from imagegen.api.a1111.field_types import READ_NUMBER, REQUEST_PROPERTIES, MapsTo, build_json_schema
@@ -193,6 +195,7 @@ async def convert_a1111_request(
     start_image = next(iter(pictures), None)
     fields["controls"] = await store_controls(service, body.alwayson_scripts, start_image, size, user)
     fields["references"] = await store_references(service, body.alwayson_scripts, start_image, user)
+    fields |= await build_detail_fields(service.model_manager, body.alwayson_scripts)
     if isinstance(body, Img2ImgFields):
         fields |= await store_start_image(service, pictures, body.resize_mode, size, user)
         fields |= await store_mask(service, body, pictures[0], body.resize_mode, size, user)
@@ -203,6 +206,8 @@ def check_studio_fields(body: Txt2ImgFields) -> None:
     """Raises InvalidRequest for a field of the studio's own that would have an effect in its other APIs."""
     for name in STUDIO_FIELDS & (body.model_extra or {}).keys():
         if (body.model_extra or {})[name] not in (None, [], GenerationRequest.model_fields[name].default):
+            if name in TAB_NAMES:
+                raise InvalidRequest(name, f"must be used instead of {name}")
             raise InvalidRequest(name, "is not a field of this API; the studio's own APIs have it")
 
 
@@ -286,5 +291,9 @@ def report_a1111_field_names(scripts: Mapping[str, Any] | None = None) -> Iterat
         if unit is not None:
             place, name = name_unit(scripts, unit[1], int(unit[2])), UNIT_NAMES.get(unit[3], unit[3])
             raise InvalidRequest(f"{place}.{name}", error.problem) from None
+        if error.field.startswith(ADETAILER):
+            raise InvalidRequest(f"alwayson_scripts.{error.field}", error.problem) from None
+        if error.field in TAB_NAMES:
+            raise InvalidRequest(f"alwayson_scripts.{ADETAILER}.{TAB_NAMES[error.field]}", error.problem) from None
         with attribute_errors_to(A1111_NAMES.get(error.field, error.field)):
             raise

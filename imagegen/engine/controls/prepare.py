@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from imagegen.engine.controls.job_controls import Control, JobControls
-from imagegen.engine.inpainting import Box
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
@@ -21,7 +20,7 @@ from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.media.control_maps.preprocessors import PREPROCESSORS
 from imagegen.schema.controls import ControlUse
 from imagegen.schema.request import GenerationRequest
-from imagegen.schema.sizes import Size
+from imagegen.schema.sizes import Box, Size
 
 # What a ControlNet and its UNet must have in common.
 SHARED_SETTINGS = ("block_out_channels", "layers_per_block", "cross_attention_dim")

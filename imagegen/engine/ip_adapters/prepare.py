@@ -38,6 +38,10 @@ class JobReferences:
         self.layers, self.pictures = layers, pictures
         self._by_rows: dict[int, Mapping[str, object]] = {}
 
+    def for_pictures(self, pictures: int) -> JobReferences:
+        """Returns the same for another number of pictures at once."""
+        return self if pictures == self.pictures else JobReferences(self.layers, pictures)
+
     def build_arguments(self, arguments: Arguments) -> Mapping[str, object]:
         """Returns the arguments that a call gets besides its own: the last `pictures` of its rows have the prompt."""
         if not self.layers:

@@ -108,7 +108,7 @@ def list_painting_settings(receipt: Receipt) -> dict[str, object]:
         settings["Clip skip"] = receipt.clip_skip + 1
     if receipt.step_cache:
         settings["Step cache"] = f"{receipt.step_cache:g}"
-    settings |= dict(list_control_settings(receipt))
+    settings |= dict(list_control_settings(receipt)) | list_detail_settings(receipt)
     if receipt.loras:
         hashes = ", ".join(f"{used.lora}: {used.sha256[:12]}" for used in receipt.loras)
         settings["Lora hashes"] = f'"{hashes}"'
@@ -154,6 +154,22 @@ def list_hires_settings(receipt: Receipt) -> dict[str, object]:
         **({"Hires steps": receipt.hires_steps} if receipt.hires_steps else {}),
         "Hires upscaler": receipt.hires_upscaler,
     }
+
+
+def list_detail_settings(receipt: Receipt) -> dict[str, object]:
+    """Returns the settings of the detail stage as the web UI's ADetailer extension writes them."""
+    if receipt.detail_detector is None:
+        return {}
+    texts = {"model classes": receipt.detail_label, "prompt": receipt.detail_prompt}
+    settings = {
+        "model": receipt.detail_detector,
+        **{name: json.dumps(text, ensure_ascii=False) for name, text in texts.items() if text},
+        "confidence": f"{receipt.detail_confidence:g}",
+        "denoising strength": f"{receipt.detail_strength:g}",
+        "inpaint only masked": True,
+        "inpaint padding": receipt.detail_padding,
+    }
+    return {f"ADetailer {name}": value for name, value in settings.items()}
 
 
 def list_upscaling_settings(receipt: Receipt) -> dict[str, object]:

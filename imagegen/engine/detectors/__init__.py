@@ -1,0 +1,1 @@
+"""Detectors, which find objects in pictures."""
