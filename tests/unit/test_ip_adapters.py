@@ -102,7 +102,7 @@ def test_a_file_of_the_hub_is_complete_with_its_image_encoder(index: IpAdapterIn
         (PLAIN | {"image_proj.proj.3.weight": (4,)}, "full face"),
         ({"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (4, 4)}, "FLUX.1"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "file",
 )
 def test_another_network_is_refused_with_the_reason(
     index: IpAdapterIndex, folder: Path, shapes: Shapes, problem: str
