@@ -28,6 +28,8 @@ from tests.unit.stored_jobs import open_database
 SOURCES = make_sources()
 JOBS = 200
 PAGE_BYTES = 4096
+# The first byte of a page with rows of a table (https://www.sqlite.org/fileformat.html, section 1.6).
+TABLE_LEAF = 0x0D
 REQUEST = GenerationRequest(prompt="a red circle " * 20, seed=7)
 
 
@@ -70,7 +72,10 @@ def overwrite_page(path: Path, number: int) -> None:
 
 
 def overwrite_middle(path: Path) -> None:
-    overwrite_page(path, path.stat().st_size // PAGE_BYTES // 2)
+    """Overwrites the first page after the middle that has rows of a table: one above such pages costs more."""
+    content = path.read_bytes()
+    pages = range(len(content) // PAGE_BYTES // 2, len(content) // PAGE_BYTES)
+    overwrite_page(path, next(page for page in pages if content[page * PAGE_BYTES] == TABLE_LEAF))
 
 
 def overwrite_several(path: Path) -> None:
