@@ -38,7 +38,10 @@ def list_parts(boxes: Sequence[Sequence[Box]]) -> list[Part]:
 
 
 def choose_boxes(detections: Sequence[Detection], label: str, size: Size) -> list[Box]:
-    """Returns where to paint a picture of a size again, in reading order. `label` is "" for all detections."""
+    """Returns where to paint a picture of a size again, in reading order. `label` is "" for all detections.
+
+    Raises ValueError and OverflowError for boxes that are no numbers.
+    """
     found = [cut_box(each.box, size) for each in detections if label in ("", each.label)]
     boxes = [box for box in dict.fromkeys(found) if box[0] < box[2] and box[1] < box[3]]
     largest = sorted(boxes, key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))[:MAX_PARTS]

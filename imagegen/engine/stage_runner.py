@@ -21,6 +21,8 @@ from imagegen.engine.ip_adapters.prepare import JobReferences, prepare_reference
 from imagegen.engine.job import EngineJob, JobControl, JobInputs
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.network_cache import LoadedNetwork
+from imagegen.engine.models.network_files import READ_ERRORS
+from imagegen.engine.models.out_of_memory import is_out_of_memory
 from imagegen.engine.outpainting import plan_outpainting
 from imagegen.engine.pipelines import create_job_pipeline
 from imagegen.engine.prompts.inputs import build_prompt_arguments
@@ -34,11 +36,12 @@ from imagegen.engine.upscaling.tile_progress import EndedEarly, TileProgress
 from imagegen.engine.upscaling.upscaler_cache import UpscalerCache
 from imagegen.engine.vaes.apply import apply_vae
 from imagegen.engine.variation import apply_variation
-from imagegen.errors import InvalidRequest
+from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.schema.events import Progress
 from imagegen.schema.models import SourceKind
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Box, scale_size
+from imagegen.text import truncate
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class StageRunner:
         """Paints what a detector finds in the pictures of the stage before, one part after the other."""
         request, images = self.inputs.request, list(previous.images)
         (detector,) = self._list_networks("detector")
-        parts = list_parts([find_boxes(detector.network, image, request) for image in images])
+        parts = list_parts([find_boxes(detector, image, request) for image in images])
         if parts and self.control.finish_requested.is_set():
             return replace(previous, unfinished_at_step=0)
         painted: list[list[Box]] = [[] for _ in images]
@@ -260,7 +263,17 @@ def create_view(model: LoadedModel, request: GenerationRequest, inpainting: Inpa
     return LatentView(model.projection, model.family, request.height, compose)
 
 
-def find_boxes(detector: Any, image: Image.Image, request: GenerationRequest) -> list[Box]:
-    """Returns what a detector finds in a picture. Other jobs go on meanwhile."""
-    detections = wait_for(run_in_thread(lambda: detector.detect(image, request.detail_confidence)))
-    return choose_boxes(detections, request.detail_label, image.size)
+def find_boxes(detector: LoadedNetwork, image: Image.Image, request: GenerationRequest) -> list[Box]:
+    """Returns what a detector finds in a picture. Other jobs go on meanwhile.
+
+    Raises ModelLoadFailed for a detector that cannot look at it.
+    """
+    network: Any = detector.network
+    try:
+        detections = wait_for(run_in_thread(lambda: network.detect(image, request.detail_confidence)))
+        return choose_boxes(detections, request.detail_label, image.size)
+    except READ_ERRORS as error:
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        problem = truncate(" ".join(str(error).split()), 300)
+        raise ModelLoadFailed(detector.source.name, f"it cannot look at a picture: {problem}") from error

@@ -70,8 +70,8 @@ def find_picture_side(file: Path) -> float:
     Raises OSError and ValueError.
     """
     config = json.loads(file.read_bytes()) if file.is_file() else {}
-    size = config.get("size") if isinstance(config, dict) else None
-    return max((value for _, value in list_values(size) if isinstance(value, int | float)), default=0)
+    sizes = [config[name] for name in config if name.endswith("size")] if isinstance(config, dict) else []
+    return max((value for _, value in list_values(sizes) if isinstance(value, int | float)), default=0)
 
 
 def is_shipped_network(source: AdapterSource) -> bool:

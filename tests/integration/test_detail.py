@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import shutil
 from dataclasses import replace
 from io import BytesIO
@@ -15,7 +16,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionInpaintPipeline
 from PIL import Image, ImageDraw
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from imagegen.engine.engine import EngineResult, JobInputs
 from imagegen.engine.inpainting import cover_latents, soften
@@ -310,6 +311,28 @@ def test_weights_of_another_configuration_end_the_job_alone(harness: EngineHarne
     other = DetectorIndex("detector", (tmp_path,), Snapshots(tmp_path / "hub")).get_source("other")
     with pytest.raises(ModelLoadFailed, match="its tensors are not those of its configuration: missing"):
         harness.run(replace(inputs, adapters=[other]))
+    assert run(harness, inputs).receipts[0].detail_boxes == (LEFT_BOX,)
+
+
+def change_detector(harness: EngineHarness, folder: Path, **weights: float) -> AdapterSource:
+    """Returns a copy of a detector in which these weights have one value each."""
+    source = find_detector(harness, "one")
+    shutil.copytree(source.path.parent, folder / "changed")
+    own = load_file(source.path)
+    changed = {name: torch.full_like(own[name], value) for name, value in weights.items()}
+    save_file(own | changed, folder / "changed" / source.path.name)
+    return DetectorIndex("detector", (folder,), Snapshots(folder / "hub")).get_source("changed")
+
+
+def test_a_detector_that_cannot_look_at_a_picture_ends_its_job_alone(harness: EngineHarness, tmp_path: Path) -> None:
+    inputs = make_inputs(harness, "one", **FIELDS)
+    nowhere = change_detector(harness, tmp_path, **{"bbox_predictor.layers.2.bias": math.nan})
+    with pytest.raises(ModelLoadFailed, match="it cannot look at a picture: cannot convert float NaN to integer"):
+        harness.run(replace(inputs, adapters=[nowhere]))
+    (nowhere.path.parent / "preprocessor_config.json").write_text('{"size": {"weight": 3}}')
+    blind = nowhere.model_copy(update={"sha256": "another"})
+    with pytest.raises(ModelLoadFailed, match="changed"):
+        harness.run(replace(inputs, adapters=[blind]))
     assert run(harness, inputs).receipts[0].detail_boxes == (LEFT_BOX,)
 
 

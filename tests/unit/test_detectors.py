@@ -58,10 +58,14 @@ def test_another_network_is_refused_by_name(folder: Path, config: dict[str, Any]
         find_index(folder).get("mine")
 
 
-@pytest.mark.parametrize("size", [{"height": 5000, "width": 64}, {"shortest_edge": 1e9}, 4097])
-def test_pictures_that_are_too_large_for_a_detector_are_refused(folder: Path, size: Any) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [{"size": {"height": 5000, "width": 64}}, {"size": 4097}, {"size": 64, "pad_size": {"height": 1e9, "width": 64}}],
+    ids=str,
+)
+def test_pictures_that_are_too_large_for_a_detector_are_refused(folder: Path, config: dict[str, Any]) -> None:
     write_detector(folder / "mine")
-    write_json(folder / "mine" / "preprocessor_config.json", {"size": size})
+    write_json(folder / "mine" / "preprocessor_config.json", config)
     with pytest.raises(UnusableModel, match="size must be at most 4,096"):
         find_index(folder).get("mine")
 
