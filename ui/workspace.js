@@ -258,14 +258,16 @@
     if (pictures.length) button.setAttribute("aria-pressed", String(pictures[0].favourite));
   }
 
-  // Jobs that the user starts elsewhere, in another tab or with a program, are shown here, too.
+  // Jobs that the user starts elsewhere, in another tab or with a program, are shown here, too. When the newest one has
+  // ended, the pictures are read again: an earlier list may have arrived after that with its pictures.
+  const ENDED_STATES = ["done", "failed", "cancelled"];
   const JOBS_MILLISECONDS = 3000;
   let newestJob;
   async function checkJobs() {
     if (!document.hidden && document.documentElement.dataset.studio !== "offline") {
       try {
         const { jobs } = await askJson("jobs?limit=1");
-        const job = jobs[0]?.id ?? "";
+        const job = jobs.length ? `${jobs[0].id} ${ENDED_STATES.includes(jobs[0].state)}` : "";
         if (newestJob !== undefined && job !== newestJob) document.getElementById("jobs-refresh")?.click();
         newestJob = job;
       } catch {

@@ -1,13 +1,17 @@
 """Parts of the page, tested without a browser: escaping of foreign text, and conversion of values."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
 
 from imagegen.errors import InvalidRequest
+from imagegen.schema.base import User
 from imagegen.schema.event_texts import describe_event
 from imagegen.schema.events import Progress, Queued, Result
+from imagegen.schema.pictures import PictureQuery
 from imagegen.schema.receipt import Picture
 from imagegen.schema.request import LoraUse
 from imagegen.schema.start_size import fit_sides, fit_size
@@ -16,6 +20,7 @@ from tests.doubles import make_library, make_receipt, make_result
 from tests.unit.in_process_studio import run_in_process_studio
 from ui.app import render_readiness
 from ui.components import picture_html, status_html
+from ui.components.html import create_html
 from ui.control_updates import build_control_updates
 from ui.forms import parse_lines, parse_number
 from ui.gradio_request import build_connection_check
@@ -23,7 +28,9 @@ from ui.messages import describe_problem, describe_result, format_time_left
 from ui.schema_limits import get_field_schema
 from ui.tabs.create import CreateTab
 from ui.workspace.history import PictureHistory
+from ui.workspace.page_state import PageState
 from ui.workspace.size_controls import list_area_choices
+from ui.workspace.stage import Stage
 
 HOSTILE = '<img src=x onerror="alert(1)">${alert(2)}'
 
@@ -73,6 +80,32 @@ def test_a_cached_picture_is_marked_and_appears_in_the_history_once() -> None:
     assert describe_result(Result(pictures=(kept,), latency_ms=1)) == "Kept from before"
     history = PictureHistory().prepend(make_result().pictures).prepend((other,)).prepend((kept,))
     assert history.pictures == (kept, other)
+
+
+class SlowLibrary:
+    """A library of pictures in which a job of the page ends while the pictures are read."""
+
+    def __init__(self, state: PageState, old: Picture, new: Picture) -> None:
+        self.state, self.found, self.new = state, [old], new
+
+    async def search(self, query: PictureQuery, user: User) -> SimpleNamespace:
+        found = [SimpleNamespace(id=picture.id, receipt=picture.receipt) for picture in self.found]
+        if self.new not in self.found:
+            self.found.insert(0, self.new)
+            self.state.history = self.state.history.prepend((self.new,))
+        return SimpleNamespace(pictures=found)
+
+
+async def test_the_pictures_of_a_job_that_ends_while_the_page_is_refreshed_stay() -> None:
+    old, new = (Picture(id=digit * 32, receipt=make_receipt()) for digit in "01")
+    state = PageState(history=PictureHistory().prepend((old,)))
+    service: Any = SimpleNamespace(pictures=SlowLibrary(state, old, new), images=SimpleNamespace(picture_path=Path))
+    http: Any = SimpleNamespace(request=SimpleNamespace(state=SimpleNamespace(user=User(id="ann"))))
+    with gr.Blocks():
+        stage = Stage(service, create_html(""))
+    updates = await stage.refresh(state, http)
+    assert state.history.pictures == (new, old)
+    assert new.id in updates[stage.strip]
 
 
 def test_limits_come_from_the_request() -> None:

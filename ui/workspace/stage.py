@@ -76,7 +76,7 @@ class Stage:
     async def refresh(self, state: PageState, http: gr.Request) -> Updates:
         """Returns the updates after pictures were made elsewhere, deleted, or brought back."""
         try:
-            fresh = await self.load_history(get_user(http))
+            fresh = await self._load_fresh_history(state, get_user(http))
         except ImageGenError as error:
             return {self.status: status_html.render_problem(describe_problem(error))}
         shown = state.history.shown and fresh.find(state.history.shown.id)
@@ -84,6 +84,14 @@ class Stage:
         if shown or (state.jobs.current and state.watched):
             return {self.strip: picture_html.render_strip(state.history)}
         return self.show_history(state.history)
+
+    async def _load_fresh_history(self, state: PageState, user: User) -> PictureHistory:
+        """Loads the history again if a job has ended meanwhile: its pictures would be lost. Raises ImageGenError."""
+        while True:
+            before = state.history.pictures
+            fresh = await self.load_history(user)
+            if state.history.pictures is before:
+                return fresh
 
     async def load_history(self, user: User) -> PictureHistory:
         page = await self.service.pictures.search(PictureQuery(limit=MAX_HISTORY), user)
