@@ -1,7 +1,7 @@
 """The family of a pipeline class: known well, or derived from the class. Needs no torch.
 
 The families in `family_facts` are written by hand. For any other text-to-image class of the installed diffusers, a
-family is derived from what its source says: see `stock_pipelines`.
+family is derived from what its source says: see `pipeline_signatures`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from importlib.util import find_spec
 from typing import Literal
 
 from imagegen.library.family_facts import FAMILIES, TRANSFORMER, Family
-from imagegen.library.stock_pipelines import Parameter, StockPipeline, read_stock_pipeline
+from imagegen.library.pipeline_signatures import Parameter, PipelineSignature, read_pipeline_signature
 from imagegen.schema.models import Guidance
 
 DENOISERS: tuple[Literal["unet", "transformer"], ...] = ("transformer", "unet")
 DRAWS_NOTHING = "it does not draw a picture of a given size from a prompt"
 NEEDS_PICTURE = "it needs a picture besides the prompt"
-# Pipelines that cannot be told from others by their signatures, and why they cannot be used.
+# Pipelines that cannot be used, and why. Their signatures do not show it.
 EXCLUDED = {
     "BriaFiboEditPipeline": NEEDS_PICTURE,
     "DreamLiteMobilePipeline": "it draws one prompt at a time",
@@ -64,37 +64,39 @@ def find_family(pipeline: str) -> Family | None:
     """Returns the family of a pipeline class, None if it cannot be used. Reads the disk for classes without a row."""
     if pipeline in FAMILIES:
         return FAMILIES[pipeline]
-    stock = read_stock_pipeline(pipeline)
-    return None if stock is None or find_obstacle(stock) is not None else derive_family(stock)
+    signature = read_pipeline_signature(pipeline)
+    return None if signature is None or find_obstacle(signature) is not None else derive_family(signature)
 
 
 def describe_obstacle(pipeline: str) -> str:
     """Returns why a pipeline class cannot be used, as a clause."""
-    stock = read_stock_pipeline(pipeline)
-    obstacle = find_obstacle(stock) if stock is not None else None
+    signature = read_pipeline_signature(pipeline)
+    obstacle = find_obstacle(signature) if signature is not None else None
     return obstacle or "the installed diffusers has no such class"
 
 
-def find_obstacle(stock: StockPipeline) -> str | None:
+def find_obstacle(signature: PipelineSignature) -> str | None:
     """Returns why pictures cannot be drawn with a pipeline class, None if they can."""
-    asked, parts = stock.parameters, stock.components
-    image = asked.get("image")
-    if stock.name in EXCLUDED:
-        return EXCLUDED[stock.name]
-    package = NEEDED_PACKAGES.get(stock.name)
+    parameters, components = signature.parameters, signature.components
+    image = parameters.get("image")
+    if signature.name in EXCLUDED:
+        return EXCLUDED[signature.name]
+    package = NEEDED_PACKAGES.get(signature.name)
     if package is not None and find_spec(package) is None:
         return f"it needs the package {package}"
-    if stock.folder.startswith("deprecated"):
+    if signature.folder.startswith("deprecated"):
         return "diffusers does not maintain it any more"
-    if not {"prompt", "height", "width", "num_inference_steps"} <= asked.keys() or has_part(asked, VIDEO_NAMES):
+    if not {"prompt", "height", "width", "num_inference_steps"} <= parameters.keys() or has_part(
+        parameters, VIDEO_NAMES
+    ):
         return DRAWS_NOTHING
-    if has_part(asked, PICTURE_NAMES) or (image is not None and not image.is_optional):
+    if has_part(parameters, PICTURE_NAMES) or (image is not None and not image.is_optional):
         return NEEDS_PICTURE
-    if "pag_applied_layers" in parts:
+    if "pag_applied_layers" in components:
         return "it changes the layers of its denoiser during a job, which jobs share"
-    if sum("transformer" in name or "unet" in name or name in ("prior", "decoder") for name in parts) != 1:
+    if sum("transformer" in name or "unet" in name or name in ("prior", "decoder") for name in components) != 1:
         return "it does not have one denoiser"
-    if "vae" not in parts or "scheduler" not in parts:
+    if "vae" not in components or "scheduler" not in components:
         return "it has no vae"
     return None
 
@@ -104,72 +106,72 @@ def has_part(names: Iterable[str], parts: Sequence[str]) -> bool:
     return any(part in name for name in names for part in parts)
 
 
-def derive_family(stock: StockPipeline) -> Family:
+def derive_family(signature: PipelineSignature) -> Family:
     """Returns the family of a pipeline class without an obstacle."""
-    denoiser = next(name for name in DENOISERS if name in stock.components)
-    argument, guidance, scale = derive_guidance(stock)
+    denoiser = next(name for name in DENOISERS if name in signature.components)
+    argument, guidance, scale = derive_guidance(signature)
     return Family(
-        pipeline=stock.name,
-        name=stock.name.removesuffix("Pipeline"),
+        pipeline=signature.name,
+        name=signature.name.removesuffix("Pipeline"),
         denoiser=denoiser,
-        width=get_number(stock.parameters["width"], TRANSFORMER.width),
-        height=get_number(stock.parameters["height"], TRANSFORMER.height),
+        width=get_number(signature.parameters["width"], TRANSFORMER.width),
+        height=get_number(signature.parameters["height"], TRANSFORMER.height),
         max_side=TRANSFORMER.max_side,
-        steps=get_number(stock.parameters["num_inference_steps"], TRANSFORMER.steps),
+        steps=get_number(signature.parameters["num_inference_steps"], TRANSFORMER.steps),
         guidance_scale=scale,
         guidance=guidance,
         guidance_argument=argument,
-        guidance_offset=1.0 if stock.offset_guidance else 0.0,
+        guidance_offset=1.0 if signature.offset_guidance else 0.0,
         sampler="Default",
         samplers=("Default",),
         multiple=MULTIPLE,
-        tokens=derive_tokens(stock, denoiser),
-        image_to_image="image" in stock.parameters or find_sibling(stock, "Img2Img") is not None,
-        inpainting=find_sibling(stock, "Inpaint") is not None,
-        strength=find_sibling(stock, "Img2Img") is not None,
-        clip_skip="clip_skip" in stock.parameters,
+        tokens=derive_tokens(signature, denoiser),
+        image_to_image="image" in signature.parameters or find_sibling(signature, "Img2Img") is not None,
+        inpainting=find_sibling(signature, "Inpaint") is not None,
+        strength=find_sibling(signature, "Img2Img") is not None,
+        clip_skip="clip_skip" in signature.parameters,
         step_cache=False,
         loras=False,
-        shared_passes=stock.name not in OWN_PASSES,
+        shared_passes=signature.name not in OWN_PASSES,
     )
 
 
-def find_sibling(stock: StockPipeline, kind: str) -> str | None:
+def find_sibling(signature: PipelineSignature, kind: str) -> str | None:
     """Returns the name of the class with the same components for pictures of pictures, None if there is none.
 
     `kind` is the part of its name: "Img2Img" or "Inpaint".
     """
-    name = f"{stock.name.removesuffix('Pipeline')}{kind}Pipeline"
-    sibling = read_stock_pipeline(name) if name not in UNUSED_SIBLINGS else None
-    has_same_parts = sibling is not None and sibling.components.keys() <= stock.components.keys()
+    name = f"{signature.name.removesuffix('Pipeline')}{kind}Pipeline"
+    sibling = read_pipeline_signature(name) if name not in UNUSED_SIBLINGS else None
+    has_same_parts = sibling is not None and sibling.components.keys() <= signature.components.keys()
     return name if has_same_parts and sibling is not None and "strength" in sibling.parameters else None
 
 
-def derive_guidance(stock: StockPipeline) -> tuple[str | None, Guidance, float]:
+def derive_guidance(signature: PipelineSignature) -> tuple[str | None, Guidance, float]:
     """Returns the argument for the guidance scale, how the prompt is followed, and the default scale.
 
     A scale whose default is None has no effect. Without a negative prompt the scale is all there is to choose.
     """
-    asked = stock.parameters
+    parameters = signature.parameters
     names = ("guidance_scale", "true_cfg_scale", "distilled_guidance_scale")
-    name = next((name for name in names if isinstance(asked.get(name, Parameter()).default, int | float)), None)
+    name = next((name for name in names if isinstance(parameters.get(name, Parameter()).default, int | float)), None)
     if name is None:
         return None, "none", 1.0
-    default = asked[name].default
+    default = parameters[name].default
     assert isinstance(default, int | float)
-    scale = max(1.0, float(default) + (1.0 if stock.offset_guidance else 0.0))
-    if name == "distilled_guidance_scale" or "negative_prompt" not in asked:
+    scale = max(1.0, float(default) + (1.0 if signature.offset_guidance else 0.0))
+    if name == "distilled_guidance_scale" or "negative_prompt" not in parameters:
         return name, "embedded", scale
     return name, "true" if name == "true_cfg_scale" else "classifier-free", scale
 
 
-def derive_tokens(stock: StockPipeline, denoiser: str) -> int:
+def derive_tokens(signature: PipelineSignature, denoiser: str) -> int:
     """Returns the length limit of a prompt in tokens."""
-    for parameters in (stock.parameters, stock.encoder_parameters):
+    for parameters in (signature.parameters, signature.encoder_parameters):
         limit = get_number(parameters.get("max_sequence_length", Parameter()), 0)
         if limit:
             return limit
-    known = stock.constants.get("tokenizer_max_length") or stock.constants.get("default_max_sequence_length")
+    known = signature.constants.get("tokenizer_max_length") or signature.constants.get("default_max_sequence_length")
     return known or (CLIP_TOKENS if denoiser == "unet" else OTHER_TOKENS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.hub import flow_matching, stable_diffusion
 from tests.hub.builders import Builder
-from tests.hub.stock import STOCK
+from tests.hub.derived_models import DERIVED
 
 # Each builder saves a folder that `DiffusionPipeline.from_pretrained` can load.
 TINY: dict[str, Builder] = {
@@ -28,7 +28,7 @@ TINY_INPAINTING: dict[str, Builder] = {
 }
 
 # Models of pipelines that have no row in the table of families, by the class of the pipeline.
-TINY_STOCK: dict[str, Builder] = STOCK
+TINY_DERIVED: dict[str, Builder] = DERIVED
 
 # Models that edit pictures, and make none without one. Their pipelines look at a million pixels: they are slow.
 TINY_EDITING: dict[str, Builder] = {

@@ -18,9 +18,9 @@ from imagegen.schema.models import AdapterSource, ModelInfo, ModelSource
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.validation import fill_in_defaults
 from imagegen.settings import ASSETS_DIR
-from tests.hub.tiny import TINY, TINY_EDITING, TINY_INPAINTING, TINY_STOCK
+from tests.hub.tiny import TINY, TINY_DERIVED, TINY_EDITING, TINY_INPAINTING
 
-BUILDERS = TINY | TINY_INPAINTING | TINY_EDITING | TINY_STOCK
+BUILDERS = TINY | TINY_INPAINTING | TINY_EDITING | TINY_DERIVED
 
 # A request names its start image by hash. The engine gets the image itself as a second argument.
 ANY_IMAGE = "0" * 64

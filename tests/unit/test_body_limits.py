@@ -17,6 +17,7 @@ from starlette.types import Message
 from imagegen.api.json_limits import MAX_JSON_DEPTH, MAX_JSON_VALUES, check_json_structure
 from imagegen.api.middleware.request_body import MIN_BYTES_PER_SECOND, limit_body_time, read_whole_body
 from imagegen.errors import InvalidRequest, RequestTimeout
+from imagegen.schema.pictures import MAX_IDS
 from tests.unit.clock import Clock
 from tests.unit.in_process_studio import InProcessStudio, run_in_process_studio
 
@@ -59,12 +60,30 @@ async def test_many_unknown_fields_are_refused(studio: InProcessStudio) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/tokens", "/v1/controlnets/load", "/v1/models/load", "/v1/loras/unload", "/sdapi/v1/options"]
+    "path",
+    [
+        *("/v1/tokens", "/v1/controlnets/load", "/v1/models/load", "/v1/loras/unload", "/v1/ip_adapters/load"),
+        *("/v1/detectors/load", "/v1/pictures/zip", "/sdapi/v1/options"),
+    ],
 )
 async def test_a_request_without_pictures_may_not_be_large(studio: InProcessStudio, path: str) -> None:
-    response = await studio.client_without_token.post(path, json={"prompt": "a" * 600_000})
+    response = await studio.client_without_token.post(path, json={"prompt": "a" * 70_000})
     assert response.status_code == 413
-    assert "The limit is 524.3 kB" in response.text
+    assert "The limit is 65.5 kB" in response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/tokens", {"prompt": "\U0001f3a8" * 4000}),
+        ("/v1/pictures/zip", {"ids": [f"{number:032x}" for number in range(MAX_IDS)]}),
+    ],
+)
+async def test_the_longest_request_without_pictures_is_accepted(
+    studio: InProcessStudio, path: str, body: dict[str, object]
+) -> None:
+    response = await studio.client_without_token.post(path, json=body)
+    assert response.status_code in (200, 404), "not too large: the pictures are unknown"
 
 
 async def test_the_longest_prompts_are_accepted(studio: InProcessStudio) -> None:

@@ -14,7 +14,7 @@ from imagegen.library.catalogue import CatalogueEntry
 from imagegen.library.families import describe_obstacle, find_family, get_family
 from imagegen.library.family_facts import FAMILIES
 from imagegen.library.model_info import build_model_info, check_pipeline_class
-from imagegen.library.stock_pipelines import find_stock_pipelines, read_stock_pipeline
+from imagegen.library.pipeline_signatures import find_pipeline_files, read_pipeline_signature
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.validation import fill_in_defaults
 
@@ -134,7 +134,7 @@ def test_nothing_of_torch_is_imported_to_derive_a_family() -> None:
 
 
 def test_each_class_is_read_from_the_file_that_defines_it() -> None:
-    assert find_stock_pipelines()["ChromaPipeline"].name == "pipeline_chroma.py"
-    inherited = read_stock_pipeline("StableDiffusionXLPAGPipeline")
+    assert find_pipeline_files()["ChromaPipeline"].name == "pipeline_chroma.py"
+    inherited = read_pipeline_signature("StableDiffusionXLPAGPipeline")
     assert inherited is not None and "pag_scale" in inherited.parameters and inherited.folder == "pag"
-    assert read_stock_pipeline("MagicPipeline") is None
+    assert read_pipeline_signature("MagicPipeline") is None

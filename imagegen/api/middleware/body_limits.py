@@ -23,9 +23,8 @@ from imagegen.api.middleware.request_body import (
 )
 from imagegen.errors import ImageGenError, PayloadTooLarge
 
-# All prompts of a request at their greatest length, with every character written as an escape sequence. Less would
-# refuse requests that are valid.
-MAX_TEXT_BODY_BYTES = 512 * 1024
+# A prompt at its greatest length with every character written as two escape sequences fits, and so do a thousand ids.
+MAX_TEXT_BODY_BYTES = 64 * 1024
 MAX_BYTES_ON_EVENT_LOOP = 64 * 1024
 
 

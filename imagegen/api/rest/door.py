@@ -35,15 +35,8 @@ def create_rest_door(service: Service, sessions: SessionStore, file_access: File
         router=router,
         prefixes=("/v1",),
         text_paths=(
-            "/v1/models",
-            "/v1/loras",
-            "/v1/embeddings",
-            "/v1/controlnets",
-            "/v1/ip_adapters",
-            "/v1/vaes",
-            "/v1/detectors",
-            "/v1/upscalers",
-            "/v1/tokens",
+            *(f"/v1/{resource.name}s" for resource in service.resources.values()),
+            *("/v1/tokens", "/v1/downloads", "/v1/pictures", "/v1/albums", "/v1/users"),
         ),
         paths=("/v1/models/list", "/v1/models/load", "/v1/models/picture", "/v1/models/unload"),
     )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from imagegen.engine.families.stock import StockFamily
+from imagegen.engine.families.derived import DerivedFamily
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
 from imagegen.schema.sizes import Size
 
 
-class HiDreamImage(StockFamily):
+class HiDreamImage(DerivedFamily):
     """Its denoiser gets the text features of many layers of a language model, of shape (layers, n, tokens, width)."""
 
-    batch_rules = replace(StockFamily.batch_rules, inseparable=("encoder_hidden_states_llama3",))
+    batch_rules = replace(DerivedFamily.batch_rules, inseparable=("encoder_hidden_states_llama3",))
 
     def prepare_job(self, pipeline: Pipeline, size: Size) -> None:
         """The pipeline gets the area of the picture as the one to scale to; a little more, as it rounds sides down."""

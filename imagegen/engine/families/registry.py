@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from imagegen.engine.families.base import ModelFamily
+from imagegen.engine.families.derived import DerivedFamily
 from imagegen.engine.families.flux import Flux
 from imagegen.engine.families.flux2_klein import Flux2Klein
 from imagegen.engine.families.flux_kontext import FluxKontext
@@ -16,7 +17,6 @@ from imagegen.engine.families.qwen_image_edit import QwenImageEdit, QwenImageEdi
 from imagegen.engine.families.sana import Sana
 from imagegen.engine.families.stable_diffusion import StableDiffusion, StableDiffusionXL
 from imagegen.engine.families.stable_diffusion_3 import StableDiffusion3
-from imagegen.engine.families.stock import StockFamily
 from imagegen.engine.families.z_image import ZImage
 from imagegen.library.families import get_family
 
@@ -39,7 +39,7 @@ MODEL_FAMILIES: Mapping[str, ModelFamily] = {
 
 
 # Derived families that need something more than what their class says.
-STOCK_FAMILIES: Mapping[str, type[StockFamily]] = {
+DERIVED_CLASSES: Mapping[str, type[DerivedFamily]] = {
     "HiDreamImagePipeline": HiDreamImage,
     "QwenImage21Pipeline": QwenImage21,
 }
@@ -48,5 +48,5 @@ STOCK_FAMILIES: Mapping[str, type[StockFamily]] = {
 @cache
 def get_model_family(pipeline: str) -> ModelFamily:
     """Returns the family of a pipeline class, derived from it if there is no row. Raises KeyError if there is none."""
-    stock = STOCK_FAMILIES.get(pipeline, StockFamily)
-    return MODEL_FAMILIES.get(pipeline) or stock(get_family(pipeline))
+    family_class = DERIVED_CLASSES.get(pipeline, DerivedFamily)
+    return MODEL_FAMILIES.get(pipeline) or family_class(get_family(pipeline))

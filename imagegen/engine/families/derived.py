@@ -28,7 +28,7 @@ from imagegen.engine.samplers import copy_scheduler
 from imagegen.engine.scheduler_steps import report_steps
 from imagegen.library.families import find_sibling
 from imagegen.library.family_facts import Family
-from imagegen.library.stock_pipelines import read_stock_pipeline
+from imagegen.library.pipeline_signatures import read_pipeline_signature
 from imagegen.schema.field_types import SamplerName
 from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TaskName
@@ -69,7 +69,7 @@ class Sibling:
         return sibling
 
 
-class StockFamily(ModelFamily):
+class DerivedFamily(ModelFamily):
     batch_rules = BatchRules(
         timesteps=("timestep", "timesteps", "t"),
         positions=("img_ids", "txt_ids"),
@@ -80,8 +80,8 @@ class StockFamily(ModelFamily):
         self.facts = facts
 
     def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
-        kind, stock = KIND_BY_TASK.get(task), read_stock_pipeline(self.facts.pipeline)
-        return Sibling(None if kind is None or stock is None else find_sibling(stock, kind))
+        kind, signature = KIND_BY_TASK.get(task), read_pipeline_signature(self.facts.pipeline)
+        return Sibling(None if kind is None or signature is None else find_sibling(signature, kind))
 
     def load_components(self, folder: Path) -> dict[str, object]:
         return load_picture_processors(folder)

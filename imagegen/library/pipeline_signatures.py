@@ -30,7 +30,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class StockPipeline:
+class PipelineSignature:
     """A pipeline class of diffusers.
 
     `folder` is the one of its file below `diffusers/pipelines`, such as "flux" or "deprecated/amused". `components` are
@@ -49,15 +49,15 @@ class StockPipeline:
 
 
 @cache
-def read_stock_pipeline(name: str) -> StockPipeline | None:
+def read_pipeline_signature(name: str) -> PipelineSignature | None:
     """Returns the pipeline class of this name; None if diffusers has none. Reads the disk at the first call."""
-    file = find_stock_pipelines().get(name)
+    file = find_pipeline_files().get(name)
     if file is None:
         return None
     found = find_class(file, name)
     methods = find_methods(file, found)
     init, call, encode = (methods.get(each) for each in ("__init__", "__call__", "encode_prompt"))
-    return StockPipeline(
+    return PipelineSignature(
         name=name,
         folder=file.parent.relative_to(get_pipelines_folder()).as_posix(),
         components=read_parameters(init),
@@ -69,7 +69,7 @@ def read_stock_pipeline(name: str) -> StockPipeline | None:
 
 
 @cache
-def find_stock_pipelines() -> Mapping[str, Path]:
+def find_pipeline_files() -> Mapping[str, Path]:
     """Returns the files of all pipeline classes of the installed diffusers, by the name of the class."""
     files = sorted(get_pipelines_folder().rglob("pipeline_*.py"))
     names = ((name, file) for file in files for name in CLASS_PATTERN.findall(file.read_text(encoding="utf-8")))
@@ -97,7 +97,7 @@ def find_methods(file: Path, found: ast.ClassDef) -> dict[str, ast.FunctionDef]:
     """Returns the methods of a class and of its base classes among the pipelines, by name."""
     methods: dict[str, ast.FunctionDef] = {}
     for base in found.bases:
-        base_file = find_stock_pipelines().get(base.id) if isinstance(base, ast.Name) else None
+        base_file = find_pipeline_files().get(base.id) if isinstance(base, ast.Name) else None
         if base_file is not None and isinstance(base, ast.Name):
             methods |= find_methods(base_file, find_class(base_file, base.id))
     return methods | {node.name: node for node in found.body if isinstance(node, ast.FunctionDef)}

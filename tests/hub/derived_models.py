@@ -687,7 +687,7 @@ def z_image_omni() -> Any:
     )
 
 
-STOCK: dict[str, Builder] = {
+DERIVED: dict[str, Builder] = {
     "AuraFlowPipeline": aura_flow,
     "BriaFibo2Pipeline": bria_fibo2,
     "BriaFiboPipeline": bria_fibo,

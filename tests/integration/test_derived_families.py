@@ -16,17 +16,17 @@ import torch
 from PIL import Image
 
 from imagegen.engine.engine import EngineResult
+from imagegen.engine.families.derived import VERBATIM_ARGUMENTS
 from imagegen.engine.families.registry import get_model_family
-from imagegen.engine.families.stock import VERBATIM_ARGUMENTS
 from imagegen.engine.models.loading import load_pipeline
 from imagegen.errors import InvalidRequest
 from imagegen.library.families import find_family, get_family
 from imagegen.library.family_facts import FAMILIES
-from imagegen.library.stock_pipelines import find_stock_pipelines
+from imagegen.library.pipeline_signatures import find_pipeline_files
 from imagegen.schema.events import Cancelled, Progress
 from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TaskName
-from tests.hub.tiny import TINY_STOCK
+from tests.hub.tiny import TINY_DERIVED
 from tests.integration.engine_harness import EngineHarness, get_final_image, new_control, run_until_cancelled
 
 # Those that make pictures of different prompts one job at a time, and those whose noise cannot be varied.
@@ -34,7 +34,7 @@ ONE_PROMPT = ("QwenImage21Pipeline",)
 NO_VARIATION = ("ErnieImagePipeline",)
 # Those that diffusers' own code draws pictures of pictures with in bfloat16 only.
 ONLY_BFLOAT16 = ("ZImageOmniPipeline",)
-EVERY_CLASS = pytest.mark.parametrize("name", TINY_STOCK)
+EVERY_CLASS = pytest.mark.parametrize("name", TINY_DERIVED)
 
 
 def fields(harness: EngineHarness, name: str, **changes: Any) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def difference(first: Image.Image, second: Image.Image) -> int:
 
 
 def test_each_class_draws_or_has_a_reason_not_to() -> None:
-    usable = {name for name in find_stock_pipelines() if find_family(name) is not None}
-    assert usable - FAMILIES.keys() == TINY_STOCK.keys()
+    usable = {name for name in find_pipeline_files() if find_family(name) is not None}
+    assert usable - FAMILIES.keys() == TINY_DERIVED.keys()
 
 
 def draw_plainly(harness: EngineHarness, name: str, task: TaskName, size: Size, steps: int, **images: Any) -> Any:
@@ -97,7 +97,7 @@ def test_a_picture_is_that_of_the_plain_pipeline(harness: EngineHarness, name: s
     assert difference(picture, draw_plainly(harness, name, "text_to_image", size, steps=2)) <= 1
 
 
-@pytest.mark.parametrize("name", [name for name in TINY_STOCK if get_family(name).image_to_image])
+@pytest.mark.parametrize("name", [name for name in TINY_DERIVED if get_family(name).image_to_image])
 def test_so_is_a_picture_of_a_picture(harness: EngineHarness, name: str) -> None:
     size, start = (64, 64), Image.radial_gradient("L").convert("RGB").resize((64, 64))
     (picture,) = draw(harness, name, start=start, steps=4)
@@ -176,4 +176,4 @@ def test_a_variation_changes_the_picture_or_is_refused(harness: EngineHarness, n
 
 
 def test_the_names_are_those_of_classes_of_diffusers() -> None:
-    assert all(getattr(diffusers, name).__name__ == name for name in TINY_STOCK)
+    assert all(getattr(diffusers, name).__name__ == name for name in TINY_DERIVED)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.conftest import Studio
 from tests.acceptance.test_parity import DOORS, Door, DoorResult, Fields, Refused, by_rest
-from tests.hub.tiny import TINY_STOCK
+from tests.hub.tiny import TINY_DERIVED
 
 MODEL = "ChromaPipeline"
 FIELDS: Fields = {
@@ -28,7 +28,7 @@ FIELDS: Fields = {
 @pytest.fixture(autouse=True, scope="module")
 def model(studio: Studio) -> Iterator[None]:
     """The model of this module, in the models folder of the studio."""
-    TINY_STOCK[MODEL](studio.models_dir / MODEL)
+    TINY_DERIVED[MODEL](studio.models_dir / MODEL)
     yield
     httpx.post(f"{studio.url}/v1/models/unload", json={"model": MODEL}, timeout=60)
     shutil.rmtree(studio.models_dir / MODEL)
