@@ -24,20 +24,24 @@ document.addEventListener("click", (event) => {
 });
 
 // Says so within seconds when the studio does not answer or is about to stop, and goes on when it is back: what is in
-// the form and what runs survives the reload.
+// the form and what runs survives the reload. A studio that only answers late needs no reload, unless it was silent for
+// so long that it may have been started again.
 const CHECK_MILLISECONDS = 3000;
+const MAX_LATE_CHECKS = 10;
 const STATE_TEXTS = {
+  late: StudioLanguage.translate("Waiting for the studio …"),
   offline: StudioLanguage.translate("Reconnecting …"),
   draining: StudioLanguage.translate("The studio is about to stop. What runs is finished first, and what waits goes on after the next start."),
 };
 let wasOffline = false;
+let lateChecks = 0;
 
 async function readState() {
   try {
     const answer = await fetch("readyz", { cache: "no-store", signal: AbortSignal.timeout(CHECK_MILLISECONDS) });
     return await answer.json();
-  } catch {
-    return { status: "offline" };
+  } catch (error) {
+    return { status: error.name === "TimeoutError" ? "late" : "offline" };
   }
 }
 
@@ -61,7 +65,8 @@ async function checkStudio() {
     const state = await readState();
     showState(state);
     if (wasOffline && state.status === "ready") return location.reload();
-    wasOffline ||= state.status === "offline";
+    lateChecks = state.status === "late" ? lateChecks + 1 : 0;
+    wasOffline ||= state.status === "offline" || lateChecks > MAX_LATE_CHECKS;
   }
   setTimeout(checkStudio, CHECK_MILLISECONDS);
 }

@@ -90,6 +90,23 @@ def restart_with_open_page(page: Page, tmp_path: Path) -> None:
         expect(page.get_by_label("Prompt").first).to_have_value("a yellow star")
 
 
+def test_a_studio_that_answers_late_costs_a_page_nothing(browser: Browser, tmp_path: Path) -> None:
+    with open_window(browser) as page, running_studio(tmp_path) as studio:
+        open_page(page, studio.url)
+        page.evaluate("window.isSamePage = true")
+        studio.process.send_signal(signal.SIGSTOP)
+        try:
+            expect(page.locator(".notice")).to_have_text("Waiting for the studio …", timeout=15_000)
+        finally:
+            studio.process.send_signal(signal.SIGCONT)
+        expect(page.locator(".notice")).to_have_count(0, timeout=15_000)
+        assert page.evaluate("window.isSamePage") is True
+        page.get_by_label("Prompt").first.fill("a yellow star")
+        page.get_by_role("button", name="Generate").first.click()
+        expect(page.locator(".block.status").filter(visible=True)).to_contain_text("Done in", timeout=TIMEOUT_MILLISECONDS)
+        assert page.evaluate("window.isSamePage") is True
+
+
 def test_a_database_of_a_newer_studio_ends_the_start_with_a_sentence(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "jobs.sqlite")
     database.execute("PRAGMA user_version = 99")
