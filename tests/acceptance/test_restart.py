@@ -103,7 +103,8 @@ def test_a_studio_that_answers_late_costs_a_page_nothing(browser: Browser, tmp_p
         assert page.evaluate("window.isSamePage") is True
         page.get_by_label("Prompt").first.fill("a yellow star")
         page.get_by_role("button", name="Generate").first.click()
-        expect(page.locator(".block.status").filter(visible=True)).to_contain_text("Done in", timeout=TIMEOUT_MILLISECONDS)
+        status = page.locator(".block.status").filter(visible=True)
+        expect(status).to_contain_text("Done in", timeout=TIMEOUT_MILLISECONDS)
         assert page.evaluate("window.isSamePage") is True
 
 
