@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_url
+from huggingface_hub import constants
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -80,7 +80,7 @@ class Download:
         with partial.open("ab") as stream:
             self._add_received(stream.tell())
             http_get(
-                hf_hub_url(self.plan.repository, file.path, revision=self.plan.commit),
+                file.url,
                 stream,
                 resume_size=stream.tell(),
                 headers=build_hf_headers(),

@@ -12,7 +12,13 @@ from imagegen.library import references
 from imagegen.library.checksums import Checksums
 from imagegen.library.model_info import READ_ERRORS
 from imagegen.library.snapshots import HubFiles, Snapshots
-from imagegen.library.weight_files import BrokenWeights, SafetensorsHeader, list_weight_files, read_header
+from imagegen.library.weight_files import (
+    BrokenWeights,
+    SafetensorsHeader,
+    find_empty_file,
+    list_weight_files,
+    read_header,
+)
 
 WEIGHTS_SUFFIX = ".safetensors"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
@@ -149,6 +155,8 @@ class FileIndex(ABC, Generic[EntryT]):
     def _read(self, reference: str, path: Path) -> EntryT:
         try:
             self._check_links(reference, path)
+            if self.snapshots.is_download(path) and find_empty_file(path.parent) is not None:
+                raise NotOnDisk(reference, self.kind)
             return self._describe(reference, path, read_header(path))
         except BrokenWeights:
             raise UnusableModel(reference, "it is not a complete safetensors file", self.kind) from None

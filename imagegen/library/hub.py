@@ -7,14 +7,14 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -43,6 +43,8 @@ TEXT_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 INDEX_FILE = "model_index.json"
 UNWRITABLE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# The entity tag of a file in LFS.
+SHA256_PATTERN = re.compile("[0-9a-f]{64}")
 # Half the size, at the same quality on every device, since weights are converted when they are loaded.
 HALF_PRECISION_VARIANT = "fp16"
 
@@ -54,6 +56,7 @@ class HubFile:
     path: str
     size: int
     sha256: str | None
+    url: str
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,13 @@ class DownloadPlan:
 
 
 class HubClient:
-    """Lists files of repositories, with the token of the studio's owner (HF_TOKEN) if there is one."""
+    """Lists files of repositories, with the token of the studio's owner (HF_TOKEN) if there is one.
 
-    def __init__(self) -> None:
-        self.api = HfApi()
+    `endpoint` is the address of the Hub; None means HF_ENDPOINT.
+    """
+
+    def __init__(self, endpoint: str | None = None) -> None:
+        self.api = HfApi(endpoint=endpoint)
 
     def plan_model(self, reference: str, hub_files: HubFiles) -> DownloadPlan:
         """Returns the files of a whole model, or the one file that `hub_files` names.
@@ -84,7 +90,8 @@ class HubClient:
         """
         commit, files = self._list_files(reference, hub_files)
         if hub_files.file is not None:
-            return plan_single_file(reference, hub_files.repository, commit, files, hub_files.file)
+            check_file(reference, files, hub_files.file)
+            return self._plan(reference, hub_files.repository, commit, [files[hub_files.file]])
         if INDEX_FILE not in files:
             single_files = [name for name in files if name.endswith(".safetensors") and "/" not in name]
             problem = f"it is not a model in diffusers format: it has no {INDEX_FILE}"
@@ -96,12 +103,13 @@ class HubClient:
             )
         index = self._read_index(reference, hub_files.repository, commit)
         needed = select_pipeline_files(reference, index, list(files), hub_files.variant)
-        return DownloadPlan(reference, hub_files.repository, commit, tuple(files[name] for name in needed))
+        return self._plan(reference, hub_files.repository, commit, [files[name] for name in needed])
 
     def plan_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
         """Returns the one file of an adapter. Blocks on the network. Raises HubRequestFailed and UnusableModel."""
         commit, files = self._list_files(reference, hub_files)
-        return self._plan_one_file(reference, hub_files, kind, commit, files)
+        path = choose_file(reference, hub_files, kind, files)
+        return self._plan(reference, hub_files.repository, commit, [files[path]])
 
     def plan_network(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
         """Returns the weights of a ControlNet, a VAE or a detector, with the configurations beside them.
@@ -112,9 +120,10 @@ class HubClient:
         top = [name for name in files if name.endswith(".safetensors") and "/" not in name]
         if hub_files.file is None and CONFIG_FILE in files and INDEX_FILE not in files and top:
             hub_files = replace(hub_files, file=choose_weights(top))
-        plan = self._plan_one_file(reference, hub_files, kind, commit, files)
-        configs = [str(PurePosixPath(plan.files[0].path).with_name(name)) for name in (CONFIG_FILE, PROCESSOR_FILE)]
-        return replace(plan, files=(*plan.files, *(files[config] for config in configs if config in files)))
+        path = choose_file(reference, hub_files, kind, files)
+        configs = [str(PurePosixPath(path).with_name(name)) for name in (CONFIG_FILE, PROCESSOR_FILE)]
+        chosen = [files[name] for name in (path, *configs) if name in files]
+        return self._plan(reference, hub_files.repository, commit, chosen)
 
     def plan_ip_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
         """Returns the one file of an IP-Adapter, with the image encoder of its repository that it needs.
@@ -122,23 +131,22 @@ class HubClient:
         Blocks on the network. Raises HubRequestFailed and UnusableModel.
         """
         commit, files = self._list_files(reference, hub_files)
-        plan = self._plan_one_file(reference, hub_files, kind, commit, files)
-        path = plan.files[0].path
-        facts = self._read_ip_adapter(reference, plan, kind)
+        path = choose_file(reference, hub_files, kind, files)
+        repository = hub_files.repository
+        facts = self._read_ip_adapter(reference, repository, commit, path, kind)
         for config in sort_by_distance((name for name in files if PurePosixPath(name).name == CONFIG_FILE), path):
             folder = PurePosixPath(config).parent
             weights = [name for name in files if PurePosixPath(name).parent == folder and name.endswith(".safetensors")]
-            if weights and fits_encoder(self._read_json(reference, plan.repository, commit, config), facts):
-                return replace(plan, files=(*plan.files, files[config], files[choose_weights(weights)]))
+            if weights and fits_encoder(self._read_json(reference, repository, commit, config), facts):
+                chosen = [files[name] for name in (path, config, choose_weights(weights))]
+                return self._plan(reference, repository, commit, chosen)
         raise UnusableModel(reference, describe_missing_encoder(facts), kind)
 
-    def _read_ip_adapter(self, reference: str, plan: DownloadPlan, kind: str) -> IpAdapterFacts:
+    def _read_ip_adapter(self, reference: str, repository: str, commit: str, path: str, kind: str) -> IpAdapterFacts:
         """Returns what the tensors of an IP-Adapter say. Only the header of its file is fetched."""
         with map_hub_exceptions(reference):
             try:
-                found = self.api.parse_safetensors_file_metadata(
-                    plan.repository, plan.files[0].path, revision=plan.commit
-                )
+                found = self.api.parse_safetensors_file_metadata(repository, path, revision=commit)
                 shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
                 return detect_ip_adapter(SafetensorsHeader(shapes, {}))
             except SafetensorsParsingError:
@@ -146,32 +154,40 @@ class HubClient:
             except UnknownIpAdapter as error:
                 raise UnusableModel(reference, str(error), kind) from None
 
-    def _plan_one_file(
-        self, reference: str, hub_files: HubFiles, kind: str, commit: str, files: dict[str, HubFile]
-    ) -> DownloadPlan:
-        """Raises UnusableModel unless `hub_files` names a file, or the repository has one alone."""
-        tensors = [name for name in files if name.endswith(".safetensors")]
-        if hub_files.file is None and INDEX_FILE in files:
-            raise UnusableModel(reference, "it is a model", kind)
-        if hub_files.file is None and not tensors:
-            raise UnusableModel(reference, "it contains no safetensors, and pickles are never loaded", kind)
-        if hub_files.file is None and len(tensors) > 1:
-            raise UnusableModel(reference, describe_choice(qualify_names(hub_files.repository, tensors)), kind)
-        return plan_single_file(reference, hub_files.repository, commit, files, hub_files.file or tensors[0], kind)
-
-    def _list_files(self, reference: str, hub_files: HubFiles) -> tuple[str, dict[str, HubFile]]:
+    def _list_files(self, reference: str, hub_files: HubFiles) -> tuple[str, dict[str, RepoSibling]]:
         """Returns the commit, and its files by path."""
         with map_hub_exceptions(reference):
             info = self.api.model_info(hub_files.repository, revision=hub_files.revision, files_metadata=True)
         assert info.sha is not None
-        return info.sha, {file.rfilename: to_hub_file(file) for file in info.siblings or []}
+        return info.sha, {file.rfilename: file for file in info.siblings or []}
+
+    def _plan(self, reference: str, repository: str, commit: str, files: Iterable[RepoSibling]) -> DownloadPlan:
+        """Returns the plan for these files of a repository. Raises HubRequestFailed."""
+        with map_hub_exceptions(reference):
+            measured = tuple(self._describe_file(reference, repository, commit, file) for file in files)
+        return DownloadPlan(reference, repository, commit, measured)
+
+    def _describe_file(self, reference: str, repository: str, commit: str, file: RepoSibling) -> HubFile:
+        """Returns a file with its size, for which it asks with HEAD if the list of files has none, as on some mirrors.
+
+        Raises HubRequestFailed if the Hub does not tell it, and what its client raises.
+        """
+        url = hf_hub_url(repository, file.rfilename, revision=commit, endpoint=self.api.endpoint)
+        sha256 = file.lfs.sha256 if file.lfs else None
+        if file.size is not None:
+            return HubFile(file.rfilename, file.size, sha256, url)
+        found = self.api.get_hf_file_metadata(url=url)
+        if found.size is None:
+            raise HubRequestFailed(reference, f"the Hub does not tell the size of {file.rfilename}")
+        is_sha256 = found.etag is not None and SHA256_PATTERN.fullmatch(found.etag)
+        return HubFile(file.rfilename, found.size, sha256 or (found.etag if is_sha256 else None), url)
 
     def _read_index(self, reference: str, repository: str, commit: str) -> dict[str, object]:
         return self._read_json(reference, repository, commit, INDEX_FILE)
 
     def _read_json(self, reference: str, repository: str, commit: str, name: str) -> dict[str, object]:
         with map_hub_exceptions(reference), TemporaryDirectory() as folder:
-            file = hf_hub_download(repository, name, revision=commit, local_dir=folder)
+            file = hf_hub_download(repository, name, revision=commit, local_dir=folder, endpoint=self.api.endpoint)
             try:
                 content = json.loads(Path(file).read_bytes())
             except ValueError:
@@ -186,18 +202,27 @@ def qualify_names(repository: str, files: list[str]) -> list[str]:
     return [f"{repository}/{file}" for file in files]
 
 
-def to_hub_file(file: RepoSibling) -> HubFile:
-    """Converts the Hub's description of a file."""
-    return HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
+def choose_file(reference: str, hub_files: HubFiles, kind: str, files: Collection[str]) -> str:
+    """Returns the file of an adapter: the one that `hub_files` names, or the only one that the repository has.
+
+    Raises UnusableModel.
+    """
+    tensors = [name for name in files if name.endswith(".safetensors")]
+    if hub_files.file is None and INDEX_FILE in files:
+        raise UnusableModel(reference, "it is a model", kind)
+    if hub_files.file is None and not tensors:
+        raise UnusableModel(reference, "it contains no safetensors, and pickles are never loaded", kind)
+    if hub_files.file is None and len(tensors) > 1:
+        raise UnusableModel(reference, describe_choice(qualify_names(hub_files.repository, tensors)), kind)
+    path = hub_files.file or tensors[0]
+    check_file(reference, files, path, kind)
+    return path
 
 
-def plan_single_file(
-    reference: str, repository: str, commit: str, files: dict[str, HubFile], path: str, kind: str = "model"
-) -> DownloadPlan:
-    """Returns the plan for one file of a repository. Raises UnusableModel if it has no such file."""
+def check_file(reference: str, files: Collection[str], path: str, kind: str = "model") -> None:
+    """Raises UnusableModel if a repository has no such file."""
     if path not in files:
         raise UnusableModel(reference, f"the repository has no file {path}", kind)
-    return DownloadPlan(reference, repository, commit, (files[path],))
 
 
 def select_pipeline_files(reference: str, index: dict[str, object], files: list[str], variant: str | None) -> list[str]:

@@ -83,6 +83,9 @@ def find_missing_part(folder: Path) -> str | None:
     for component, (_, class_name) in read_components(folder).items():
         if not (folder / component).is_dir():
             return component
+        empty = find_empty_file(folder / component)
+        if empty is not None:
+            return f"{component}/{empty}"
         part = (
             find_missing_weights(folder / component)
             if has_weights(class_name)
@@ -91,6 +94,11 @@ def find_missing_part(folder: Path) -> str | None:
         if part is not None:
             return f"{component}/{part}"
     return None
+
+
+def find_empty_file(folder: Path) -> str | None:
+    """Returns the name of the first file in a folder that has no bytes, as after a failed download; None if none."""
+    return next((file.name for file in sorted(folder.iterdir()) if file.is_file() and not file.stat().st_size), None)
 
 
 def find_missing_config(folder: Path) -> str | None:

@@ -62,6 +62,7 @@ class HubRequestHandler(OpenIdRequestHandler):
         about, files = self.require_visible(model), self.state.store.files(model)
         commit = self.commit(model, revision)
         sizes = parse_qs(self.current_request.query).get("blobs", ["false"])[0].lower() in ("true", "1")
+        sizes = sizes and self.state.lists_sizes
         self.send_json(response_bodies.information(model, about, commit, list(files.values()), sizes=sizes))
 
     def tree(self, model: str, revision: str, folder: str = "") -> None:

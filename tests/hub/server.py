@@ -33,7 +33,7 @@ class StandInHub:
     """Serves `root/<owner>/<name>/` and what `repositories` builds there, to `users` (names by token).
 
     `organisations` are those that a user belongs to, by user name. Large files are sent from another host name than the
-    rest, as on the Hub.
+    rest, as on the Hub. Without `lists_sizes`, lists of files have no sizes and no checksums, as on some mirrors.
     """
 
     def __init__(
@@ -43,11 +43,13 @@ class StandInHub:
         users: Mapping[str, str] | None = None,
         port: int = 0,
         organisations: Mapping[str, Sequence[str]] | None = None,
+        lists_sizes: bool = True,
     ) -> None:
         repositories_by_id = repositories or {}
         faults = Faults(fault for repository in repositories_by_id.values() for fault in repository.faults)
         users_by_token = dict(USERS if users is None else users)
-        self._state = State(RepositoryStore(root, repositories_by_id), users_by_token, organisations or {}, faults)
+        store = RepositoryStore(root, repositories_by_id)
+        self._state = State(store, users_by_token, organisations or {}, faults, lists_sizes)
         self._server = _Server(("127.0.0.1", port), type("Handler", (HubRequestHandler,), {"state": self._state}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="stand-in hub")
         self.port: int = self._server.server_address[1]

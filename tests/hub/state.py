@@ -48,6 +48,7 @@ class State:
     users: dict[str, str]
     organisations: Mapping[str, Sequence[str]]
     faults: Faults
+    lists_sizes: bool = True
     url: str = ""
     files_url: str = ""
     revoked: set[str] = field(default_factory=set)
