@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from imagegen.schema.input_images import list_entry_images, replace_images
 from imagegen.schema.markers import ImageMode
 from imagegen.schema.models import MODEL_DEFAULT_FIELDS, ModelInfo
 from imagegen.schema.request import INPUT_IMAGES, GenerationRequest
@@ -35,8 +36,18 @@ SAMPLE_IMAGES: Mapping[ImageMode, SampleImage] = {
 
 
 @dataclass(frozen=True)
+class SampleFile:
+    """A picture of a request, which the code reads from a file."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class SampleRequest:
-    """A request, its input pictures by field, and the address of the studio. Where users sign in, it needs a token."""
+    """A request, its input pictures by field, and the address of the studio. Where users sign in, it needs a token.
+
+    Each picture in an entry of a list is a file of its own: `control.png`, `control-2.png` and so on.
+    """
 
     base_url: str
     fields: Fields
@@ -52,8 +63,31 @@ class SampleRequest:
         return TASKS[self.task].endpoint
 
     @property
+    def values(self) -> Fields:
+        """The fields with a SampleFile for each picture in an entry of a list."""
+        places = [place for place, _, _ in list_entry_images(self.fields)]
+        return replace_images(self.fields, {place: name_entry_file(place) for place in places})
+
+    @property
+    def image_files(self) -> dict[str, SampleFile]:
+        """The input pictures that are fields of their own."""
+        return {name: SampleFile(get_sample_image(name).file) for name in self.input_images}
+
+    @property
+    def has_files(self) -> bool:
+        return bool(self.input_images) or any(True for _ in list_entry_images(self.fields))
+
+    @property
     def is_batch(self) -> bool:
         return not self.fields.keys().isdisjoint(("batch_size", "more_prompts"))
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How a language writes a text, and how it reads a file: both return an expression."""
+
+    quote: Callable[[str], str]
+    read_file: Callable[[SampleFile], str]
 
 
 @dataclass(frozen=True)
@@ -78,9 +112,9 @@ def get_sample_image(field: str) -> SampleImage:
 
 
 def write_gradio_client_code(call: SampleRequest) -> str:
-    names = "Client, handle_file" if call.input_images else "Client"
+    names = "Client, handle_file" if call.has_files else "Client"
     picture, receipt = ("images", "receipts") if call.is_batch else ("image", "receipt")
-    image_arguments = {name: f'handle_file("{get_sample_image(name).file}")' for name in call.input_images}
+    arguments = write_fields(call.values | call.image_files, Notation(quote_python, write_handle_file))
     return join_lines(
         "# pip install gradio_client",
         *(["import os", ""] if call.needs_token else []),
@@ -88,9 +122,7 @@ def write_gradio_client_code(call: SampleRequest) -> str:
         "",
         *write_client_construction(call),
         f"{picture}, {receipt} = studio.predict(",
-        *format_keyword_arguments(
-            quote_fields(call.fields, quote_python) | image_arguments | {"api_name": f'"/{call.endpoint}"'}
-        ),
+        *format_keyword_arguments(arguments | {"api_name": f'"/{call.endpoint}"'}),
         ")",
         f"print({picture}, {receipt})",
     )
@@ -105,10 +137,15 @@ def write_client_construction(call: SampleRequest) -> list[str]:
 
 
 def write_openai_code(call: SampleRequest) -> str:
-    """Writes OpenAI's fields under their names, and the others as `extra_body`. The API takes one prompt at a time."""
+    """Writes OpenAI's fields under their names, and the others as `extra_body`. The API takes one prompt at a time.
+
+    With a start image the request is a form, in which OpenAI's client can write a list of objects only if all have the
+    same members. Others are written as JSON.
+    """
     if not TASKS[call.task].paints:
         return "# OpenAI's API paints pictures only: use one of the other languages."
-    fields = dict(call.fields)
+    notation = Notation(quote_python, write_python_base64)
+    fields = call.values
     more_prompts = fields.pop("more_prompts", None)
     openai_fields = {
         "prompt": fields.pop("prompt"),
@@ -117,12 +154,14 @@ def write_openai_code(call: SampleRequest) -> str:
     }
     if "width" in fields:
         openai_fields["size"] = f"{fields.pop('width')}x{fields.pop('height')}"
-    quoted_fields = quote_fields(
-        {name: value for name, value in openai_fields.items() if value is not None}, quote_python
-    )
+    quoted_fields = write_fields({name: value for name, value in openai_fields.items() if value is not None}, notation)
     images = [get_sample_image(name) for name in call.input_images]
     image_arguments = {image.openai_name: f'open("{image.file}", "rb")' for image in images}
-    extra = {"extra_body": to_literal(fields, quote_python)} if fields else {}
+    literals = write_fields(fields, notation)
+    as_json = [name for name, value in fields.items() if call.input_images and has_mixed_entries(value)]
+    literals |= {name: f"json.dumps({literals[name]})" for name in as_json}
+    members = ", ".join(f"{quote_python(name)}: {literal}" for name, literal in literals.items())
+    extra = {"extra_body": f"{{{members}}}"} if fields else {}
     key = f'os.environ["{TOKEN_VARIABLE}"]' if call.needs_token else '"none"'
     save_lines = [f'Path("{OUTPUT_FILE}").write_bytes(base64.b64decode(answer.data[0].b64_json))']
     if "n" in quoted_fields:
@@ -134,6 +173,7 @@ def write_openai_code(call: SampleRequest) -> str:
         "# pip install openai",
         *(["# This API takes one prompt at a time: more_prompts need calls of their own."] if more_prompts else []),
         "import base64",
+        *(["import json"] if as_json else []),
         *(["import os"] if call.needs_token else []),
         "from pathlib import Path",
         "",
@@ -148,13 +188,10 @@ def write_openai_code(call: SampleRequest) -> str:
 
 
 def write_curl_code(call: SampleRequest) -> str:
-    """Writes code for any shell. With a picture, which the shell inserts, the other values of the body are escaped."""
-    fields = quote_fields(call.fields, quote_json)
-    if call.input_images:
-        fields = {name: escape_heredoc(value) for name, value in fields.items()}
-        for name in call.input_images:
-            fields[name] = f"\"$(base64 < {get_sample_image(name).file} | tr -d '\\n')\""
-    heredoc_delimiter = "JSON" if call.input_images else "'JSON'"
+    """Writes code for any shell. With a picture, which the shell inserts, all texts of the body are escaped."""
+    quote = quote_heredoc_json if call.has_files else quote_json
+    fields = write_fields(call.values | call.image_files, Notation(quote, write_shell_base64))
+    heredoc_delimiter = "JSON" if call.has_files else "'JSON'"
     body = ",\n".join(f'  "{name}": {value}' for name, value in fields.items())
     extract_images = 'grep -o \'"image_b64":"[^"]*\' answer.json | cut -d \'"\' -f 4'
     save_lines = [f"{extract_images} | base64 -d > {OUTPUT_FILE}"]
@@ -178,7 +215,7 @@ def write_curl_code(call: SampleRequest) -> str:
 
 
 def write_javascript_code(call: SampleRequest) -> str:
-    names = "Client, handle_file" if call.input_images else "Client"
+    names = "Client, handle_file" if call.has_files else "Client"
     headers = (
         f", {{\n  headers: {{ Authorization: `Bearer ${{process.env.{TOKEN_VARIABLE}}}` }},\n}}"
         if call.needs_token
@@ -186,14 +223,14 @@ def write_javascript_code(call: SampleRequest) -> str:
     )
     picture, receipt = ("images", "receipts") if call.is_batch else ("image", "receipt")
     url = "images.map((image) => image.url)" if call.is_batch else "image.url"
-    image_arguments = {name: f'handle_file("{get_sample_image(name).file}")' for name in call.input_images}
+    arguments = write_fields(call.values | call.image_files, Notation(quote_json, write_handle_file))
     return join_lines(
         "// npm install @gradio/client, and keep this as a module: paint.mjs",
         f'import {{ {names} }} from "@gradio/client";',
         "",
         f"const studio = await Client.connect({quote_json(call.base_url)}{headers});",
         f'const {{ data }} = await studio.predict("/{call.endpoint}", {{',
-        *(f"  {name}: {value}," for name, value in (quote_fields(call.fields, quote_json) | image_arguments).items()),
+        *(f"  {name}: {value}," for name, value in arguments.items()),
         "});",
         f"const [{picture}, {receipt}] = data;",
         f"console.log({url}, {receipt});",
@@ -209,21 +246,49 @@ LANGUAGES = {
 }
 
 
-def quote_fields(fields: Mapping[str, Any], quote: Callable[[str], str]) -> dict[str, str]:
-    return {name: to_literal(value, quote) for name, value in fields.items()}
+def name_entry_file(place: str) -> SampleFile:
+    """Returns the file for a picture in a list: `controls[1].image` is `control-2.png`."""
+    field, number = place.partition("]")[0].split("[")
+    suffix = f"-{int(number) + 1}" if int(number) else ""
+    return SampleFile(f"{field.removesuffix('s')}{suffix}.png")
 
 
-def to_literal(value: Any, quote: Callable[[str], str]) -> str:
-    """Writes a value. The languages differ only in how they quote text."""
+def has_mixed_entries(value: Any) -> bool:
+    """Returns whether a value is a list of objects that do not all have the same members."""
+    entries = value if isinstance(value, list | tuple) else ()
+    return len({frozenset(entry) for entry in entries if isinstance(entry, Mapping)}) > 1
+
+
+def write_fields(fields: Mapping[str, Any], notation: Notation) -> dict[str, str]:
+    return {name: to_literal(value, notation) for name, value in fields.items()}
+
+
+def to_literal(value: Any, notation: Notation) -> str:
+    """Writes a value. The languages differ only in their notation of texts and files."""
     match value:
         case str():
-            return quote(value)
+            return notation.quote(value)
+        case SampleFile():
+            return notation.read_file(value)
         case Mapping():
-            return f"{{{', '.join(f'{quote(name)}: {to_literal(each, quote)}' for name, each in value.items())}}}"
+            members = (f"{notation.quote(name)}: {to_literal(each, notation)}" for name, each in value.items())
+            return f"{{{', '.join(members)}}}"
         case list() | tuple():
-            return f"[{', '.join(to_literal(each, quote) for each in value)}]"
+            return f"[{', '.join(to_literal(each, notation) for each in value)}]"
         case _:
             return json.dumps(value)
+
+
+def write_handle_file(file: SampleFile) -> str:
+    return f'handle_file("{file.name}")'
+
+
+def write_python_base64(file: SampleFile) -> str:
+    return f'base64.b64encode(Path("{file.name}").read_bytes()).decode()'
+
+
+def write_shell_base64(file: SampleFile) -> str:
+    return f"\"$(base64 < {file.name} | tr -d '\\n')\""
 
 
 def quote_json(text: str) -> str:
@@ -242,9 +307,9 @@ def quote_text(text: str, escape: Callable[[str], str]) -> str:
     )
 
 
-def escape_heredoc(text: str) -> str:
-    """Escapes a text for a here-document in which the shell runs commands."""
-    return re.sub(r"([\\$`])", r"\\\1", text)
+def quote_heredoc_json(text: str) -> str:
+    """Quotes a text for JSON in a here-document in which the shell runs commands."""
+    return re.sub(r"([\\$`])", r"\\\1", quote_json(text))
 
 
 def number_output_file(number: str) -> str:

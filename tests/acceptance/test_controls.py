@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -17,14 +16,15 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
-from mcp import ClientSession
-from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ImageContent, TextContent
 from PIL import Image, ImageDraw
 
-from tests.acceptance.conftest import Studio, run_coroutine
-from tests.acceptance.test_inpainting import encode, to_base64
+from tests.acceptance.conftest import Studio
+from tests.acceptance.test_api_tab import NODE_MODULES
+from tests.acceptance.test_api_tab import run as run_code
+from tests.acceptance.test_inpainting import call_tool, encode, to_base64
 from tests.acceptance.test_parity import DoorResult, Fields, Refused, read_door_result, receive_from_websocket
+from ui.code_samples import LANGUAGES, SampleRequest
 
 PICTURE = Image.new("RGB", (128, 128), "white")
 ImageDraw.Draw(PICTURE).ellipse((30, 30, 98, 98), fill="red")
@@ -127,18 +127,6 @@ def by_mcp(studio: Studio, control: Fields, folder: Path) -> DoorResult:
     return read_door_result(base64.b64decode(picture.data), json.loads(texts[-1]))
 
 
-def call_tool(studio: Studio, name: str, arguments: Fields) -> Any:
-    async def call() -> Any:
-        async with (
-            streamable_http_client(f"{studio.url}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            return await session.call_tool(name, arguments)
-
-    return run_coroutine(call())
-
-
 Door = Callable[[Studio, Fields, Path], DoorResult]
 DOORS: tuple[Door, ...] = (
     by_rest,
@@ -175,6 +163,21 @@ def test_the_receipt_makes_the_picture_again(studio: Studio, first: DoorResult) 
     plain = httpx.post(f"{studio.url}/v1/txt2img", json=FIELDS, timeout=60).json()
     with Image.open(BytesIO(base64.b64decode(plain["image_b64"]))) as picture:
         assert picture.convert("RGB").tobytes() != first.pixels
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_code_of_the_page_follows_a_file(studio: Studio, language: str, tmp_path: Path) -> None:
+    """The second control has other members than the first, and its picture is larger than a megabyte."""
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (640, 640, 3), np.uint8))
+    for name, image in {"picture": PICTURE, "control": PICTURE, "control-2": noise}.items():
+        (tmp_path / f"{name}.png").write_bytes(encode(image))
+    controls = [CONTROL | {"image": "0" * 64}, {"controlnet": "studio-edges", "image": "1" * 64, "weight": 0.1}]
+    code = LANGUAGES[language].write(SampleRequest(studio.url, FIELDS | {"controls": controls}, ("init_image",)))
+    receipt = run_code(language, code, tmp_path)
+    sent = [CONTROL | {"image": to_base64(PICTURE)}, controls[1] | {"image": to_base64(noise)}]
+    body = FIELDS | {"controls": sent, "init_image": to_base64(PICTURE)}
+    assert receipt == httpx.post(f"{studio.url}/v1/img2img", json=body, timeout=60).json()["receipt"]
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)

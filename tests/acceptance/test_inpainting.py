@@ -147,16 +147,20 @@ def by_automatic1111(studio: Studio, fields: Fields, mask: Image.Image, folder: 
     return read_door_result(base64.b64decode(answer["images"][0]), json.loads(answer["info"])["receipts"][0])
 
 
-def by_mcp(studio: Studio, fields: Fields, mask: Image.Image, folder: Path) -> DoorResult:
+def call_tool(studio: Studio, name: str, arguments: Fields) -> Any:
     async def call() -> Any:
         async with (
             streamable_http_client(f"{studio.url}/gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
-            return await session.call_tool("inpaint", with_pictures(fields, mask))
+            return await session.call_tool(name, arguments)
 
-    answer = run_coroutine(call())
+    return run_coroutine(call())
+
+
+def by_mcp(studio: Studio, fields: Fields, mask: Image.Image, folder: Path) -> DoorResult:
+    answer = call_tool(studio, "inpaint", with_pictures(fields, mask))
     texts = [content.text for content in answer.content if isinstance(content, TextContent)]
     if answer.isError:
         raise Refused(texts[0])
@@ -239,12 +243,16 @@ def test_a_picture_is_extended_through_every_api(studio: Studio, tmp_path: Path)
     }}  # fmt: skip
     inferred = httpx.post(f"{studio.url}/hf", json=body, headers={"Accept": "image/png"}, timeout=60)
     job = httpx.get(f"{studio.url}/v1/jobs/{inferred.headers['X-Job-Id']}").json()
+    tool = call_tool(studio, "outpaint", fields | image)
+    texts = [content.text for content in tool.content if isinstance(content, TextContent)]
+    (drawn,) = [content for content in tool.content if isinstance(content, ImageContent)]
     results = [
+        read_door_result(base64.b64decode(drawn.data), json.loads(texts[-1])),
         read_door_result(inferred.content, job["result"]["receipt"]),
         read_door_result(base64.b64decode(message["image_b64"]), message["receipt"]),
         read_door_result(Path(file).read_bytes(), receipt),
         read_door_result(base64.b64decode(edit.data[0].b64_json), edit.model_dump()["receipts"][0]),
     ]
-    assert results == [first] * 4
+    assert results == [first] * 5
     refused = httpx.post(f"{studio.url}/v1/outpaint", json={"prompt": "a lake"} | image).json()["error"]
     assert (refused["code"], refused["field"]) == ("invalid_request", "extend_left")

@@ -7,7 +7,9 @@ import base64
 import itertools
 import json
 import os
+import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,72 @@ def test_javascript_code_passes_every_field_unchanged(call: SampleRequest) -> No
     assert {name: json.loads(value) for name, value in passed_fields.items()} == call.fields
     assert f'studio.predict("/{call.endpoint}", {{' in code
     assert ("process.env.STUDIO_TOKEN" in code) == call.needs_token
+
+
+LISTS: dict[str, Any] = {
+    "prompt": PROMPTS[1],
+    "controls": [
+        {"controlnet": "$(touch stolen)", "image": "0" * 64, "preprocessor": "canny"},
+        {"controlnet": "it's `id`", "image": "1" * 64},
+    ],
+    "references": [{"image": "2" * 64, "weight": 0.5}],
+}
+LIST_FILES = ("control.png", "control-2.png", "reference.png")
+
+
+def read_list_files(read: Callable[[str], str]) -> dict[str, Any]:
+    """Returns the fields of LISTS with what `read` returns for the file of each picture."""
+    first, second, reference = map(read, LIST_FILES)
+    edges, other = LISTS["controls"]
+    return LISTS | {
+        "controls": [edges | {"image": first}, other | {"image": second}],
+        "references": [LISTS["references"][0] | {"image": reference}],
+    }
+
+
+def test_pictures_in_lists_are_uploaded_by_the_clients_of_gradio() -> None:
+    call = SampleRequest(ADDRESS, LISTS)
+    code = make_language_sample("Python", call)
+    assert "from gradio_client import Client, handle_file\n" in code
+    arguments = calls_in(code, "predict") | {"api_name": ast.Constant(None)}
+    values = {
+        name: eval(ast.unparse(value), {"handle_file": "uploaded {}".format}) for name, value in arguments.items()
+    }
+    assert values == read_list_files("uploaded {}".format) | {"api_name": None}
+    code = make_language_sample("JavaScript", call)
+    assert 'import { Client, handle_file } from "@gradio/client";' in code
+    for name, value in read_list_files(str).items():
+        (line,) = [line for line in code.splitlines() if line.startswith(f"  {name}: ")]
+        literal = re.sub(r'handle_file\(("[-\w]+\.png")\)', r"\1", line)
+        assert json.loads(literal.removeprefix(f"  {name}: ").removesuffix(",")) == value
+        assert line.count("handle_file(") == (len(value) if isinstance(value, list) else 0)
+
+
+@pytest.mark.parametrize("input_images", [(), ("init_image",)])
+def test_pictures_in_lists_are_base64_in_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, input_images: tuple[str, ...]
+) -> None:
+    """OpenAI's client sends a form with a start image, in which these controls must be one text."""
+    call = SampleRequest(ADDRESS, LISTS, input_images)
+    contents = {name: name.encode() * 999 for name in (*LIST_FILES, "picture.png")}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    expected = read_list_files(lambda name: base64.b64encode(contents[name]).decode())
+    shell = ["bash", "-euc", CURL + make_language_sample("curl", call)]
+    environment = {"PATH": os.environ["PATH"], "ANSWER": '{"image_b64":""}'}
+    done = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, (tmp_path / "stolen").exists()) == (0, "", False)
+    sent = json.loads((tmp_path / "sent.json").read_text())
+    assert {name: sent[name] for name in LISTS} == expected
+    monkeypatch.chdir(tmp_path)
+    code = make_language_sample("OpenAI", call)
+    compile(code, "code", "exec")
+    arguments = calls_in(code, "studio.images")
+    known = {"base64": base64, "json": json, "Path": Path}
+    extra = eval(ast.unparse(arguments["extra_body"]), known)
+    assert ("\nimport json\n" in code) == isinstance(extra["controls"], str) == bool(input_images)
+    extra["controls"] = json.loads(extra["controls"]) if input_images else extra["controls"]
+    assert {"prompt": ast.literal_eval(arguments["prompt"])} | extra == expected
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

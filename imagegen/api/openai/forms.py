@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
+from imagegen.api.middleware.request_body import MAX_BODY_BYTES
 from imagegen.api.openai.requests import OPENAI_NAMES, RESTRICTED_FIELDS, ImageRequest
 from imagegen.errors import InvalidRequest
 from imagegen.schema.reference_pictures import MAX_REFERENCES
@@ -49,7 +50,8 @@ async def read_form(http: Request, model: type[ImageRequest]) -> ImageForm:
     """Returns the form of a request. Raises InvalidRequest."""
     if not http.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise InvalidRequest("body", "must be multipart/form-data")
-    async with http.form() as form:
+    # Pictures in lists, such as those of controls, are texts. The whole body has a limit already.
+    async with http.form(max_part_size=MAX_BODY_BYTES) as form:
         items = form.multi_items()
         uploads: dict[str, list[UploadFile | str]] = {name: [] for name in model.uploads.values()}
         for name, value in items:
