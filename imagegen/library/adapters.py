@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from imagegen.library.file_index import FileIndex
 from imagegen.library.model_info import READ_ERRORS
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.schema.models import AdapterInfo, AdapterKind, AdapterSettings, AdapterSource
+from imagegen.schema.prompt_weights import CHUNK_TOKENS
 
 ARCHITECTURE_DETECTORS: Mapping[AdapterKind, Callable[[SafetensorsHeader], str]] = {
     "lora": architectures.detect_lora_architecture,
@@ -75,6 +77,8 @@ class AdapterIndex(FileIndex[Adapter]):
             raise UnusableModel(reference, f"it is a {unsupported}, and only plain LoRAs are supported", self.kind)
         if not is_adapter(self.kind, header):
             raise UnusableModel(reference, f"it contains no {self.kind}", self.kind)
+        if self.kind == "embedding":
+            check_vector_count(reference, header)
         info = build_adapter_info(self.kind, reference, path, header)
         facts = {"deletable": self.snapshots.is_download(path), "has_picture": find_picture(path) is not None}
         return Adapter(info.model_copy(update=facts), path)
@@ -97,7 +101,7 @@ def build_adapter_info(kind: AdapterKind, reference: str, path: Path, header: Sa
         id=reference,
         name=metadata.get("modelspec.title") or metadata.get("ss_output_name") or fallback_name,
         architecture=ARCHITECTURE_DETECTORS[kind](header),
-        trigger=read_trigger_words(metadata) if kind == "lora" else (detect_token(reference, header),),
+        trigger=read_trigger_words(metadata) if kind == "lora" else find_embedding_words(reference, header),
         base_model=next((metadata[name] for name in base_model_keys if metadata.get(name)), None),
         description=metadata.get("modelspec.description"),
         licence=metadata.get("modelspec.license"),
@@ -106,12 +110,22 @@ def build_adapter_info(kind: AdapterKind, reference: str, path: Path, header: Sa
     )
 
 
-def detect_token(reference: str, header: SafetensorsHeader) -> str:
-    """Returns the token of a textual inversion: the one it was trained with, else the name of its file."""
-    for name in header.shapes:
-        if name not in GENERIC_VECTOR_NAMES:
-            return name.strip("<>")
-    return PurePosixPath(reference).name.removesuffix(".safetensors")
+def check_vector_count(reference: str, header: SafetensorsHeader) -> None:
+    """Raises UnusableModel for a textual inversion that does not fit into a part of a prompt."""
+    count = max(shape[0] if len(shape) == 2 else 1 for shape in header.shapes.values())
+    if count > CHUNK_TOKENS:
+        problem = f"it has {count} vectors, and a part of a prompt has room for {CHUNK_TOKENS}"
+        raise UnusableModel(reference, problem, "embedding")
+
+
+def find_embedding_words(reference: str, header: SafetensorsHeader) -> tuple[str, ...]:
+    """Returns the words that stand for a textual inversion in a prompt: its file's name, and that of its vectors.
+
+    Names such as `*` and `emb_params` stand for nothing.
+    """
+    file_name = PurePosixPath(reference).name.removesuffix(".safetensors")
+    tokens = (name.strip("<>") for name in header.shapes if name not in GENERIC_VECTOR_NAMES)
+    return tuple(dict.fromkeys((file_name, *(token for token in tokens if re.search(r"\w", token)))))
 
 
 def read_settings(metadata: dict[str, str]) -> AdapterSettings | None:

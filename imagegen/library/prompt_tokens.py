@@ -1,6 +1,7 @@
 """How many tokens a prompt has for a model. Needs no torch.
 
-The tokenizers are those that the engine takes from transformers. Words of textual inversions count as plain words.
+The tokenizers are those that the engine takes from transformers. LoRA tags do not count; words of textual inversions
+count as plain words.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from imagegen.library.checkpoint_detection import CONFIGS_DIR
 from imagegen.library.families import get_family
 from imagegen.library.weight_files import read_components
 from imagegen.schema.models import ModelSource
-from imagegen.schema.prompt_weights import PromptLength, measure_chunks, parse_weights
+from imagegen.schema.prompt_tags import remove_tags
+from imagegen.schema.prompt_weights import CHUNK_TOKENS, PromptLength, TokenGroup, measure_chunks, parse_sections
 
 # In order of preference: the last encoder of a pipeline takes the whole prompt. A processor has a tokenizer.
 TOKENIZER_NAMES = ("tokenizer_3", "tokenizer_2", "tokenizer", "processor")
-# Tokens of a chunk of a CLIP text encoder, without the one at its start and the one at its end.
-CHUNK_TOKENS = 75
 CLIP_TOKENIZER_FOLDER = CONFIGS_DIR / "tokenizer"
 # A large one takes more than 100 MB.
 MAX_LOADED = 2
@@ -36,6 +36,7 @@ QWEN_WORDS = (
 def measure_prompt(source: ModelSource, prompt: str) -> PromptLength:
     """Returns the length of a prompt for a model on disk. Reads the disk. Raises TokensUnknown."""
     family = get_family(source.pipeline)
+    prompt = remove_tags(prompt)
     try:
         tokenizer = load_tokenizer(*find_tokenizer(source.config or source.path))
     except Exception as error:  # tokenizers raises plain Exceptions.
@@ -47,9 +48,14 @@ def measure_prompt(source: ModelSource, prompt: str) -> PromptLength:
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False).ids
 
-    ids = [token for text, _ in parse_weights(prompt) for token in encode(text)]
-    chunks = len(measure_chunks(ids, CHUNK_TOKENS, comma=encode(",")[0]))
-    return PromptLength(tokens=len(ids), limit=chunks * CHUNK_TOKENS, chunks=chunks)
+    (comma,) = encode(",")
+    sections = [[token for text, _ in section for token in encode(text)] for section in parse_sections(prompt)]
+    chunks = [
+        length
+        for section in sections
+        for length in measure_chunks((TokenGroup(is_comma=token == comma) for token in section), CHUNK_TOKENS)
+    ]
+    return PromptLength(tokens=sum(chunks), limit=len(chunks) * CHUNK_TOKENS, parts=len(chunks))
 
 
 def find_tokenizer(folder: Path) -> tuple[Path, str]:

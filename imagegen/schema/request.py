@@ -43,6 +43,7 @@ from imagegen.schema.field_types import (
     Strength,
 )
 from imagegen.schema.markers import InputImage, Needs, Requires, find_marked_fields
+from imagegen.schema.prompt_tags import PromptTagError, move_loras
 from imagegen.schema.reference_pictures import MAX_REFERENCES, ReferencePicture
 from imagegen.schema.sizes import Size, scale_hires_size
 from imagegen.schema.tasks import TASKS, TaskName, find_task
@@ -91,8 +92,7 @@ class GenerationRequest(RequestRules):
     prompt: PrintableText = Field(
         "",
         max_length=MAX_PROMPT_CHARS,
-        description="What to paint. (Words in brackets:1.3) weigh more.",
-        json_schema_extra={"minLength": 1},
+        description="What to paint. (Words in brackets:1.3) weigh more, and <lora:name:0.8> adds a LoRA.",
     )
     negative_prompt: Annotated[PrintableText, Needs("negative_prompt")] = Field(
         "", max_length=MAX_PROMPT_CHARS, description="What to keep out of the picture."
@@ -253,12 +253,21 @@ class GenerationRequest(RequestRules):
         task = find_task({name for name in INPUT_IMAGES if values.get(name) is not None})
         return {**TASKS[task].defaults, **values}
 
+    @model_validator(mode="before")
+    @classmethod
+    def move_loras_out_of_prompt(cls, values: Any) -> Any:
+        try:
+            return move_loras(values) if isinstance(values, Mapping) else values
+        except PromptTagError as error:
+            raise PydanticCustomError(
+                "prompt_tag", "{problem}", {"field": error.field, "problem": str(error)}
+            ) from None
+
     @model_validator(mode="after")
     def check_required_fields(self) -> Self:
         task = TASKS[self.task]
-        if task.paints and not self.prompt:
-            problem = "must not be empty" if "prompt" in self.model_fields_set else "is required"
-            raise PydanticCustomError("prompt_missing", problem, {"field": "prompt"})
+        if task.paints and "prompt" not in self.model_fields_set:
+            raise PydanticCustomError("prompt_missing", "is required", {"field": "prompt"})
         for name, requires in REQUIRES.items():
             if self.is_set(name) and not self.is_set(requires.field):
                 article = "an" if requires.field[0] in "aeiou" else "a"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from imagegen.errors import InvalidRequest
+from imagegen.schema.embedding_words import find_used_embeddings
 from imagegen.schema.field_types import LATENT_UPSCALER, MAX_LORAS
 from imagegen.schema.input_images import get_entry_type
 from imagegen.schema.markers import Needs
@@ -240,6 +241,7 @@ def set_adapter_fields(
             f" which has {len(model.loras)} of its own",
         )
     embeddings = tuple(each.id for each in adapters if each.kind == "embedding")
+    check_embedding_words(request, adapters)
     controls = tuple(
         use.model_copy(update={"controlnet": controlnet.id})
         for use, controlnet in zip(request.controls, controlnets, strict=True)
@@ -260,6 +262,15 @@ def set_adapter_fields(
             "detail_detector": detector and detector.id,
         }
     )
+
+
+def check_embedding_words(request: GenerationRequest, adapters: Sequence[AdapterSource]) -> None:
+    """Raises InvalidRequest for an embedding without its word in any prompt: it would have no effect."""
+    words = {each.id: each.trigger for each in adapters if each.kind == "embedding"}
+    used = find_used_embeddings((*request.prompts, request.negative_prompt, request.detail_prompt), words)
+    for embedding, (word, *_) in words.items():
+        if embedding not in used:
+            raise InvalidRequest("embeddings", f"{truncate(embedding)} needs its word {truncate(word)} in a prompt")
 
 
 def check_architecture(field: str, adapter: AdapterSource, model: ModelInfo) -> None:

@@ -108,7 +108,7 @@ def test_a_picture_can_be_painted_anew(client: Client, tmp_path: Path) -> None:
         ({"sampler": "Magic"}, "sampler: must be one of"),
         ({"seed": -5}, "seed: must be between 0 and 4294967295"),
         ({"prompt": "x" * 1_000_000}, "prompt: must have at most 4000 characters"),
-        ({"prompt": ""}, "prompt: must not be empty"),
+        ({"prompt": "<hypernet:x:1>"}, "prompt: must not contain <hypernet"),
     ],
 )
 def test_bad_input_is_refused_by_name_and_the_server_lives_on(

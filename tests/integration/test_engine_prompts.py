@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from imagegen.engine.models.loading import load_pipeline
 from imagegen.engine.prompts.clip import PromptEncoder, build_prompt_encoder
 from imagegen.engine.prompts.weighting import Token, split_into_chunks
-from imagegen.schema.prompt_weights import parse_weights
+from imagegen.schema.prompt_weights import parse_sections
 from tests.hub.loras import diffusers_lora
 from tests.integration.conftest import EMBEDDED
 from tests.integration.engine_harness import EngineHarness
@@ -66,8 +67,26 @@ def encode_with_diffusers(pipeline: Any, prompt: str, negative_prompt: str) -> t
     ],
 )
 def test_brackets_weigh_words(prompt: str, expected: list[tuple[str, float]]) -> None:
-    assert [text for text, _ in parse_weights(prompt)] == [text for text, _ in expected]
-    assert [weight for _, weight in parse_weights(prompt)] == pytest.approx([weight for _, weight in expected])
+    (section,) = parse_sections(prompt)
+    assert [text for text, _ in section] == [text for text, _ in expected]
+    assert [weight for _, weight in section] == pytest.approx([weight for _, weight in expected])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("a BREAK b", [["a"], ["b"]]),
+        ("aBREAK break BREAKb", [["aBREAK break BREAKb"]]),
+        ("a,BREAK\nb", [["a,"], ["b"]]),
+        ("BREAK a", [[], ["a"]]),
+        ("a BREAK", [["a"]]),
+        ("a BREAK BREAK b", [["a"], [], ["b"]]),
+        ("BREAK", [[]]),
+        ("(a BREAK b:1.3) c", [["a"], ["b", " c"]]),
+    ],
+)
+def test_break_begins_a_new_section(prompt: str, texts: list[list[str]]) -> None:
+    assert [[text for text, _ in section] for section in parse_sections(prompt)] == texts
 
 
 @pytest.mark.parametrize(
@@ -137,12 +156,44 @@ def test_every_word_of_a_long_prompt_has_an_effect(encoder: PromptEncoder) -> No
     assert not torch.equal(first[:, 77:], second[:, 77:])
 
 
-def test_a_part_rather_ends_after_a_comma() -> None:
-    comma = 9
-    tokens = [Token(comma if place in (10, 65) else 1, 1.0) for place in range(100)]
-    assert [len(part) for part in split_into_chunks(tokens, 75, comma)] == [66, 34]
-    assert [len(part) for part in split_into_chunks([Token(1, 1.0)] * 160, 75, comma)] == [75, 75, 10]
-    assert split_into_chunks([], 75, comma) == [[]]
+def test_a_chunk_rather_ends_after_a_comma() -> None:
+    assert split_lengths(100, commas=(10, 65)) == [66, 34]
+    assert split_lengths(100, commas=(54,)) == [75, 25]
+    assert split_lengths(100, commas=(55,)) == [56, 44]
+    assert split_lengths(100, commas=(65, 75)) == [75, 25], "the next token is a comma"
+    assert split_lengths(160) == [75, 75, 10]
+    assert split_lengths(0) == [0]
+
+
+def split_lengths(count: int, commas: Collection[int] = ()) -> list[int]:
+    """Returns the lengths of the chunks of a section of `count` tokens, with commas at these places."""
+    groups = [[Token(9 if place in commas else 1, 1.0)] for place in range(count)]
+    return [len(chunk) for chunk in split_into_chunks(groups, 75, comma=9)]
+
+
+@pytest.mark.parametrize(
+    ("before", "lengths"), [(66, [75, 1]), (67, [75, 2]), (68, [68, 10]), (70, [70, 10]), (75, [75, 10])]
+)
+def test_an_embedding_is_not_cut(encoder: PromptEncoder, before: int, lengths: list[int]) -> None:
+    """It has eight vectors; two words follow it. One that does not fit begins the next chunk."""
+    (clip,) = encoder.encoders
+    vectors = torch.arange(8 * clip.width, dtype=torch.float32).reshape(8, clip.width)
+    chunks = clip.tokenize("a " * before + "Word a a", {"word": vectors})
+    assert [len(chunk) for chunk in chunks] == lengths
+    holders = [[token.vector is not None for token in chunk] for chunk in chunks]
+    assert sorted(sum(flags) for flags in holders) == [0, 8]
+
+
+def test_no_chunk_ends_inside_an_embedding_as_after_a_comma(encoder: PromptEncoder) -> None:
+    (clip,) = encoder.encoders
+    chunks = clip.tokenize("a " * 60 + "word " + "a " * 20, {"word": torch.ones(8, clip.width)})
+    assert [len(chunk) for chunk in chunks] == [75, 13]
+
+
+def test_sections_are_encoded_on_their_own(encoder: PromptEncoder) -> None:
+    together = embeddings(encoder, "a red circle BREAK a (blue:1.2) star", "")[0]
+    alone = [embeddings(encoder, text, "")[0] for text in ("a red circle", "a (blue:1.2) star")]
+    assert torch.equal(together, torch.cat(alone, dim=1))
 
 
 @pytest.mark.parametrize("clip_skip", [1, 2])

@@ -147,7 +147,7 @@ def test_an_embedding_takes_effect_at_its_word(harness: EngineHarness, model: st
     textual_inversion(harness.folder / "embeddings" / f"{model}-word.safetensors", widths)
     word = f"{model}-word"
     known = [harness.embeddings.get_source(word)]
-    prompt = f"a red circle, {word}, on paper"
+    prompt = f"a red circle, {word.upper()}, on paper"
     unknown = harness.generate_image(model, prompt=prompt)
     assert harness.generate_image(model, known, prompt=prompt).tobytes() != unknown.tobytes()
     assert (

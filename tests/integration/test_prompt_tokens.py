@@ -24,6 +24,7 @@ PROMPTS = (
     "a (red:1.3) fox [in the] snow, 8k, it's \\(late\\)",
     "  Zwölf Füchse,\n\n狐 き\N{COMBINING ACUTE ACCENT} 🦊 ",
     "a very long prompt, " * 40,
+    "a fox BREAK in the snow",
 )
 
 
@@ -39,8 +40,12 @@ def test_a_prompt_has_as_many_tokens_as_in_the_engine(name: str, harness: Engine
             assert length.limit == FAMILIES[source.pipeline].tokens
         else:
             chunks = build_prompt_encoder(pipeline).encoders[-1].tokenize(prompt, {})
-            assert (length.tokens, length.chunks) == (sum(map(len, chunks)), len(chunks))
+            assert (length.tokens, length.parts) == (sum(map(len, chunks)), len(chunks))
             assert length.limit == 75 * len(chunks)
+
+
+def test_lora_tags_are_no_tokens() -> None:
+    assert measure_prompt(EMBEDDED, "a fox <lora:neon:0.5>") == measure_prompt(EMBEDDED, "a fox")
 
 
 def test_a_tokenizer_is_built_from_its_vocabulary(tmp_path: Path) -> None:

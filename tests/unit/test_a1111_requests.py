@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 
 from imagegen.api.a1111.lists import list_embeddings
-from imagegen.api.a1111.prompt_networks import extract_loras, match_embeddings
 from imagegen.api.a1111.requests import (
     Img2ImgBody,
     Txt2ImgBody,
@@ -26,7 +25,6 @@ from imagegen.api.a1111.requests import (
 from imagegen.errors import InvalidRequest
 from imagegen.media.metadata.infotext import parse_infotext
 from imagegen.schema.base import User
-from imagegen.schema.models import AdapterInfo
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.validation import describe_validation_error
 from imagegen.service import Service
@@ -409,22 +407,6 @@ def test_a_model_is_chosen_by_the_hash_of_its_weights(service: Service) -> None:
     assert refusal(service, override_settings={"sd_model_checkpoint": "0" * 10}).startswith("sd_model_checkpoint: ")
 
 
-@pytest.mark.parametrize(
-    ("prompt", "words", "loras"),
-    [
-        ("a cat", "a cat", []),
-        ("a cat <lora:neon>", "a cat", [{"lora": "neon", "weight": 1.0}]),
-        ("<lora:neon:0.5>a cat", "a cat", [{"lora": "neon", "weight": 0.5}]),
-        ("a <lora:o/r/f.safetensors:-1><LoRA:b:.5>cat", "a cat", [
-            {"lora": "o/r/f.safetensors", "weight": -1.0}, {"lora": "b", "weight": 0.5},
-        ]),
-        ("a < b: c > d", "a < b: c > d", []),
-    ],
-)  # fmt: skip
-def test_loras_are_taken_out_of_the_prompt(prompt: str, words: str, loras: list[dict[str, object]]) -> None:
-    assert extract_loras(prompt) == (words, loras)
-
-
 @pytest.mark.parametrize("fields", [{}, {"prompt": ""}, {"prompt": None}, {"prompt": "<lora:neon:0.5>"}])
 def test_a_prompt_may_be_missing(service: Service, fields: dict[str, Any]) -> None:
     assert parse_a1111_request(service, fields).prompt.strip() == ""
@@ -444,17 +426,9 @@ def test_of_many_ignored_fields_some_are_named_in_short(service: Service) -> Non
 
 
 def test_a_lora_in_the_prompt_is_applied(service: Service) -> None:
-    made = parse_a1111_request(service, {"prompt": "a cat <lora:neon:0.5>", "negative_prompt": "<lora:neon:1>"})
-    assert (made.prompt, made.negative_prompt) == ("a cat", "<lora:neon:1>")
+    made = parse_a1111_request(service, {"prompt": "a cat <lora:neon:0.5>"})
+    assert made.prompt == "a cat"
     assert [(use.lora, use.weight) for use in made.loras] == [("neon", 0.5)]
-
-
-def test_an_embedding_is_called_up_by_its_word() -> None:
-    known = [
-        AdapterInfo(kind="embedding", id=f"{word}.file", name=word, architecture=kind, trigger=(word,), size=1)
-        for word, kind in (("bad-hands", "A"), ("cat", "A"), ("other", "B"))
-    ]
-    assert match_embeddings("a Bad-Hands, concatenated other", known, "A") == ["bad-hands.file"]
 
 
 def test_embeddings_on_disk_that_fit_are_listed_and_used(service: Service, tmp_path: Path) -> None:
@@ -465,7 +439,7 @@ def test_embeddings_on_disk_that_fit_are_listed_and_used(service: Service, tmp_p
     listed = list_embeddings(service.model_manager, "embedded")
     assert listed.loaded.keys() == {"calm"} and listed.skipped.keys() == {"wide"}
     assert (listed.loaded["calm"].shape, listed.loaded["calm"].vectors) == (128, 3)
-    made = parse_a1111_request(service, {"prompt": "a wide lake", "negative_prompt": "not calm"})
+    made = parse_a1111_request(service, {"prompt": "a wide lake", "negative_prompt": "not Calm"})
     assert made.embeddings == ("calm",)
 
 

@@ -310,13 +310,22 @@ def test_an_embedding_is_called_up_by_its_name(embeddings: AdapterIndex, models:
     assert {"cat", "someone/dog"} <= {adapter.info.id for adapter in embeddings.list_available()}
 
 
-@pytest.mark.parametrize("name", ["<cat-toy>", "cat-toy"])
-def test_an_embedding_that_was_trained_by_a_word_is_called_up_by_it(
-    embeddings: AdapterIndex, models: Path, name: str
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("<cat-toy>", ("mine", "cat-toy")), ("cat-toy", ("mine", "cat-toy")), ("*", ("mine",)), ("mine", ("mine",))],
+)
+def test_an_embedding_is_called_up_by_the_name_inside_too(
+    embeddings: AdapterIndex, models: Path, name: str, words: tuple[str, ...]
 ) -> None:
     write_tensors(models / "embeddings" / "mine.safetensors", {name: (768,)})
-    assert embeddings.get("mine").info.trigger == ("cat-toy",)
-    assert embeddings.get_source("mine").trigger == ("cat-toy",)
+    assert embeddings.get("mine").info.trigger == words
+    assert embeddings.get_source("mine").trigger == words
+
+
+def test_an_embedding_that_fits_into_no_part_of_a_prompt_is_refused(embeddings: AdapterIndex, models: Path) -> None:
+    write_tensors(models / "embeddings" / "book.safetensors", {"emb_params": (76, 768)})
+    with pytest.raises(UnusableModel, match="it has 76 vectors, and a part of a prompt has room for 75"):
+        embeddings.get("book")
 
 
 def test_the_newest_version_of_a_repository_is_used(loras: AdapterIndex, cache: Path) -> None:

@@ -49,7 +49,14 @@ def make_capability_request(**fields: Any) -> GenerationRequest:
 
 def adapter(name: str, kind: AdapterKind = "lora", architecture: str = "Stable Diffusion 1") -> AdapterSource:
     return AdapterSource(
-        kind=kind, id=name, name=name, path=Path(name), sha256=name, architecture=architecture, weight=0.5
+        kind=kind,
+        id=name,
+        name=name,
+        path=Path(name),
+        sha256=name,
+        architecture=architecture,
+        trigger=(name,),
+        weight=0.5,
     )
 
 
@@ -190,7 +197,8 @@ def test_a_model_reference_is_replaced_by_its_id() -> None:
 
 
 def test_adapter_references_are_replaced_by_ids_in_their_order() -> None:
-    request = make_capability_request(loras=[{"lora": "b.safetensors"}, {"lora": "a"}], embeddings=["cat.safetensors"])
+    fields = {"loras": [{"lora": "b.safetensors"}, {"lora": "a"}], "embeddings": ["cat.safetensors"]}
+    request = make_capability_request(negative_prompt="(cat:1.2)", **fields)
     named = set_adapter_fields(request, model(), [adapter("b"), adapter("a"), adapter("cat", "embedding")])
     assert named.loras == (LoraUse(lora="b", weight=0.5), LoraUse(lora="a", weight=0.5))
     assert named.embeddings == ("cat",)
@@ -217,7 +225,14 @@ def test_the_same_adapter_twice_is_refused_by_name(kind: AdapterKind, field: str
 
 
 def test_a_lora_and_an_embedding_may_have_the_same_name() -> None:
-    set_adapter_fields(make_capability_request(), model(), [adapter("neon", "lora"), adapter("neon", "embedding")])
+    request = make_capability_request(prompt="neon")
+    set_adapter_fields(request, model(), [adapter("neon", "lora"), adapter("neon", "embedding")])
+
+
+def test_an_embedding_without_its_word_in_a_prompt_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        set_adapter_fields(make_capability_request(prompt="neons"), model(), [adapter("neon", "embedding")])
+    assert str(refused.value) == "embeddings: neon needs its word neon in a prompt"
 
 
 def test_an_adapter_of_unknown_architecture_is_accepted() -> None:

@@ -113,7 +113,6 @@ def test_text_that_happens_to_be_base64_is_a_prompt(prompt: str) -> None:
         ("a" * 4001, {}, "inputs: must have at most 4000 characters"),
         ("no picture", {"prompt": "a lake"}, "inputs: must be a picture in base64 if there is a prompt"),
         (PICTURE, {"prompt": 7}, "prompt: should be a valid string"),
-        (PICTURE, {"prompt": ""}, "prompt: must not be empty"),
         (PICTURE, {"prompt": "a lake", "strength": 2}, "strength: must be greater than 0 and at most 1"),
     ],
 )

@@ -179,8 +179,10 @@ def test_a_problem_is_said_of_its_field() -> None:
 async def test_the_apis_answer_in_english(tmp_path: Path) -> None:
     async with run_in_process_studio(tmp_path) as studio:
         headers = {"Accept-Language": "de-DE"}
-        answer = await studio.client_without_token.post("/v1/txt2img", json={"prompt": ""}, headers=headers)
-        assert answer.json()["error"]["message"] == "prompt: must not be empty"
+        answer = await studio.client_without_token.post(
+            "/v1/txt2img", json={"prompt": "x", "steps": 0}, headers=headers
+        )
+        assert answer.json()["error"]["message"] == "steps: must be between 1 and 150"
         page = build_ui(studio.service)
         english = page.get_api_info()
         with use_language(GERMAN):

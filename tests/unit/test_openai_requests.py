@@ -67,7 +67,6 @@ def test_steps_have_another_name() -> None:
     ("changes", "message"),
     [
         ({"prompt": None}, "prompt: is required"),
-        ({"prompt": ""}, "prompt: must not be empty"),
         ({"n": 0}, "n: must be between 1 and 8"),
         ({"n": "2"}, "n: must be a number"),
         ({"size": "large"}, "size: must be auto, or width and height, such as 512x512"),

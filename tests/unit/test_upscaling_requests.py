@@ -46,7 +46,6 @@ def test_a_picture_that_is_painted_is_not_made_larger_unless_it_says_so() -> Non
     ("fields", "problem"),
     [
         ({}, "prompt: is required"),
-        ({"prompt": ""}, "prompt: must not be empty"),
         ({"image": IMAGE, "prompt": "x"}, "prompt: cannot be used for upscale"),
         ({"image": IMAGE, "seed": 5}, "seed: cannot be used for upscale"),
         ({"image": IMAGE, "init_image": IMAGE, "prompt": "x"}, "image: cannot be used for img2img"),

@@ -17,7 +17,6 @@ NAN, INFINITY = float("nan"), float("inf")
     ("values", "message"),
     [
         ({}, "prompt: is required"),
-        ({"prompt": ""}, "prompt: must not be empty"),
         ({"prompt": "x" * 1_000_000}, "prompt: must have at most 4000 characters"),
         ({"prompt": 5}, "prompt: should be a valid string"),
         ({"prompt": "a\x00b"}, "prompt: must not contain the character U+0000"),

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagegen.api.a1111.field_types import read_number
-from imagegen.api.a1111.prompt_networks import NETWORK_PATTERN
 from imagegen.errors import InvalidRequest
 from imagegen.library.detectors import FACES
 from imagegen.model_manager import ModelManager
 from imagegen.schema.models import AdapterInfo
+from imagegen.schema.prompt_tags import TAG_PATTERN
 
 SCRIPT = "adetailer"
 NAME = "ADetailer"
@@ -109,7 +109,7 @@ def check_prompt(prompt: Any) -> None:
     word = next((word for word in PROMPT_WORDS if word in prompt), None)
     if word is not None:
         raise InvalidRequest(f"{NAME}.ad_prompt", f"must not contain {word}: it is one prompt for all parts")
-    if NETWORK_PATTERN.search(prompt):
+    if TAG_PATTERN.search(prompt):
         raise InvalidRequest(f"{NAME}.ad_prompt", "must not contain LoRAs: parts are painted with those of the prompt")
 
 

@@ -29,7 +29,6 @@ from imagegen.api.a1111.fixed_fields import (
 )
 from imagegen.api.a1111.hires import HIRES_NAMES, HiresFields, build_hires_fields
 from imagegen.api.a1111.mask import MASK_NAMES, MaskFields, store_mask
-from imagegen.api.a1111.prompt_networks import extract_loras, match_embeddings
 from imagegen.api.a1111.reference_units import name_unit, store_references
 from imagegen.api.a1111.samplers import (
     AUTOMATIC,
@@ -46,6 +45,7 @@ from imagegen.api.a1111.unknown_fields import OpenModel, list_unknown_fields
 from imagegen.api.a1111.vaes import VAE_FIELD, VAE_SCHEMA, resolve_vae
 from imagegen.errors import InvalidRequest, attribute_errors_to
 from imagegen.schema.base import User
+from imagegen.schema.embedding_words import find_used_embeddings
 from imagegen.schema.field_types import MAX_SEED, PrintableText
 from imagegen.schema.markers import find_marked_fields
 from imagegen.schema.models import ModelInfo
@@ -70,8 +70,6 @@ ETA_SCHEMA = {
     "type": ["number", "null"],
     "description": "How much noise each step adds, for samplers that add any: 0 for none, or 1.",
 }
-# A prompt without words: a request of the studio has at least one character.
-EMPTY_PROMPT = " "
 
 
 class OverrideFields(OpenModel):
@@ -172,7 +170,8 @@ async def convert_a1111_request(
     check_studio_fields(body)
     fields = {mapped.field: getattr(body, name) for name, mapped in find_marked_fields(type(body), MapsTo).items()}
     sampler_name = body.sampler_name or body.sampler_index
-    fields |= parse_prompts(body) | {
+    fields |= {
+        "prompt": "" if body.prompt is None else body.prompt,
         "sampler": find_sampler(sampler_name),
         "seed": None if body.seed == -1 else body.seed,
         "variation_seed": None if body.subseed == -1 else body.subseed,
@@ -209,12 +208,6 @@ def check_studio_fields(body: Txt2ImgFields) -> None:
             if name in TAB_NAMES:
                 raise InvalidRequest(name, f"must be used instead of {name}")
             raise InvalidRequest(name, "is not a field of this API; the studio's own APIs have it")
-
-
-def parse_prompts(body: Txt2ImgFields) -> dict[str, Any]:
-    """Returns the prompt without its LoRAs, and the LoRAs."""
-    prompt, loras = extract_loras(body.prompt) if isinstance(body.prompt, str) else (body.prompt, [])
-    return {"prompt": EMPTY_PROMPT if prompt is None or prompt == "" else prompt, "loras": loras}
 
 
 def count_pictures(body: Txt2ImgFields) -> int:
@@ -264,8 +257,10 @@ def get_vae_name(body: Txt2ImgFields, chosen_vae: str | None) -> Any:
 
 
 def resolve_embeddings(service: Service, body: Txt2ImgFields, model: ModelInfo) -> list[str]:
+    """Returns the ids of the embeddings for the model's architecture whose word is in one of the prompts."""
     embeddings = service.model_manager.list_adapters("embedding")
-    return match_embeddings(f"{body.prompt}\n{body.negative_prompt}", embeddings, model.architecture)
+    words = {each.id: each.trigger for each in embeddings if each.architecture == model.architecture}
+    return find_used_embeddings([text for text in (body.prompt, body.negative_prompt) if isinstance(text, str)], words)
 
 
 def list_ignored_fields(service: Service, body: Txt2ImgFields) -> tuple[str, ...]:

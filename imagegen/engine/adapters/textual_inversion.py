@@ -20,11 +20,11 @@ SDXL_ENCODER_NAMES = ("clip_l", "clip_g")
 
 
 class TextualInversion:
-    """`word` stands for it in a prompt; `vectors` has one tensor of shape (tokens, width) for each text encoder."""
+    """Each of `words` stands for it in a prompt; `vectors` has a tensor of shape (tokens, width) per text encoder."""
 
     def __init__(self, source: AdapterSource, widths: tuple[int, ...]) -> None:
         """`widths` are those of the text encoders. Raises UnusableModel when the vectors have other widths."""
-        self.word = source.trigger[0]
+        self.words = source.trigger
         tensors = load_file(source.path)
         names = SDXL_ENCODER_NAMES if set(SDXL_ENCODER_NAMES) <= tensors.keys() else tuple(tensors)
         self.vectors = tuple(tensors[name].reshape(-1, tensors[name].shape[-1]) for name in names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -15,8 +14,11 @@ from transformers import CLIPTokenizer
 from imagegen.engine.adapters.textual_inversion import TextualInversion, replace_token_embeddings
 from imagegen.engine.prompts.prompt_cache import PromptCache
 from imagegen.engine.prompts.weighting import Token, split_into_chunks
-from imagegen.schema.prompt_weights import parse_weights
+from imagegen.schema.embedding_words import find_words
+from imagegen.schema.prompt_weights import parse_sections
 
+# The token under each vector of a textual inversion. The web UI takes the same.
+PLACEHOLDER_TOKEN = 0
 # Chunks that each text encoder caches: about 40 MB for the larger encoder of SDXL.
 MAX_CACHED_CHUNKS = 128
 
@@ -46,6 +48,12 @@ class ClipEncoder:
         self._cache.clear()
 
     @property
+    def max_tokens(self) -> int:
+        """How many tokens a chunk has room for, between the one at its start and the one at its end."""
+        length: int = self.tokenizer.model_max_length
+        return length - 2
+
+    @property
     def width(self) -> int:
         """Width of the hidden states."""
         width: int = self.text_encoder.config.hidden_size
@@ -56,19 +64,24 @@ class ClipEncoder:
 
         `word_vectors` maps words to vectors (n, width).
         """
-        tokens = [
-            token
-            for text, weight in parse_weights(prompt)
-            for piece in split_at_words(text, word_vectors)
-            for token in self._tokenize_piece(piece, weight, word_vectors)
+        return [
+            chunk
+            for section in parse_sections(prompt)
+            for chunk in split_into_chunks(
+                [group for text, weight in section for group in self._tokenize_text(text, weight, word_vectors)],
+                self.max_tokens,
+                self._comma,
+            )
         ]
-        return split_into_chunks(tokens, self.tokenizer.model_max_length - 2, self._comma)
 
-    def _tokenize_piece(self, piece: str, weight: float, word_vectors: dict[str, Tensor]) -> Iterator[Token]:
-        if piece in word_vectors:
-            yield from (Token(self._comma, weight, vector) for vector in word_vectors[piece])
-        else:
-            yield from (Token(token, weight) for token in self._token_ids(piece))
+    def _tokenize_text(self, text: str, weight: float, word_vectors: dict[str, Tensor]) -> Iterator[list[Token]]:
+        """Yields each token of a text, and the tokens of each textual inversion together."""
+        start = 0
+        for found in find_words(text, word_vectors):
+            yield from ([Token(token, weight)] for token in self._token_ids(text[start : found.start]))
+            yield [Token(PLACEHOLDER_TOKEN, weight, vector) for vector in word_vectors[found.word]]
+            start = found.end
+        yield from ([Token(token, weight)] for token in self._token_ids(text[start:]))
 
     def _token_ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
@@ -96,7 +109,7 @@ class ClipEncoder:
 
         One at a time, because in a batch the same chunk would differ in its last digits.
         """
-        padding = [self.tokenizer.pad_token_id] * (self.tokenizer.model_max_length - 2 - len(chunk))
+        padding = [self.tokenizer.pad_token_id] * (self.max_tokens - len(chunk))
         row = [self.tokenizer.bos_token_id, *(t.id for t in chunk), self.tokenizer.eos_token_id, *padding]
         vectors = {position: token.vector for position, token in enumerate(chunk, 1) if token.vector is not None}
         skip = clip_skip + self.skipped_layers
@@ -109,19 +122,6 @@ class ClipEncoder:
             return PromptEmbeds(output.last_hidden_state, pooled)
         states = output.hidden_states[-1 - skip]
         return PromptEmbeds(states if self.skipped_layers else self.text_encoder.final_layer_norm(states), pooled)
-
-
-def split_at_words(text: str, word_vectors: dict[str, Tensor]) -> list[str]:
-    """Splits a text before and after each of the words, which may be in <angle brackets>."""
-    if not word_vectors:
-        return [text]
-    alternatives = "|".join(re.escape(word) for word in sorted(word_vectors, key=len, reverse=True))
-    pattern = re.compile(rf"<({alternatives})>|(?<![\w-])({alternatives})(?![\w-])")
-    result, start = [], 0
-    for match in pattern.finditer(text):
-        result += [text[start : match.start()], match[1] or match[2]]
-        start = match.end()
-    return [piece for piece in [*result, text[start:]] if piece.strip()]
 
 
 class PromptEncoder:
@@ -185,7 +185,7 @@ class PromptEncoder:
     ) -> list[list[PromptEmbeds]]:
         """Returns the chunks of each text, encoded by one encoder."""
         encoder = self.encoders[index]
-        word_vectors = {inversion.word: inversion.vectors[index] for inversion in inversions}
+        word_vectors = {word: each.vectors[index] for each in inversions for word in each.words}
         return [
             [encoder.encode_chunk(part, skip, key) for part in encoder.tokenize(text, word_vectors)] for text in texts
         ]

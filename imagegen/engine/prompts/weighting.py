@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from imagegen.schema.prompt_weights import measure_chunks
+from imagegen.schema.prompt_weights import TokenGroup, measure_chunks
 
 
 class Token(NamedTuple):
@@ -24,7 +24,8 @@ class Token(NamedTuple):
     vector: Tensor | None = None
 
 
-def split_into_chunks(tokens: Sequence[Token], max_tokens: int, comma: int) -> list[list[Token]]:
-    """Splits tokens into at least one chunk of at most `max_tokens`, if possible after a comma."""
-    lengths = measure_chunks([token.id for token in tokens], max_tokens, comma)
-    return [list(tokens[start:end]) for start, end in pairwise(accumulate(lengths, initial=0))]
+def split_into_chunks(groups: Sequence[Sequence[Token]], max_tokens: int, comma: int) -> list[list[Token]]:
+    """Splits the tokens of a section into chunks, as `measure_chunks` says. Each group stays in one chunk."""
+    lengths = measure_chunks([TokenGroup(len(group), group[0].id == comma) for group in groups], max_tokens)
+    tokens = [token for group in groups for token in group]
+    return [tokens[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
