@@ -39,6 +39,7 @@ SCRIPTS = (
     "mask_drawing.js",
     "mask_editor.js",
     "picture_units.js",
+    "sections.js",
     "control_units.js",
     "reference_pictures.js",
     "viewer.js",

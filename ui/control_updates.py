@@ -10,7 +10,7 @@ from imagegen.languages.translation import mark, translate
 from imagegen.schema.field_types import LATENT_UPSCALER
 from imagegen.schema.input_images import ENTRY_IMAGES
 from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterInfo, ModelInfo, UpscalerInfo
-from imagegen.schema.request import INPUT_IMAGES, NEEDS, REQUIRES
+from imagegen.schema.request import INPUT_IMAGES, NEEDS
 from imagegen.schema.validation import supports_field
 
 # The entry of a list in which nothing is chosen.
@@ -51,12 +51,9 @@ def build_upscaler_updates(upscalers: list[UpscalerInfo], model: ModelInfo) -> d
     """Returns the updates of the controls for upscalers."""
     choices = [(upscaler.name, upscaler.id) for upscaler in upscalers]
     latent = [(LATENT_UPSCALER, LATENT_UPSCALER)] if model.can.latent_upscaling else []
-    visible = "hires_scale" not in find_unsupported_fields(model)
     return {
         "upscaler": {"choices": [NO_CHOICE, *choices]},
-        "hires_upscaler": {"choices": [NO_CHOICE, *latent, *choices], "visible": visible},
-        "hires_steps": {"visible": visible},
-        "hires_strength": {"visible": visible},
+        "hires_upscaler": {"choices": [NO_CHOICE, *latent, *choices]},
     }
 
 
@@ -70,14 +67,9 @@ def build_vae_update(vaes: list[AdapterInfo], model: ModelInfo, is_new_model: bo
     return {"choices": choices, "visible": visible} | ({"value": ""} if is_new_model else {})
 
 
-def build_detail_updates(detectors: list[AdapterInfo], model: ModelInfo) -> dict[str, dict[str, Any]]:
-    """Returns the updates of the controls for painting parts again."""
-    visible = "detail_detector" not in find_unsupported_fields(model)
-    choices = [NOTHING, *((detector.name, detector.id) for detector in detectors)]
-    settings = [name for name, requires in REQUIRES.items() if requires.field == "detail_detector"]
-    return {"detail_detector": {"choices": choices, "visible": visible}} | {
-        name: {"visible": visible} for name in settings
-    }
+def build_detector_update(detectors: list[AdapterInfo]) -> dict[str, Any]:
+    """Returns the update of the control for the detector of parts that are painted again."""
+    return {"choices": [NOTHING, *((detector.name, detector.id) for detector in detectors)]}
 
 
 def filter_fitting_adapters(adapters: list[AdapterInfo], model: ModelInfo) -> list[AdapterInfo]:

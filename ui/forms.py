@@ -32,7 +32,7 @@ from ui.control_updates import (
     NO_CHOICE,
     Updates,
     build_control_updates,
-    build_detail_updates,
+    build_detector_update,
     build_upscaler_updates,
     build_vae_update,
     filter_fitting_adapters,
@@ -72,6 +72,8 @@ class Form:
         self.tool_tabs: gr.Tabs
         self.sizes: SizeControls
         self.controls: dict[str, Component] = {}
+        # The sections by the field that the others in them require.
+        self.sections: dict[str, gr.Accordion] = {}
         self.lora_stack: LoraStack | None = None
         self._number_fields: set[str] = set()
         self._list_fields: set[str] = set()
@@ -154,6 +156,19 @@ class Form:
         create_html("", elem_classes="reference-pictures picture-units")
         units.change(None, units, None, js="(text) => StudioReferences.read(text)", **UNQUEUED_EVENT)
 
+    def section(self, name: str, label: str) -> None:
+        """Adds a section for a field and for those that require it. It is closed at first, and shows what is set.
+
+        It is hidden where the model cannot use the field.
+        """
+        with gr.Accordion(label, open=False, elem_id=f"section-{name}", elem_classes="closable") as section:
+            for field in list_section_fields(name):
+                self.add_control(field)
+        self.sections[name] = section
+        show = f'(value) => StudioSections.show("{name}", value, {json.dumps(self._defaults[name])})'
+        control = self.controls[name]
+        control.change(None, control, None, js=show, **UNQUEUED_EVENT)  # type: ignore[attr-defined]
+
     def _add_picture_list(self, name: str) -> gr.Textbox:
         return self._add_control(name, gr.Textbox, value="", visible="hidden")
 
@@ -217,6 +232,7 @@ class Form:
         """The components that change when a model is chosen or settings are reused."""
         return [
             *self.inputs,
+            *self.sections.values(),
             self.tool_tabs,
             self.suited_model,
             self.prompt_facts,
@@ -324,7 +340,8 @@ class Form:
         ]
         upscalers = await asyncio.to_thread(manager.list_upscalers)
         updates = build_control_updates(model, loras, embeddings)
-        updates |= build_upscaler_updates(upscalers, model) | build_detail_updates(detectors, model)
+        updates |= build_upscaler_updates(upscalers, model)
+        updates["detail_detector"] |= build_detector_update(detectors)
         if selected_loras is not None:
             fits = {adapter.id for adapter in loras}
             updates["loras"]["value"] = [name for name in selected_loras if name in fits]
@@ -332,12 +349,16 @@ class Form:
             for name in MODEL_DEFAULT_FIELDS:
                 updates[name] = updates.get(name, {}) | {"value": getattr(model, name)}
         updates["vae"] = build_vae_update(vaes, model, is_new_model=defaults)
-        shown = {self.controls[name]: gr.update(**facts) for name, facts in updates.items() if name in self.controls}
+        shown: Updates = {
+            self.controls[name]: gr.update(**facts) for name, facts in updates.items() if name in self.controls
+        }
         facts = {
             self.prompt_facts: render_prompt_facts(model, [*loras, *embeddings]),
             self.control_facts: render_control_facts(controlnets),
             self.reference_facts: render_reference_facts(model, ip_adapters),
         }
+        unsupported = find_unsupported_fields(model)
+        shown |= {section: gr.update(visible=name not in unsupported) for name, section in self.sections.items()}
         return shown | {self.suited_model: reference} | facts | self.sizes.adapt(model)
 
     async def add_adapter(self, reference: str, model: str, selected: Sequence[list[str] | None]) -> Updates:
@@ -388,6 +409,11 @@ class Form:
         control = component(**{fact: value for fact, value in facts.items() if fact in known} | options)
         self.controls[name] = control
         return control
+
+
+def list_section_fields(name: str) -> tuple[str, ...]:
+    """Returns the fields of a section: the one that it is named after, and those that require it."""
+    return (name, *(field for field, requires in REQUIRES.items() if requires.field == name))
 
 
 def list_shown_fields(task: TaskName) -> tuple[str, ...]:

@@ -149,8 +149,7 @@
   function showFieldProblem(alert) {
     const block = document.getElementById(`field-${alert.dataset.field}`);
     if (!block) return;
-    const advanced = block.closest(".advanced")?.querySelector("button.label-wrap:not(.open)");
-    advanced?.click();
+    block.closest(".closable")?.querySelector("button.label-wrap:not(.open)")?.click();
     showProblem(block, alert.textContent);
     block.scrollIntoView({ block: "nearest" });
     block.querySelector("textarea, input:not([type=file])")?.focus();

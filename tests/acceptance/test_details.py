@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.acceptance.conftest import TIMEOUT_MILLISECONDS, Studio
-from tests.acceptance.test_page import current_tab, generate, open_settings, page, shown_picture
+from tests.acceptance.test_page import current_tab, generate, page, shown_picture
 from tests.acceptance.test_parity import (
     DOORS,
     Door,
@@ -206,7 +206,9 @@ def test_one_is_chosen_on_the_page_and_settings_are_used_again(page: Page) -> No
     seed.press("Tab")
     generate(page)
     plain = shown_picture(page).convert("RGB")
-    open_settings(page)
+    section = current_tab(page).get_by_role("button", name="Detailer")
+    assert "middle" not in section.aria_snapshot()
+    section.click()
     field = current_tab(page).get_by_role("combobox", name="Detail detector", exact=True)
     field.click()
     options = page.get_by_role("listbox").get_by_role("option")
@@ -217,7 +219,8 @@ def test_one_is_chosen_on_the_page_and_settings_are_used_again(page: Page) -> No
     expect(current_tab(page).locator(".block.details")).to_contain_text("middle")
     page.reload()
     expect(current_tab(page).get_by_role("button", name="Generate")).to_be_visible(timeout=TIMEOUT_MILLISECONDS)
-    open_settings(page)
+    expect(section).to_have_accessible_name(re.compile("middle$"), timeout=TIMEOUT_MILLISECONDS)
+    section.click()
     expect(field).to_have_value("middle", timeout=TIMEOUT_MILLISECONDS)
     field.click()
     options.filter(has_text="Nothing").click()

@@ -32,6 +32,7 @@ from imagegen.schema.validation import parse_request, supports_field
 from imagegen.service import Service
 from tests.doubles import make_library, make_receipt
 from tests.unit.in_process_studio import run_in_process_studio
+from tests.unit.model_files import write_transformer_model
 from ui.control_updates import find_unsupported_fields
 from ui.endpoints import build_endpoint, order_parameters
 from ui.forms import Form
@@ -169,6 +170,19 @@ def test_gradio_endpoints_take_the_fields_of_each_task(task: TaskName) -> None:
 def build_form(service: Service) -> Form:
     with gr.Blocks(), gr.Tabs():
         return CreateTab(service).form
+
+
+async def test_a_section_is_hidden_for_models_that_cannot_use_it(tmp_path: Path) -> None:
+    """FLUX.1 Kontext edits pictures: it neither paints them again, nor parts of them."""
+    write_transformer_model(tmp_path / "models" / "edits", "FluxKontextPipeline")
+    async with run_in_process_studio(tmp_path) as studio:
+        form = build_form(studio.service)
+        shown = {
+            model: [(await form.adapt_to_model(model))[section]["visible"] for section in form.sections.values()]
+            for model in ("embedded", "edits")
+        }
+        assert shown == {"embedded": [True, True], "edits": [False, False]}
+        assert form.sections.keys() == {"hires_scale", "detail_detector"}
 
 
 async def test_the_page_has_a_control_for_each_field_and_fills_it_from_a_receipt(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.tasks import TASKS, TaskName
-from ui.forms import list_shown_fields
+from ui.forms import list_section_fields, list_shown_fields
 
 # Controls that belong to several fields, and are hidden with all of these.
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -21,6 +21,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ".reference-pictures": ("references",),
     ".pictures": ("batch_size",),
     ".seed": ("seed",),
+    "#section-hires_scale": list_section_fields("hires_scale"),
+    "#section-detail_detector": list_section_fields("detail_detector"),
     ".advanced": ("width", "height", "sampler"),
 }
 

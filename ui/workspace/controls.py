@@ -1,4 +1,4 @@
-"""The controls of the tools: what is chosen often is in view, the rest is under "Advanced"."""
+"""The controls of the tools: what is chosen often is in view, the rest is in sections that are closed at first."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def add_settings(form: Form) -> gr.Button:
     form.slider("guidance_scale", step=0.5)
     form.slider("scale", step=0.5)
     form.add_control("upscaler")
-    with gr.Accordion("Advanced", open=False, elem_classes="advanced"):
+    form.section("hires_scale", mark("Hires fix"))
+    form.section("detail_detector", mark("Detailer"))
+    with gr.Accordion("Advanced", open=False, elem_classes="advanced closable"):
         with gr.Row(elem_classes="pair sides"):
             width = form.slider("width", step=8, info=None)
             height = form.slider("height", step=8, info=None)
