@@ -7,7 +7,7 @@ const StudioControls = (() => {
   const USUAL = { weight: 1, start: 0, end: 1, mode: "balanced" };
 
   const getField = () => document.querySelector("#field-controls textarea, #field-controls input");
-  let facts = { controlnets: [], preprocessors: [], modes: [], most: 0 };
+  let facts = { controlnets: [], preprocessors: [], types: [], modes: [], most: 0 };
   let units = [];
   // Control maps that were made, as promises of addresses, by picture and preprocessor.
   const maps = new Map();
@@ -37,6 +37,15 @@ const StudioControls = (() => {
 
   function findPreprocessor(id) {
     return facts.controlnets.find((each) => each.id === id)?.preprocessor ?? DRAWN;
+  }
+
+  // What a ControlNet cannot do goes back to what all can.
+  function adapt(id) {
+    const { modes = [], types = [] } = facts.controlnets.find((each) => each.id === id) ?? {};
+    return (unit) => ({
+      mode: modes.includes(unit.mode) ? unit.mode : USUAL.mode,
+      control_type: types.includes(unit.control_type) ? unit.control_type : undefined,
+    });
   }
 
   function add(image, preprocessor) {
@@ -79,16 +88,20 @@ const StudioControls = (() => {
     }
     const known = facts.controlnets.map((each) => [each.id, each.name]);
     if (!known.some(([id]) => id === unit.controlnet)) known.unshift([unit.controlnet, unit.controlnet]);
-    const setControlnet = (id) => change(index, { controlnet: id, ...(unit.preprocessor === DRAWN ? {} : { preprocessor: findPreprocessor(id) }) });
+    const own = facts.controlnets.find((each) => each.id === unit.controlnet);
+    const modes = facts.modes.filter(([name]) => name === unit.mode || own?.modes.includes(name));
+    const types = facts.types.filter(([name]) => name === unit.control_type || own?.types.includes(name));
+    const setControlnet = (id) => change(index, { controlnet: id, ...adapt(id)(unit), ...(unit.preprocessor === DRAWN ? {} : { preprocessor: findPreprocessor(id) }) });
     return make("article", { className: "unit" },
       make("div", { className: "pictures" }, picture, map),
       choice(name("ControlNet"), known, unit.controlnet, setControlnet, `${index} controlnet`),
       choice(name(translate("Preprocessor")), facts.preprocessors, unit.preprocessor, (preprocessor) => change(index, { preprocessor }), `${index} preprocessor`),
+      ...(types.length ? [choice(name(translate("What the map shows")), [["", translate("What the preprocessor makes")], ...types], unit.control_type ?? "", (type) => change(index, { control_type: type || undefined }), `${index} type`)] : []),
       range(name(translate("Weight")), unit.weight, 2, (weight) => change(index, { weight }), `${index} weight`),
       make("details", { open: isOpen ?? false }, make("summary", { textContent: translate("When and how") }),
         range(name(translate("From this share of the steps")), unit.start, 1, (start) => change(index, { start }), `${index} start`),
         range(name(translate("Up to this share of the steps")), unit.end, 1, (end) => change(index, { end }), `${index} end`),
-        choice(name(translate("What counts more")), facts.modes, unit.mode, (mode) => change(index, { mode }), `${index} mode`)),
+        ...(modes.length > 1 ? [choice(name(translate("What counts more")), modes, unit.mode, (mode) => change(index, { mode }), `${index} mode`)] : [])),
       make("div", { className: "unit-actions" },
         ...(unit.preprocessor === DRAWN ? [button(translate("Draw on"), () => draw(index), { dataset: { focus: `${index} draw` } })] : []),
         button(translate("Remove"), () => remove(index), { ariaLabel: name(translate("Remove")), dataset: { focus: `${index} remove` } })));

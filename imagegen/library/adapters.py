@@ -59,6 +59,8 @@ class AdapterIndex(FileIndex[Adapter]):
             path=adapter.path.absolute(),
             sha256=self.checksums.compute(adapter.path),
             architecture=adapter.info.architecture,
+            control_types=adapter.info.control_types,
+            control_modes=adapter.info.control_modes,
             latents=adapter.info.latents,
             labels=adapter.info.labels,
             trigger=adapter.info.trigger,

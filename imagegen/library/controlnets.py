@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from imagegen.errors import UnusableModel
-from imagegen.library.controlnet_architectures import UnknownControlNet, detect_controlnet_architecture
+from imagegen.library.controlnet_architectures import (
+    UnknownControlNet,
+    detect_controlnet_architecture,
+    list_control_modes,
+    list_control_types,
+)
 from imagegen.library.network_index import NetworkIndex
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.schema.controls import Preprocessor
@@ -36,7 +41,12 @@ class ControlNetIndex(NetworkIndex):
             architecture = detect_controlnet_architecture(header)
         except UnknownControlNet as error:
             raise UnusableModel(reference, str(error), self.kind) from None
-        return {"architecture": architecture, "preprocessor": find_preprocessor(reference)}
+        return {
+            "architecture": architecture,
+            "preprocessor": find_preprocessor(reference),
+            "control_types": list_control_types(header.shapes),
+            "control_modes": list_control_modes(architecture),
+        }
 
 
 def find_preprocessor(reference: str) -> Preprocessor | None:

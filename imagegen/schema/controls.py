@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
@@ -15,6 +16,18 @@ MAX_CONTROLS = 4
 # What makes a control map of a picture; "none" takes the picture as it is.
 Preprocessor = Literal["none", "canny", "softedge", "scribble", "gray", "tile", "color", "invert"]
 ControlMode = Literal["balanced", "prompt", "control"]
+# What a control map shows. Union ControlNets must know it.
+ControlType = Literal[
+    "canny", "softedge", "depth", "normal", "pose", "segmentation", "tile", "blur", "gray", "low_quality"
+]
+# The type of the maps that a preprocessor makes, where it is one of those that union ControlNets know.
+TYPE_BY_PREPROCESSOR: Mapping[Preprocessor, ControlType] = {
+    "canny": "canny",
+    "softedge": "softedge",
+    "scribble": "softedge",
+    "gray": "gray",
+    "tile": "tile",
+}
 Share = Annotated[float, Field(ge=0, le=1), NUMBER_VALIDATOR]
 
 
@@ -39,6 +52,10 @@ class ControlUse(FrozenModel):
     )
     mode: ControlMode = Field(
         "balanced", description="Whether prompt and picture count alike, or the prompt or the control counts more."
+    )
+
+    control_type: ControlType | None = Field(
+        None, description="What the control map shows, for a union ControlNet; open: what the preprocessor makes."
     )
 
     @field_validator("end")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from imagegen.schema.base import FrozenModel
-from imagegen.schema.controls import Preprocessor
+from imagegen.schema.controls import ControlMode, ControlType, Preprocessor
 from imagegen.schema.field_types import MAX_STEPS, SamplerName
 from imagegen.schema.request import GenerationRequest, LoraUse
 
@@ -202,7 +202,8 @@ class AdapterInfo(FrozenModel):
     `architecture` is what it was made for, or the kind of a detector, which works with every model. `trigger` are the
     words of a prompt that make it work; `base_model` and `description` are what its author wrote into it; `settings`
     are what a LoRA for certain settings says of them; `preprocessor` is what makes control maps for a ControlNet, as
-    its name says; `latents` are those of a VAE; `labels` are what a detector finds, such as "face"; `size` is in bytes;
+    its name says, `control_types` are what the maps of a union ControlNet can show, and `control_modes` what can count
+    more; `latents` are those of a VAE; `labels` are what a detector finds, such as "face"; `size` is in bytes;
     `deletable`: the studio downloaded it; `has_picture`: its author's picture is on disk too.
     """
 
@@ -216,6 +217,8 @@ class AdapterInfo(FrozenModel):
     licence: str | None = None
     settings: AdapterSettings | None = None
     preprocessor: Preprocessor | None = None
+    control_types: tuple[ControlType, ...] = ()
+    control_modes: tuple[ControlMode, ...] = ()
     latents: Latents | None = None
     labels: tuple[str, ...] = ()
     size: int
@@ -263,8 +266,8 @@ class ModelSource(FrozenModel):
 class AdapterSource(FrozenModel):
     """What a worker needs to apply an adapter. With weight 0 it has no effect.
 
-    `sha256` is of the whole file, `architecture`, `latents` and `labels` as in AdapterInfo. The source of an IP-Adapter
-    is followed by that of its image encoder.
+    `sha256` is of the whole file; `architecture`, `control_types`, `control_modes`, `latents` and `labels` as in
+    AdapterInfo. The source of an IP-Adapter is followed by that of its image encoder.
     """
 
     kind: SourceKind
@@ -273,6 +276,8 @@ class AdapterSource(FrozenModel):
     path: Path
     sha256: str
     architecture: str
+    control_types: tuple[ControlType, ...] = ()
+    control_modes: tuple[ControlMode, ...] = ()
     latents: Latents | None = None
     labels: tuple[str, ...] = ()
     trigger: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from imagegen.errors import InvalidRequest
+from imagegen.schema.controls import TYPE_BY_PREPROCESSOR, ControlType, ControlUse
 from imagegen.schema.embedding_words import find_used_embeddings
 from imagegen.schema.field_types import LATENT_UPSCALER, MAX_LORAS
 from imagegen.schema.input_images import get_entry_type
@@ -215,8 +216,9 @@ def set_adapter_fields(
     LoRAs than MAX_LORAS.
     """
     controlnets = [adapter for adapter in adapters if adapter.kind == "controlnet"]
-    for number, controlnet in enumerate(controlnets):
+    for number, (use, controlnet) in enumerate(zip(request.controls, controlnets, strict=True)):
         check_architecture(f"controls[{number}].controlnet", controlnet, model)
+        check_control_mode(f"controls[{number}].mode", use, controlnet)
     ip_adapters = [adapter for adapter in adapters if adapter.kind == "ip_adapter"]
     for number, ip_adapter in enumerate(ip_adapters):
         check_architecture(f"references[{number}].ip_adapter", ip_adapter, model)
@@ -243,8 +245,13 @@ def set_adapter_fields(
     embeddings = tuple(each.id for each in adapters if each.kind == "embedding")
     check_embedding_words(request, adapters)
     controls = tuple(
-        use.model_copy(update={"controlnet": controlnet.id})
-        for use, controlnet in zip(request.controls, controlnets, strict=True)
+        use.model_copy(
+            update={
+                "controlnet": controlnet.id,
+                "control_type": choose_control_type(f"controls[{number}].control_type", use, controlnet),
+            }
+        )
+        for number, (use, controlnet) in enumerate(zip(request.controls, controlnets, strict=True))
     )
     references = request.references
     if ip_adapters:
@@ -281,6 +288,25 @@ def check_architecture(field: str, adapter: AdapterSource, model: ModelInfo) -> 
             f"{truncate(adapter.id)} was made for {adapter.architecture},"
             f" and the model {model.id} is {model.architecture}",
         )
+
+
+def check_control_mode(field: str, use: ControlUse, controlnet: AdapterSource) -> None:
+    """Raises InvalidRequest for a mode that only ControlNets of another architecture have."""
+    if use.mode not in controlnet.control_modes:
+        raise InvalidRequest(
+            field, f"must be {' or '.join(controlnet.control_modes)} with a ControlNet for {controlnet.architecture}"
+        )
+
+
+def choose_control_type(field: str, use: ControlUse, controlnet: AdapterSource) -> ControlType | None:
+    """Returns what the map of a control shows, for a union ControlNet; None for others. Raises InvalidRequest."""
+    known = controlnet.control_types
+    chosen = use.control_type or TYPE_BY_PREPROCESSOR.get(use.preprocessor)
+    if known and chosen not in known:
+        raise InvalidRequest(field, f"must be one of {', '.join(known)} with {truncate(controlnet.id)}")
+    if use.control_type is not None and not known:
+        raise InvalidRequest(field, f"must be left open: {truncate(controlnet.id)} is no union ControlNet")
+    return chosen if known else None
 
 
 def check_latents(vae: AdapterSource, model: ModelInfo) -> None:

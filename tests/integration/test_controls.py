@@ -200,7 +200,7 @@ def test_a_file_in_the_original_format_is_the_same_controlnet(harness: EngineHar
     [
         (("block_out_channels", [16, 16, 16, 16]), "another shape"),
         (("cross_attention_dim", 1024), "another shape"),
-        (("_class_name", "SD3ControlNetModel"), "not supported"),
+        (("_class_name", "SD3ControlNetModel"), "says SD3ControlNetModel instead of ControlNetModel"),
     ],
     ids=str,
 )

@@ -14,6 +14,8 @@ from imagegen.media.control_maps.preprocessors import PREPROCESSORS
 from imagegen.schema.controls import Preprocessor
 from tests.unit.model_files import ATTENTION, make_snapshot_folder, write_controlnet, write_json, write_tensors
 
+# The types of xinsir/controlnet-union-sdxl-1.0, as its page numbers them.
+UNET_TYPES = ("pose", "depth", "softedge", "canny", "normal", "segmentation", "tile")
 ORIGINAL = {"control_model.input_hint_block.0.weight": (16, 3, 3, 3), f"control_model.{ATTENTION}.weight": (64, 768)}
 
 
@@ -64,8 +66,8 @@ def test_a_repository_of_the_hub_has_its_own_name(index: ControlNetIndex, tmp_pa
     ("shapes", "problem"),
     [
         ({"lora.up.weight": (4, 4)}, "it contains no ControlNet"),
-        (ORIGINAL | {"task_embedding": (6, 320)}, "union"),
-        ({"controlnet_x_embedder.weight": (4, 4)}, "FLUX.1"),
+        ({"controlnet_x_embedder.weight": (4, 4), "transformer_blocks.0.img_mlp.net.2.bias": (4,)}, "Qwen-Image"),
+        ({"double_blocks.0.img_mlp.0.bias": (4,), "input_hint_block.0.bias": (16,)}, "in another format"),
         ({"lora_controlnet": (0,)}, "Control-LoRA"),
         ({"control_model.input_hint_block.0.weight": (16, 3, 3, 3)}, "does not look at the prompt"),
     ],
@@ -78,6 +80,37 @@ def test_another_network_is_refused_with_the_reason(
     assert index.list_ids() == []
     with pytest.raises(UnusableModel, match=problem):
         index.get("other")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "architecture", "types", "modes"),
+    [
+        (ORIGINAL, "Stable Diffusion 1", (), 3),
+        ({"task_embedding": (6, 320), f"{ATTENTION}.weight": (64, 2048)}, "Stable Diffusion XL", UNET_TYPES[:6], 3),
+        ({"task_embedding": (8, 320), f"{ATTENTION}.weight": (64, 2048)}, "Stable Diffusion XL", UNET_TYPES, 3),
+        ({"controlnet_x_embedder.weight": (4, 4)}, "FLUX.1", (), 1),
+        (
+            {"controlnet_x_embedder.weight": (4, 4), "controlnet_mode_embedder.weight": (10, 4)},
+            "FLUX.1",
+            ("canny", "tile", "depth", "blur", "pose", "gray", "low_quality"),
+            1,
+        ),
+        ({"pos_embed_input.proj.weight": (4, 4, 2, 2)}, "Stable Diffusion 3", (), 1),
+        ({"control_all_x_embedder.2-1.weight": (4, 64)}, "Z-Image", (), 1),
+    ],
+    ids=str,
+)
+def test_a_controlnet_is_recognized_by_its_tensors(
+    index: ControlNetIndex,
+    tmp_path: Path,
+    shapes: dict[str, tuple[int, ...]],
+    architecture: str,
+    types: tuple[str, ...],
+    modes: int,
+) -> None:
+    write_tensors(tmp_path / "controlnets" / "mine.safetensors", shapes)
+    info = index.get("mine").info
+    assert (info.architecture, info.control_types, len(info.control_modes)) == (architecture, types, modes)
 
 
 def test_a_wrong_number_in_a_configuration_is_refused(index: ControlNetIndex, tmp_path: Path) -> None:

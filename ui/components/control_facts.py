@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from imagegen.languages.translation import mark, translate
-from imagegen.schema.controls import MAX_CONTROLS, ControlMode, Preprocessor
+from imagegen.schema.controls import MAX_CONTROLS, ControlMode, ControlType, Preprocessor
 from imagegen.schema.models import AdapterInfo
 
 PREPROCESSOR_LABELS: Mapping[Preprocessor, str] = {
@@ -25,15 +25,35 @@ MODE_LABELS: Mapping[ControlMode, str] = {
     "prompt": mark("The prompt"),
     "control": mark("The picture to follow"),
 }
+TYPE_LABELS: Mapping[ControlType, str] = {
+    "canny": mark("Edges"),
+    "softedge": mark("Soft edges"),
+    "depth": mark("Depth"),
+    "normal": mark("Normals"),
+    "pose": mark("A pose"),
+    "segmentation": mark("Segments"),
+    "tile": mark("A picture without details"),
+    "blur": mark("A blurred picture"),
+    "gray": mark("A grey picture"),
+    "low_quality": mark("A picture of low quality"),
+}
 
 
 def render_control_facts(controlnets: Iterable[AdapterInfo]) -> str:
     """Returns the ControlNets that fit the model, with the preprocessor for each, and what can be chosen."""
     facts = {
         "controlnets": [
-            {"id": each.id, "name": each.name, "preprocessor": each.preprocessor or "none"} for each in controlnets
+            {
+                "id": each.id,
+                "name": each.name,
+                "preprocessor": each.preprocessor or "none",
+                "types": each.control_types,
+                "modes": each.control_modes,
+            }
+            for each in controlnets
         ],
         "preprocessors": [(name, translate(label)) for name, label in PREPROCESSOR_LABELS.items()],
+        "types": [(name, translate(label)) for name, label in TYPE_LABELS.items()],
         "modes": [(name, translate(label)) for name, label in MODE_LABELS.items()],
         "most": MAX_CONTROLS,
     }

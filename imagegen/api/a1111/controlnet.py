@@ -20,7 +20,7 @@ from imagegen.media.control_maps.colors import TILE_RATE
 from imagegen.media.control_maps.preprocessors import PREPROCESSORS
 from imagegen.media.metadata.infotext import CONTROL_MODES
 from imagegen.schema.base import User
-from imagegen.schema.controls import MAX_CONTROLS, ControlMode
+from imagegen.schema.controls import MAX_CONTROLS, ControlMode, ControlType
 from imagegen.schema.models import AdapterInfo
 from imagegen.service import Service
 
@@ -34,9 +34,22 @@ UNIT_NAMES = {
     "end": "guidance_end",
     "preprocessor": "module",
     "mode": "control_mode",
+    "control_type": "union_control_type",
 }
 IMAGE_NAMES = ("image", "input_image")
 MODES_BY_NAME: Mapping[str, ControlMode] = {name: mode for mode, name in CONTROL_MODES.items()}
+# The web UI's names for what a control map shows. They matter to union ControlNets only.
+TYPES_BY_NAME: Mapping[str, ControlType | None] = {
+    "Unknown": None,
+    "All": None,
+    "OpenPose": "pose",
+    "Depth": "depth",
+    "Soft Edge": "softedge",
+    "Hard Edge": "canny",
+    "Normal Map": "normal",
+    "Segmentation": "segmentation",
+    "Tile": "tile",
+}
 # The second is the default.
 RESIZE_MODES = ("Just Resize", "Crop and Resize")
 # The values of other fields that change nothing, besides None. Fields that are not here are ignored.
@@ -47,7 +60,6 @@ IDLE_VALUES: Mapping[str, tuple[Any, ...]] = {
     "guidance": (1,),
     "advanced_weighting": ([],),
     "hr_option": ("Both", "HiResFixOption.BOTH", 0),
-    "union_control_type": ("Unknown", "All"),
 }
 # What both thresholds of a module must be, if they are sent: its own, as -1 also means. Other modules have none.
 THRESHOLDS: Mapping[str, tuple[float, float]] = {"canny": (LOW, HIGH), "tile_resample": (TILE_RATE, -1)}
@@ -126,8 +138,11 @@ async def store_control(
     if find_choice(unit.get("resize_mode"), RESIZE_MODES, 1, f"{place}.resize_mode") == RESIZE_MODES[0]:
         content = await asyncio.to_thread(stretch, content, size, f"{place}.image")
     mode = find_choice(unit.get("control_mode"), tuple(MODES_BY_NAME), 0, f"{place}.mode")
+    control_type = find_choice(unit.get("union_control_type"), tuple(TYPES_BY_NAME), 0, f"{place}.control_type")
+    controlnet = find_network(unit.get("model"), infos, f"{place}.controlnet")
+    is_union = any(info.control_types for info in infos if info.id == controlnet)
     control = {
-        "controlnet": find_network(unit.get("model"), infos, f"{place}.controlnet"),
+        "controlnet": controlnet,
         "image": await service.add_input(content, user, f"{place}.image"),
         "weight": unit.get("weight"),
         "start": unit.get("guidance_start"),
@@ -136,6 +151,7 @@ async def store_control(
             unit.get("module"), unit.get("threshold_a"), unit.get("threshold_b"), f"{place}.", "preprocessor"
         ),
         "mode": MODES_BY_NAME[mode],
+        "control_type": TYPES_BY_NAME[control_type] if is_union else None,
     }
     return {name: value for name, value in control.items() if value is not None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, Union
 
@@ -152,11 +152,31 @@ def fill_up(value: object, examples: Sequence[object], rows: int) -> object:
         return zeros
     if isinstance(first, dict):
         own, others = (value if isinstance(value, dict) else {}), select(examples, dict)
-        return {name: fill_up(own.get(name), [each[name] for each in others], rows) for name in first}
+        names = dict.fromkeys(name for each in others for name in each)
+        return {name: fill_up(own.get(name), [each[name] for each in others if name in each], rows) for name in names}
     assert isinstance(first, list | tuple)
     members = value if isinstance(value, list | tuple) else [None] * len(first)
     columns = zip(*(each for each in examples if isinstance(each, list | tuple)), strict=True)
-    return type(first)(fill_up(own, column, rows) for own, column in zip(members, columns, strict=True))
+    filled = map_distinct(
+        lambda column: fill_up(column[0], column[1:], rows),
+        [(own, *column) for own, column in zip(members, columns, strict=True)],
+    )
+    return type(first)(filled)
+
+
+def map_distinct(
+    function: Callable[[Sequence[object]], object], columns: Sequence[Sequence[object]]
+) -> Iterator[object]:
+    """Yields the value of a function for each column. Columns of the same objects have the same value.
+
+    What ControlNets of transformers add is often the same for several layers: it is joined once.
+    """
+    values: dict[tuple[int, ...], object] = {}
+    for column in columns:
+        key = tuple(map(id, column))
+        if key not in values:
+            values[key] = function(column)
+        yield values[key]
 
 
 def collate_values(name: str, values: Sequence[object], rows: Sequence[int], rules: BatchRules) -> object:
@@ -178,8 +198,8 @@ def collate_values(name: str, values: Sequence[object], rows: Sequence[int], rul
             same = select(values, dict)
             return {key: collate_values(key, [value[key] for value in same], rows, rules) for key in first}
         case list() | tuple():
-            columns = zip(*(value for value in values if isinstance(value, list | tuple)), strict=True)
-            return type(first)(collate_values("", column, rows, rules) for column in columns)
+            columns = list(zip(*(value for value in values if isinstance(value, list | tuple)), strict=True))
+            return type(first)(map_distinct(lambda column: collate_values("", column, rows, rules), columns))
     return first
 
 

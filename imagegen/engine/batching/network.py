@@ -30,8 +30,8 @@ class BatchedNetwork:
 
     `parameter_names` are those of the network's positional parameters. A denoiser has a `patcher`, with which LoRAs are
     merged into its weights, and steps of it can be skipped; a decoder has none. `precedes_denoiser` says that a step
-    needs its output before it calls the denoiser. `run_in_little_memory` takes the same arguments as a pass, and is
-    slower.
+    needs its output before it calls the denoiser; such a network has the patcher of a denoiser with common parts.
+    `run_in_little_memory` takes the same arguments as a pass, and is slower.
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class BatchedNetwork:
         if self.patcher is None:
             return self._request_pass(arguments, NO_ADAPTERS)
         job = get_context(EngineJob)
+        if self.precedes_denoiser:
+            return self._request_pass(arguments, job.adapters)
         predictor, first_argument = job.step_cache.next_predictor(), next(iter(arguments.values()))
         predicted: NetworkOutput | None = predictor.predict(first_argument)
         if predicted is not None:

@@ -1,7 +1,8 @@
 """Configurations of ControlNets in files without one, by the architecture of their models.
 
 The values are those of config.json in lllyasviel/control_v11p_sd15_canny, thibaud/controlnet-sd21-canny-diffusers and
-diffusers/controlnet-canny-sdxl-1.0 on the Hub.
+diffusers/controlnet-canny-sdxl-1.0 on the Hub, and those of alibaba-pai/Z-Image-Turbo-Fun-Controlnet-Union in the
+file z_image_control.yaml of https://github.com/aigc-apps/VideoX-Fun.
 """
 
 from __future__ import annotations
@@ -27,4 +28,5 @@ CONFIG_BY_ARCHITECTURE: Mapping[str, Mapping[str, Any]] = {
         "addition_time_embed_dim": 256,
         "projection_class_embeddings_input_dim": 2816,
     },
+    "Z-Image": {"control_layers_places": (0, 5, 10, 15, 20, 25), "control_in_dim": 16},
 }

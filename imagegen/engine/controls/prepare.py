@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from imagegen.engine.controls.job_controls import Control, JobControls
+from imagegen.engine.batching.network import BatchedNetwork
+from imagegen.engine.controls.job_controls import JobControls
+from imagegen.engine.controls.kind import Control
+from imagegen.engine.controls.kinds import get_kind
+from imagegen.engine.controls.loading import share_with_denoiser
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
@@ -21,9 +24,6 @@ from imagegen.media.control_maps.preprocessors import PREPROCESSORS
 from imagegen.schema.controls import ControlUse
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Box, Size
-
-# What a ControlNet and its UNet must have in common.
-SHARED_SETTINGS = ("block_out_channels", "layers_per_block", "cross_attention_dim")
 
 
 def prepare_controls(
@@ -46,37 +46,38 @@ def prepare_controls(
     size = request.width, request.height
     controls = []
     for number, (use, controlnet) in enumerate(zip(request.controls, controlnets, strict=True)):
-        check_settings(controlnet.network, model.denoiser, controlnet.source.name)
-        check_map_scale(controlnet.network, get_vae_scale_factor(pipeline), controlnet.source.name)
+        kind = get_kind(controlnet.network)
+        try:
+            kind.check(controlnet.network, model.denoiser, get_vae_scale_factor(pipeline))
+        except ValueError as error:
+            raise ModelLoadFailed(controlnet.source.name, f"it does not fit the model: {error}") from None
         image = input_images[f"controls[{number}].image"]
         pixels = wait_for(run_in_thread(partial(build_condition, image, use, size, box)))
-        config: Any = controlnet.network.config
-        assert controlnet.shared is not None
-        condition = pixels.to(next(controlnet.network.parameters()))
-        controls.append(Control(use, controlnet.shared, config.in_channels, condition))
+        parameter = next(controlnet.network.parameters())
+        condition = kind.build_condition(pixels.to(parameter), controlnet.network, model.family, pipeline)
+        controls.append(
+            Control(
+                use,
+                kind,
+                controlnet.network,
+                get_shared(controlnet, model),
+                model.denoiser,
+                pipeline,
+                condition.to(parameter),
+                controlnet.source.control_types.index(use.control_type) if use.control_type is not None else None,
+            )
+        )
     return JobControls(controls, pipeline, len(request.prompts))
 
 
-def check_settings(network: Any, denoiser: Any, name: str) -> None:
-    """Raises ModelLoadFailed for a ControlNet whose blocks are not those of the UNet."""
-    for setting in SHARED_SETTINGS:
-        own, expected = (getattr(each.config, setting) for each in (network, denoiser))
-        if list_values(own) != list_values(expected):
-            raise ModelLoadFailed(name, f"it does not fit the model: its {setting} is {own} instead of {expected}")
-
-
-def check_map_scale(network: Any, pixels_per_latent: int, name: str) -> None:
-    """Raises ModelLoadFailed for a ControlNet that makes other features of a control map than latents have places.
-
-    Each of its layers but the first halves the map's sides.
-    """
-    halvings = len(network.config.conditioning_embedding_out_channels) - 1
-    if 2**halvings != pixels_per_latent:
-        raise ModelLoadFailed(name, f"it does not fit the model, whose latents stand for {pixels_per_latent} pixels")
-
-
-def list_values(value: object) -> list[object]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+def get_shared(controlnet: LoadedNetwork, model: LoadedModel) -> BatchedNetwork:
+    """Returns the calls of a ControlNet that jobs with this model share."""
+    if controlnet.shared is not None:
+        return controlnet.shared
+    shared = controlnet.shared_by_denoiser
+    if model.denoiser not in shared:
+        shared[model.denoiser] = share_with_denoiser(controlnet.network, model.denoiser, model.denoiser_patcher)
+    return shared[model.denoiser]
 
 
 def build_condition(image: Image.Image, use: ControlUse, size: Size, box: Box | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ POSITION_RULES = BatchRules(positions=("img_ids", "txt_ids"))
 
 class Flux(PackedLatentsFamily):
     facts = FLUX
-    batch_rules = POSITION_RULES
+    batch_rules = replace(POSITION_RULES, additions=("controlnet_block_samples", "controlnet_single_block_samples"))
     preview_projection = build_projection(
         [
             [-0.0346, 0.0244, 0.0681],

@@ -1,4 +1,4 @@
-"""Base class of families with packed latents: unpacks them for previews.
+"""Base class of families with packed latents: unpacks them for previews, and packs them.
 
 Packed latents are rows of patches of 2 x 2 latents, as transformers take them. For decoding, the diffusers pipeline
 unpacks them itself.
@@ -6,6 +6,7 @@ unpacks them itself.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from imagegen.engine.families.base import ModelFamily
@@ -22,6 +23,11 @@ class PackedLatentsFamily(ModelFamily):
 
     def get_denoised_estimate(self, pipeline: Pipeline, height: int) -> Tensor:
         return unpack_latents(pipeline.scheduler.estimate, height // (get_vae_scale_factor(pipeline) * 2))
+
+
+def pack_latents(latents: Tensor) -> Tensor:
+    """Returns latents of shape (n, channels, height, width) as rows of patches, which are the first rows' first."""
+    return torch.pixel_unshuffle(latents, 2).flatten(2).transpose(1, 2)
 
 
 def unpack_latents(latents: Tensor, rows: int) -> Tensor:

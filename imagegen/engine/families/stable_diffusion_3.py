@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imagegen.engine.batching.collate import BatchRules
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.previews.projection import build_projection
 from imagegen.library.family_facts import STABLE_DIFFUSION_3
@@ -9,6 +10,7 @@ from imagegen.library.family_facts import STABLE_DIFFUSION_3
 
 class StableDiffusion3(ModelFamily):
     facts = STABLE_DIFFUSION_3
+    batch_rules = BatchRules(additions=("block_controlnet_hidden_states",))
     preview_projection = build_projection(
         [
             [-0.0922, -0.0175, 0.0749],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -30,19 +31,23 @@ class NetworkKind:
     """
 
     read: NetworkReader
-    share: Callable[[nn.Module], BatchedNetwork] | None = None
+    share: Callable[[nn.Module], BatchedNetwork | None] | None = None
     choose_dtype: Callable[[AdapterSource, torch.dtype], torch.dtype] = keep_dtype
 
 
 @dataclass
 class LoadedNetwork:
-    """A network on the device. Calls of `shared` are batched; None for a network whose jobs do not share calls."""
+    """A network on the device. Calls of `shared` are batched; None for a network whose jobs do not share calls.
+
+    `shared_by_denoiser` has the batched calls of a network that needs parts of a denoiser.
+    """
 
     source: AdapterSource
     network: nn.Module
     shared: BatchedNetwork | None
     size_bytes: int
     use_count: int = 0
+    shared_by_denoiser: WeakKeyDictionary[nn.Module, BatchedNetwork] = field(default_factory=WeakKeyDictionary)
 
 
 class NetworkCache:
