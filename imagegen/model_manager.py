@@ -14,6 +14,7 @@ from imagegen.library.prompt_tokens import measure_prompt
 from imagegen.library.references import normalize_reference
 from imagegen.library.resource import Resource, ResourceInfo, Usage
 from imagegen.library.upscalers import DEFAULT_UPSCALER
+from imagegen.library.vaes import find_preview_decoder
 from imagegen.model_loads import ModelLoads
 from imagegen.schema.base import User
 from imagegen.schema.field_types import LATENT_UPSCALER
@@ -225,6 +226,10 @@ class ModelManager:
         with attribute_errors_to("model"):
             model_loras = [self.library.adapters["lora"].get_source(use.lora, use.weight) for use in model.loras]
         return (*(each for each in model_loras if each.id not in requested_ids), *requested)
+
+    def find_preview_decoder(self, model: ModelInfo) -> AdapterSource | None:
+        """Returns the small VAE that previews of a model are made with, if there is one. Reads the disk."""
+        return find_preview_decoder(self.library.adapters["vae"], model.latents)
 
     def measure_prompt(self, reference: str | None, prompt: str) -> PromptLength:
         """Returns the length of a prompt for a model; the default one for None. Reads the disk.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -30,16 +31,21 @@ from imagegen.engine.job import (
 from imagegen.engine.models.budget import MemoryBudget
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.network_cache import LoadedNetwork, NetworkCache, NetworkKind
+from imagegen.engine.models.network_files import READ_ERRORS
 from imagegen.engine.models.out_of_memory import convert_out_of_memory
 from imagegen.engine.models.store import ModelStore
+from imagegen.engine.previews.decoder import PreviewDecoder
 from imagegen.engine.receipts import VERSIONS, build_receipts
 from imagegen.engine.run_loop import Reply, RunLoop, complete_future
 from imagegen.engine.stage_runner import StageRunner
 from imagegen.engine.stages import plan_stages
 from imagegen.engine.upscaling.upscaler_cache import UpscalerCache
 from imagegen.engine.vaes.loading import VAES
+from imagegen.errors import ModelLoadFailed, ModelTooLarge
 from imagegen.schema.events import Cancelled, Loading
-from imagegen.schema.models import ModelSource, SourceKind
+from imagegen.schema.models import AdapterSource, ModelSource, SourceKind
+
+logger = logging.getLogger(__name__)
 
 NETWORK_KINDS: Mapping[SourceKind, NetworkKind] = {
     "controlnet": CONTROLNETS,
@@ -204,8 +210,11 @@ class Engine:
         with convert_out_of_memory(), self._use_model(inputs.model, control, emitter) as model:
             control.raise_if_cancelled()
             adapters = self._adapters.resolve_adapters(inputs.adapters, model) if model is not None else None
-            with self._use_networks(inputs, emitter.emit) as networks:
-                runner = StageRunner(inputs, model, adapters, networks, self._upscalers, control, emitter.emit)
+            with (
+                self._use_networks(inputs, emitter.emit) as networks,
+                self._use_preview_decoder(inputs.preview_decoder) as decoder,
+            ):
+                runner = StageRunner(inputs, model, adapters, networks, self._upscalers, control, emitter.emit, decoder)
                 output = runner.run_all(plan_stages(inputs.request))
         size = output.images[0].size
         return EngineResult(
@@ -222,6 +231,22 @@ class Engine:
     ) -> AbstractContextManager[Sequence[LoadedNetwork]]:
         make_room = self.store.make_room
         return self._networks.use(inputs.adapters, make_room, lambda source: emit(Loading(model=source.name)))
+
+    @contextmanager
+    def _use_preview_decoder(self, source: AdapterSource | None) -> Iterator[PreviewDecoder | None]:
+        """Yields the decoder of a job's previews; None where there is none, or where it cannot be used.
+
+        No picture depends on it, so that a job goes on without it.
+        """
+        with ExitStack() as stack:
+            decoder = None
+            if source is not None:
+                try:
+                    (loaded,) = stack.enter_context(self._networks.use([source], self.store.make_room, lambda _: None))
+                    decoder = PreviewDecoder(loaded.network)
+                except (ModelLoadFailed, ModelTooLarge, *READ_ERRORS) as error:
+                    logger.warning("No decoder for previews: %s", error, extra={"action": "preview_decoder_failed"})
+            yield decoder
 
     @contextmanager
     def _use_model(

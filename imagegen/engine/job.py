@@ -23,7 +23,8 @@ class JobInputs:
 
     `model` is None for a request that paints nothing. `input_images` are RGB pictures, or RGBA pictures to make larger,
     by the request's field that names them, and `upscalers` are by field too. `model_sha256` is of the model's weights.
-    `requested` is for the receipts.
+    `requested` is for the receipts. `preview_decoder` is an AutoencoderTiny for the model's latents, which no picture
+    depends on.
     """
 
     request: GenerationRequest
@@ -33,6 +34,7 @@ class JobInputs:
     model_sha256: str | None = None
     requested: RequestedAs | None = None
     upscalers: Upscalers = field(default_factory=dict)
+    preview_decoder: AdapterSource | None = None
 
 
 @dataclass(frozen=True)

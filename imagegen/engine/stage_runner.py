@@ -25,6 +25,7 @@ from imagegen.engine.models.network_files import READ_ERRORS
 from imagegen.engine.models.out_of_memory import is_out_of_memory
 from imagegen.engine.outpainting import plan_outpainting
 from imagegen.engine.pipelines import create_job_pipeline
+from imagegen.engine.previews.decoder import PreviewDecoder
 from imagegen.engine.prompts.inputs import build_prompt_arguments
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
 from imagegen.engine.run_loop import get_context, run_in_thread, wait_for
@@ -63,7 +64,7 @@ class StageRunner:
     """Called in the job's task of the run loop. A job that does not paint has neither a model nor adapters.
 
     `networks` are those of the job's adapters that are networks: its ControlNets, its IP-Adapters with their image
-    encoders, its VAE, and its detector.
+    encoders, its VAE, and its detector. Previews are made with `preview_decoder`, or with the model's projection.
     """
 
     inputs: JobInputs
@@ -73,6 +74,7 @@ class StageRunner:
     upscalers: UpscalerCache
     control: JobControl
     emit: Callable[[Progress], None]
+    preview_decoder: PreviewDecoder | None = None
 
     def run_all(self, stages: Sequence[Stage]) -> StageOutput:
         """Returns the pictures of the last stage, or of the one in which the job is ended early.
@@ -161,7 +163,7 @@ class StageRunner:
         model, adapters = self._get_model(), self._get_adapters()
         apply_variation(pipeline, request)
         end_step = self._extend_calls(request, model, pipeline, inpainting)
-        callback = StepCallback(self.control, create_view(model, request, inpainting), self.emit, end_step, place)
+        callback = StepCallback(self.control, self._create_view(request, inpainting), self.emit, end_step, place)
         input_images = {**self.inputs.input_images, **(inpainting.input_images if inpainting else {})}
         arguments = build_call_arguments(request, stage, pipeline, model.family, input_images)
         if image is not None:
@@ -179,6 +181,12 @@ class StageRunner:
         finally:
             model.pipeline.maybe_free_model_hooks()
         return images, callback
+
+    def _create_view(self, request: GenerationRequest, inpainting: InpaintingPlan | None) -> LatentView:
+        model = self._get_model()
+        assert model.projection is not None and request.height is not None
+        compose = inpainting.paste_preview if inpainting is not None else None
+        return LatentView(self.preview_decoder or model.projection, model.family, request.height, compose)
 
     def _get_model(self) -> LoadedModel:
         assert self.model is not None
@@ -255,12 +263,6 @@ class StageRunner:
             plan = wait_for(run_in_thread(lambda: plan_inpainting(request, images["init_image"], mask, latent_side)))
         apply_latent_fill(pipeline.scheduler, request, plan)
         return plan
-
-
-def create_view(model: LoadedModel, request: GenerationRequest, inpainting: InpaintingPlan | None) -> LatentView:
-    assert model.projection is not None and request.height is not None
-    compose = inpainting.paste_preview if inpainting is not None else None
-    return LatentView(model.projection, model.family, request.height, compose)
 
 
 def find_boxes(detector: LoadedNetwork, image: Image.Image, request: GenerationRequest) -> list[Box]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.host_copy import AsyncHostCopy
 from imagegen.engine.job import JobControl
-from imagegen.engine.previews.projection import Compose, Projection, render_latent_preview
+from imagegen.engine.previews.projection import Compose, LatentColours, render_latent_preview
 from imagegen.engine.protocols import Pipeline
 from imagegen.engine.run_loop import run_in_thread
 from imagegen.errors import NonFiniteLatents
@@ -33,7 +33,7 @@ class LatentView:
     `compose` makes the whole picture of what the latents show, if they are only a part of it.
     """
 
-    projection: Projection
+    source: LatentColours
     family: ModelFamily
     height: int
     compose: Compose | None = None
@@ -43,7 +43,7 @@ class LatentView:
         return self.family.get_denoised_estimate(pipeline, self.height)
 
     def render(self, latents: Tensor) -> str:
-        return render_latent_preview(latents, self.projection, self.compose)
+        return render_latent_preview(latents, self.source, self.compose)
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,7 @@ class Dispatcher:
             adapters=sources.adapters,
             upscalers=sources.upscalers,
             requested=sources.requested,
+            preview_decoder=sources.preview_decoder,
         )
         await self.storage.write(lambda tables: tables.jobs.start(job.id))
         if job.id in self.queue:  # It may have been cancelled meanwhile.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from imagegen.library.model_index import get_last_modified
 from imagegen.model_manager import ModelManager
 from imagegen.schema.field_types import MAX_SEED
-from imagegen.schema.models import AdapterSource, ModelSource, UpscalerSource
+from imagegen.schema.models import AdapterSource, ModelInfo, ModelSource, UpscalerSource
 from imagegen.schema.receipt import RequestedAs
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Size
@@ -32,7 +32,7 @@ def resolve_request(
     `start_size` is that of the start image in pixels; a request without a size gets its own from it.
     """
     if not TASKS[request.task].paints:
-        sources = build_sources(model_manager, request, None, (), requested)
+        sources = build_sources(model_manager, request, None, None, (), requested)
         return name_upscalers(request, sources), sources
     model, source = model_manager.resolve_model(request.model)
     if start_size is not None and request.width is None and request.height is None:
@@ -40,7 +40,7 @@ def resolve_request(
         request = request.model_copy(update={"width": width, "height": height})
     request = fill_in_defaults(request, model, secrets.randbelow(MAX_SEED + 1), secrets.randbelow(MAX_SEED + 1))
     adapters = model_manager.resolve_all_adapters(request, model)
-    sources = build_sources(model_manager, request, source, adapters, requested)
+    sources = build_sources(model_manager, request, model, source, adapters, requested)
     return name_upscalers(set_adapter_fields(request, model, adapters), sources), sources
 
 
@@ -48,8 +48,10 @@ def resolve_sources(
     model_manager: ModelManager, request: GenerationRequest, requested: RequestedAs | None = None
 ) -> JobSources:
     """Returns the sources of a request that `resolve_request` has filled in before. Raises InvalidRequest."""
-    source = model_manager.resolve_model(request.model)[1] if TASKS[request.task].paints else None
-    return build_sources(model_manager, request, source, model_manager.resolve_request_adapters(request), requested)
+    is_painted = TASKS[request.task].paints
+    model, source = model_manager.resolve_model(request.model) if is_painted else (None, None)
+    adapters = model_manager.resolve_request_adapters(request)
+    return build_sources(model_manager, request, model, source, adapters, requested)
 
 
 def name_upscalers(request: GenerationRequest, sources: JobSources) -> GenerationRequest:
@@ -60,6 +62,7 @@ def name_upscalers(request: GenerationRequest, sources: JobSources) -> Generatio
 def build_sources(
     model_manager: ModelManager,
     request: GenerationRequest,
+    info: ModelInfo | None,
     model: ModelSource | None,
     adapters: tuple[AdapterSource, ...],
     requested: RequestedAs | None,
@@ -73,6 +76,7 @@ def build_sources(
         upscalers=upscalers,
         upscaler_stamps=read_stamps(upscalers.values()),
         requested=requested,
+        preview_decoder=model_manager.find_preview_decoder(info) if info is not None else None,
     )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from imagegen.errors import NotOnDisk, UnusableModel
+from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
+from imagegen.library.adapters import AdapterIndex
 from imagegen.library.network_index import NetworkIndex, has_config, read_network_config
 from imagegen.library.vae_latents import UnknownVae, detect_latents, is_diffusers_vae, read_latents
 from imagegen.library.weight_files import SafetensorsHeader
+from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterSource, Latents
+
+# Small and fast, and the same latents as the large one of its models: https://github.com/madebyollin/taesd.
+TINY_CLASS = "AutoencoderTiny"
 
 
 class VaeIndex(NetworkIndex):
@@ -26,3 +32,15 @@ class VaeIndex(NetworkIndex):
         except UnknownVae as error:
             raise UnusableModel(reference, str(error), self.kind) from None
         return {"architecture": latents.architecture, "latents": latents}
+
+
+def find_preview_decoder(vaes: AdapterIndex, latents: Latents | None) -> AdapterSource | None:
+    """Returns the first AutoencoderTiny that is known to be for these latents; None if there is none."""
+    if latents is None or latents.architecture == UNKNOWN_ARCHITECTURE:
+        return None
+    for vae in vaes.list_available():
+        if vae.info.latents == latents and has_config(vae.path):
+            with suppress(OSError, ValueError, UnknownModel, UnusableModel, NotOnDisk):
+                if read_network_config(vae.path).get("_class_name") == TINY_CLASS:
+                    return vaes.get_source(vae.info.id)
+    return None

@@ -44,7 +44,7 @@ class JobSources(FrozenModel):
     `model_sha256` is of the model's weights, None if they could not be read. `adapter_stamps` are the sizes in bytes
     and the times of the last change in nanoseconds of the adapters' files. `requested` is what the client named, if it
     was resolved to something else. `model` is None for a job that needs none; `upscalers` are by the request's field,
-    with stamps in their order.
+    with stamps in their order. `preview_decoder` is what previews are made with, if the studio has one for the model.
     """
 
     model: ModelSource | None
@@ -54,6 +54,7 @@ class JobSources(FrozenModel):
     upscalers: Upscalers = Field(default_factory=dict)
     upscaler_stamps: tuple[tuple[int, int], ...] = ()
     requested: RequestedAs | None = None
+    preview_decoder: AdapterSource | None = None
 
     @property
     def model_id(self) -> str | None:

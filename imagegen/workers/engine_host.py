@@ -144,6 +144,7 @@ class EngineHost:
                 model_sha256=order.model_sha256,
                 requested=order.requested,
                 upscalers=order.upscalers,
+                preview_decoder=order.preview_decoder,
             )
             self.engine.submit(inputs, control, on_event).add_done_callback(on_done)
         except Exception as error:

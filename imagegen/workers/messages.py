@@ -57,6 +57,7 @@ class JobOrder(FrozenModel):
     adapters: tuple[AdapterSource, ...] = ()
     upscalers: Upscalers = Field(default_factory=dict)
     requested: RequestedAs | None = None
+    preview_decoder: AdapterSource | None = None
     wants_previews: bool = False
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ from imagegen.engine.engine import Engine, EngineResult, JobInputs
 from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.models.network_files import load_network
 from imagegen.engine.pipelines import create_job_pipeline
+from imagegen.engine.previews.projection import JPEG_QUALITY
 from imagegen.engine.samplers import create_scheduler
 from imagegen.engine.vaes.apply import apply_vae
 from imagegen.engine.vaes.loading import read_vae, share_vae
 from imagegen.errors import InvalidRequest, ModelLoadFailed, ModelTooLarge
 from imagegen.library.snapshots import Snapshots
-from imagegen.library.vaes import VaeIndex
+from imagegen.library.vaes import VaeIndex, find_preview_decoder
+from imagegen.schema.events import Progress
 from imagegen.schema.validation import set_adapter_fields
 from tests.hub.vaes import save_tiny_vae, save_vae, write_old_names, write_original
 from tests.integration.engine_harness import EngineHarness, get_final_image, new_control
@@ -44,6 +48,7 @@ VAES: dict[str, tuple[Any, dict[str, Any]]] = {
     "sd": (save_vae, {}),
     "xl": (save_vae, {"scaling_factor": 0.13025, "force_upcast": True}),
     "taesd": (save_tiny_vae, {}),
+    "taef1": (save_tiny_vae, {"latent_channels": 16}),
     "flux": (save_vae, FLUX),
 }
 
@@ -115,6 +120,43 @@ def test_a_start_image_is_encoded_as_in_diffusers(harness: EngineHarness, model:
     size = {"width": 64, "height": 64} if model == "tiny-flux-dev" else {}
     expected = paint_with_diffusers(harness, AutoPipelineForImage2Image, inputs, image=START, strength=0.7, **size)
     assert difference(get_final_image(harness.run(inputs)), expected) <= 1
+
+
+def get_first_preview(harness: EngineHarness, inputs: JobInputs) -> Image.Image:
+    control = new_control()
+    control.wants_previews.set()
+    previews = (event.preview for event in harness.run(inputs, control) if isinstance(event, Progress))
+    text = next(preview for preview in previews if preview is not None)
+    return Image.open(BytesIO(base64.b64decode(text)))
+
+
+@pytest.mark.parametrize(("model", "vae"), [("tiny-sd15", "taesd"), ("tiny-flux-dev", "taef1")])
+def test_previews_are_what_a_small_vae_makes_of_the_estimate(harness: EngineHarness, model: str, vae: str) -> None:
+    """A job with this VAE that ends after its first step has as its picture what the VAE makes of the same estimate.
+
+    The picture of a job is not changed by the decoder of its previews.
+    """
+    get_vae_folder(harness, vae)
+    decoder = find_preview_decoder(find_vaes(harness), harness.model(model)[0].latents)
+    assert decoder is not None and decoder.id == vae
+    inputs = replace(make_inputs(harness, model, None), preview_decoder=decoder)
+    preview = get_first_preview(harness, inputs)
+    control = new_control()
+    control.finish_requested.set()
+    expected = get_final_image(harness.run(make_inputs(harness, model, vae), control))
+    assert preview.size == expected.size == (64, 64)
+    buffer = BytesIO()
+    expected.save(buffer, format="JPEG", quality=JPEG_QUALITY)
+    assert difference(preview, Image.open(buffer)) <= 2
+    assert difference(preview.resize((64, 64)), get_first_preview(harness, make_inputs(harness, model, None))) > 20
+    assert get_final_image(harness.run(inputs)).tobytes() == paint(harness, model, None).tobytes()
+
+
+def test_without_a_usable_small_vae_previews_are_made_as_before(harness: EngineHarness) -> None:
+    plain = make_inputs(harness, "tiny-sd15", None)
+    decoder = find_vaes(harness).get_source(get_vae_folder(harness, "taesd").name)
+    gone = replace(plain, preview_decoder=decoder.model_copy(update={"path": harness.folder / "gone.safetensors"}))
+    assert get_first_preview(harness, gone).tobytes() == get_first_preview(harness, plain).tobytes()
 
 
 TASKS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
+from imagegen.jobs.sources import resolve_request
 from imagegen.library.resource import ResourceReference
 from imagegen.library.snapshots import Snapshots
 from imagegen.library.vae_latents import find_model_latents
@@ -16,6 +17,7 @@ from imagegen.schema.models import Latents
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.validation import fill_in_defaults
 from tests.doubles import make_library
+from tests.unit.in_process_studio import run_in_process_studio
 from tests.unit.model_files import (
     VAE_CONFIG,
     make_snapshot_folder,
@@ -155,3 +157,19 @@ def test_a_catalogue_may_name_the_vae_of_a_model(tmp_path: Path) -> None:
     request = GenerationRequest(prompt="x", model="with-vae")
     assert fill_in_defaults(request, info, seed=1).vae == "better"
     assert fill_in_defaults(request.model_copy(update={"vae": "other"}), info, seed=1).vae == "other"
+
+
+async def test_previews_are_made_with_the_small_vae_for_the_latents_of_the_model(tmp_path: Path) -> None:
+    """That a VAE is small is in its configuration, and for which latents it is in its name."""
+    folder = tmp_path / "models" / "vaes"
+    write_vae(folder / "a-large-one-for-sd1")
+    for name in ("small", "taesd", "taesdxl"):
+        write_vae(folder / name, _class_name="AutoencoderTiny")
+    write_unet_model(tmp_path / "models" / "sd")
+    async with run_in_process_studio(tmp_path) as studio:
+        manager = studio.service.model_manager
+        _, sources = resolve_request(manager, GenerationRequest(prompt="a boat", model="sd"))
+        assert sources.preview_decoder is not None and sources.preview_decoder.id == "taesd"
+        assert sources.adapters == ()
+        _, of_other_latents = resolve_request(manager, GenerationRequest(prompt="a boat", model="embedded"))
+        assert of_other_latents.preview_decoder is None

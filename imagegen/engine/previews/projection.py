@@ -1,4 +1,4 @@
-"""Projects latents to RGB for small previews, fast enough to render one between two steps.
+"""Projects latents to RGB for small previews, fast enough to render one between two steps, and renders previews.
 
 The figures are those of the family (`preview_projection` in its file of engine/families) or of the model's
 `preview.json`.
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,22 @@ JPEG_QUALITY = 80
 Compose = Callable[[Image.Image, int], Image.Image]
 
 
+class LatentColours(Protocol):
+    """What makes pictures of latents for previews.
+
+    A preview has at most `max_side` pixels along a side, and at most `enlargement` pixels for one of `to_rgb`.
+    """
+
+    @property
+    def max_side(self) -> int: ...
+
+    @property
+    def enlargement(self) -> int: ...
+
+    def to_rgb(self, latents: Tensor, columns: int) -> NDArray[np.uint8]:
+        """Returns pictures of shape (n, 3, height, width), of which `columns` will be beside one another."""
+
+
 @dataclass(frozen=True)
 class Projection:
     """RGB = latent @ matrix + bias, in 0..1. The matrix is of shape (channels, 3), the bias of shape (3,)."""
@@ -35,11 +52,23 @@ class Projection:
     matrix: NDArray[np.float32]
     bias: NDArray[np.float32]
 
-    def to_rgb(self, latents: Tensor) -> NDArray[np.uint8]:
-        """Returns colours of shape (n, 3, height, width), for latents of shape (n, channels, height, width)."""
-        rows = latents.flatten(2).float().cpu().numpy()
+    @property
+    def max_side(self) -> int:
+        return MAX_PREVIEW_SIDE
+
+    @property
+    def enlargement(self) -> int:
+        return PIXELS_PER_LATENT
+
+    def to_rgb(self, latents: Tensor, columns: int) -> NDArray[np.uint8]:
+        """Returns the colours of latents of shape (n, channels, height, width), leaving out rows and columns of those
+        that are larger than a preview.
+        """
+        down, across = (math.ceil(columns * side / MAX_PREVIEW_SIDE) for side in latents.shape[2:])
+        kept = latents[..., ::down, ::across]
+        rows = kept.flatten(2).float().cpu().numpy()
         rgb: NDArray[np.float32] = (self.matrix.T * 255) @ rows + (self.bias * 255)[:, None]
-        return rgb.clip(0, 255).astype(np.uint8).reshape(len(rows), 3, *latents.shape[2:])
+        return rgb.clip(0, 255).astype(np.uint8).reshape(len(rows), 3, *kept.shape[2:])
 
 
 def build_projection(matrix: list[list[float]], bias: tuple[float, float, float] = (0, 0, 0)) -> Projection:
@@ -66,22 +95,18 @@ def find_projection(folder: Path, published: Projection | None, channels: int) -
     return published if published is not None and len(published.matrix) == channels else None
 
 
-def render_latent_preview(latents: Tensor, projection: Projection, compose: Compose | None = None) -> str:
+def render_latent_preview(latents: Tensor, source: LatentColours, compose: Compose | None = None) -> str:
     """Returns a JPEG in base64 of latents of shape (n, channels, height, width); several become tiles of one.
 
     With `compose`, each tile is what it returns for the picture of the latents and the most pixels along a side.
     """
-    count, _, height, width = latents.shape
-    columns = choose_columns(count)
-    downsampled = latents[
-        ..., :: math.ceil(columns * height / MAX_PREVIEW_SIDE), :: math.ceil(columns * width / MAX_PREVIEW_SIDE)
-    ]
-    colours = projection.to_rgb(downsampled)
+    columns = choose_columns(len(latents))
+    colours = source.to_rgb(latents, columns)
     if compose is not None:
-        composed = [compose(Image.fromarray(each.transpose(1, 2, 0)), MAX_PREVIEW_SIDE // columns) for each in colours]
+        composed = [compose(Image.fromarray(each.transpose(1, 2, 0)), source.max_side // columns) for each in colours]
         colours = np.stack([np.asarray(each).transpose(2, 0, 1) for each in composed])
     image = Image.fromarray(tile_images(colours, columns))
-    scale = min(1 if compose is not None else PIXELS_PER_LATENT, MAX_PREVIEW_SIDE / max(image.size))
+    scale = min(1 if compose is not None else source.enlargement, source.max_side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     buffer = BytesIO()
     image.resize(size, Image.Resampling.BICUBIC).save(buffer, format="JPEG", quality=JPEG_QUALITY)
