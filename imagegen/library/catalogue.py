@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from imagegen.errors import InvalidCatalogue
+from imagegen.library.checkpoint_detection import CONFIGS_DIR, ConfigName
 from imagegen.library.families import describe_obstacle, find_family
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.field_types import MAX_LORAS, SamplerName
-from imagegen.schema.models import Guidance, Quantization
+from imagegen.schema.models import Guidance, PredictionType, Quantization
 from imagegen.schema.request import LoraUse
 from imagegen.text import describe_first_problem
 
@@ -21,7 +23,9 @@ class CatalogueEntry(FrozenModel):
     """A model on the Hub in `repository` (whole, or one `file` of it) or at `path`, relative to the catalogue.
 
     `pipeline` is its class in diffusers; fields that are left out take that class's defaults. `variant` selects one of
-    several sets of weights. `config` is a folder in diffusers format with the configuration of a single file.
+    several sets of weights. `config` is a folder in diffusers format with the configuration of a single file, or the
+    name of a shipped one. `prediction_type` is what the denoiser of a Stable Diffusion predicts, and `zero_snr` whether
+    its training began at pure noise; they count more than what its files say.
     `trailing` selects trailing timestep spacing, for models of few steps. `loras` are applied to each request that
     gives them no weight of its own; `vae` is for requests that name none; an entry with LoRAs shares the memory of the
     entry that is equal but for them.
@@ -49,6 +53,8 @@ class CatalogueEntry(FrozenModel):
     loras: tuple[LoraUse, ...] = Field((), max_length=MAX_LORAS)
     vae: str | None = Field(None, min_length=1, max_length=300)
     trailing: bool = False
+    prediction_type: PredictionType | None = None
+    zero_snr: bool | None = None
     quantization: Quantization | None = None
     memory_gb: float | None = None
     download_gb: float | None = None
@@ -62,6 +68,8 @@ class CatalogueEntry(FrozenModel):
             raise ValueError(f"pipeline cannot be {self.pipeline}: {describe_obstacle(self.pipeline)}")
         if self.sampler not in (None, *family.samplers):
             raise ValueError(f"sampler must be one of {', '.join(family.samplers)}")
+        if family.denoiser != "unet" and (self.prediction_type, self.zero_snr) != (None, None):
+            raise ValueError("prediction_type and zero_snr are for Stable Diffusion 1, 2 and XL")
         if self.vae is not None and not family.vae:
             raise ValueError("vae cannot be used with this pipeline")
         if self.loras and self.quantization:
@@ -99,6 +107,8 @@ def read_entries(folder: Path) -> dict[str, CatalogueEntry]:
 
 
 def resolve_paths(entry: CatalogueEntry, folder: Path) -> CatalogueEntry:
-    """Returns the entry with paths made relative to the catalogue's folder."""
+    """Returns the entry with paths made relative to the catalogue's folder; `config` may name a shipped folder."""
     paths = {name: folder / path for name in ("path", "config") if (path := getattr(entry, name)) is not None}
+    if entry.config is not None and str(entry.config) in get_args(ConfigName) and not paths["config"].exists():
+        paths["config"] = CONFIGS_DIR / entry.config
     return entry.model_copy(update=paths)

@@ -5,22 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from imagegen.errors import UnknownModel, UnusableModel
 from imagegen.library import references
 from imagegen.library.catalogue import CatalogueEntry, load_catalogue
-from imagegen.library.checkpoint_detection import detect_checkpoint
+from imagegen.library.checkpoint_detection import UnsupportedCheckpoint, detect_checkpoint
+from imagegen.library.checkpoints import BaseMissing, LoadableCheckpoint, inspect_checkpoint
 from imagegen.library.config_limits import find_config_problem
 from imagegen.library.model_info import READ_ERRORS, build_model_info, read_json, read_pipeline_class
 from imagegen.library.snapshots import HubFiles, Snapshots
+from imagegen.library.training_statements import Training
 from imagegen.library.weight_files import find_missing_part, list_weight_files, read_header
 from imagegen.schema.models import ModelInfo, ModelSource
 
 # Subfolders of the models folder that contain other resources.
 RESERVED_FOLDERS = ("loras", "embeddings", "controlnets", "ip_adapters", "vaes", "detectors", "upscalers")
 # Fields of an entry that decide its weights.
-SOURCE_FIELDS = ("repository", "file", "path", "config", "revision", "variant", "pipeline", "trailing", "quantization")
+SOURCE_FIELDS = (
+    "repository",
+    "file",
+    "path",
+    "config",
+    "revision",
+    "variant",
+    "pipeline",
+    "trailing",
+    "prediction_type",
+    "zero_snr",
+    "quantization",
+)
 
 
 @dataclass(frozen=True)
@@ -104,16 +119,17 @@ class ModelIndex:
     def get_source(self, entry: CatalogueEntry) -> ModelSource | None:
         """Returns where the model is on disk; None unless it is complete.
 
-        Raises UnusableModel for a file with a denoiser alone, if no complete model has the other components, and for a
-        configuration with a number that is out of range.
+        Raises UnusableModel for a single file that cannot be loaded, and for a configuration with a number that is out
+        of range.
         """
         path = entry.path or self.snapshots.find(HubFiles.from_entry(entry), is_complete)
         if path is None or (entry.path and not is_complete(path)):
             return None
-        config = entry.config or (None if path.is_dir() else self._find_config_folder(path, entry.pipeline))
-        if path.is_file() and config is None:
-            advice = "load a complete model of its architecture first, such as flux.1-schnell"
-            raise UnusableModel(entry.id, f"it is a denoiser alone; {advice}")
+        training = Training(entry.prediction_type, entry.zero_snr)
+        config = None
+        if path.is_file():
+            loadable = self._inspect_file(path, entry, training)
+            config, training = loadable.config, loadable.training
         check_config(entry.id, config or path)
         base = self._get_base_entry(entry)
         return ModelSource(
@@ -123,6 +139,8 @@ class ModelIndex:
             path=path.absolute(),
             config=config and config.absolute(),
             trailing=entry.trailing,
+            prediction_type=training.prediction_type,
+            zero_snr=training.zero_snr,
             quantization=entry.quantization,
             revision=self.snapshots.get_revision(path) if entry.repository else None,
             changed=get_last_modified(path),
@@ -136,15 +154,26 @@ class ModelIndex:
         )
         return next(same, entry) if entry.loras else entry
 
-    def _find_config_folder(self, file: Path, pipeline: str) -> Path | None:
-        """Returns the configuration of a single file: a shipped one, or a complete model with the rest."""
-        if file.suffix == ".gguf":
-            return self._find_complete_folder(pipeline, None)
-        header = read_header(file)
-        checkpoint = detect_checkpoint(header)
-        if checkpoint is not None and checkpoint[1] is not None:
-            return checkpoint[1]
-        return self._find_complete_folder(pipeline, any("guidance_in" in name for name in header.shapes))
+    def _inspect_file(self, file: Path, entry: CatalogueEntry, training: Training) -> LoadableCheckpoint:
+        """Returns how a single file is loaded: its configuration is a shipped one, or a complete model with the rest.
+
+        Raises UnusableModel.
+        """
+        try:
+            if file.suffix == ".gguf":
+                folder = entry.config or self._find_complete_folder(entry.pipeline, None)
+                if folder is None:
+                    raise BaseMissing
+                return LoadableCheckpoint(folder, training)
+            find_base = partial(self._find_complete_folder, entry.pipeline)
+            return inspect_checkpoint(file, entry.pipeline, entry.config, training, find_base)
+        except BaseMissing:
+            advice = "load a complete model of its architecture first, such as flux.1-schnell"
+            raise UnusableModel(entry.id, f"it is a denoiser alone; {advice}") from None
+        except UnsupportedCheckpoint as error:
+            raise UnusableModel(entry.id, str(error)) from None
+        except READ_ERRORS:
+            raise UnusableModel(entry.id, "its configuration cannot be read") from None
 
     def _find_complete_folder(self, pipeline: str, has_guidance: bool | None) -> Path | None:
         """Returns a complete model of the architecture. For FLUX.1, `guidance_embeds` must equal `has_guidance`."""
@@ -274,11 +303,11 @@ def create_file_entry(path: Path, reference: str) -> CatalogueEntry:
     """Returns an entry for a single-file checkpoint. Raises UnusableModel for a file of another architecture."""
     try:
         checkpoint = detect_checkpoint(read_header(path))
+    except UnsupportedCheckpoint as error:
+        raise UnusableModel(reference, str(error)) from None
     except READ_ERRORS:
         raise UnusableModel(reference, "it is not a complete safetensors file") from None
-    if checkpoint is None:
-        raise UnusableModel(reference, "it is not a checkpoint of Stable Diffusion 1, 2, XL or FLUX.1")
-    return create_entry(reference, path.stem, checkpoint[0], path)
+    return create_entry(reference, path.stem, checkpoint.pipeline, path)
 
 
 def create_entry(reference: str, name: str, pipeline: str, path: Path) -> CatalogueEntry:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 MAX_HEADER_BYTES = 100 * 2**20
 
@@ -22,10 +25,16 @@ class BrokenWeights(ValueError):
 
 @dataclass(frozen=True)
 class SafetensorsHeader:
-    """The shapes of the tensors by name, and the metadata of the file."""
+    """The shapes of the tensors by name, and the metadata of the file.
+
+    `dtypes` are the types of the tensors as the format calls them, such as "BF16". `places` are where their values
+    begin and end in the file, in bytes.
+    """
 
     shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
+    dtypes: dict[str, str] = field(default_factory=dict)
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def parameter_count(self) -> int:
@@ -56,12 +65,31 @@ def parse_header(file: Path, size: int, _modified: int) -> SafetensorsHeader:
             for name, value in (tensors.pop("__metadata__", None) or {}).items()
         }
         end = max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
-        shapes = {make_printable(name): tuple(map(int, tensor["shape"])) for name, tensor in tensors.items()}
+        named = {make_printable(name): tensor for name, tensor in tensors.items()}
+        shapes = {name: tuple(map(int, tensor["shape"])) for name, tensor in named.items()}
+        dtypes = {name: make_printable(tensor.get("dtype")) for name, tensor in named.items()}
+        start = 8 + length
+        offsets = {name: tensor["data_offsets"] for name, tensor in named.items()}
+        places = {name: (start + int(offset[0]), start + int(offset[1])) for name, offset in offsets.items()}
     except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         raise BrokenWeights(file.name) from None
     if size != 8 + length + end:
         raise BrokenWeights(file.name)
-    return SafetensorsHeader(shapes, metadata)
+    return SafetensorsHeader(shapes, metadata, dtypes, places)
+
+
+def read_values(file: Path, header: SafetensorsHeader, name: str) -> NDArray[np.float64]:
+    """Returns the values of a small tensor as a row of float64. Raises BrokenWeights for one of another type."""
+    begin, end = header.places[name]
+    with file.open("rb") as stream:
+        stream.seek(begin)
+        content = stream.read(end - begin)
+    match header.dtypes[name]:
+        case "BF16":  # The upper half of a float32.
+            return (np.frombuffer(content, "<u2").astype("<u4") << 16).view("<f4").astype(np.float64)
+        case "F16" | "F32" | "F64" as dtype:
+            return np.frombuffer(content, f"<f{int(dtype[1:]) // 8}").astype(np.float64)
+    raise BrokenWeights(file.name)
 
 
 def make_printable(value: object) -> str:

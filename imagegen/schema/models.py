@@ -17,6 +17,8 @@ from imagegen.schema.request import GenerationRequest, LoraUse
 # negative prompt; "none": the model was distilled to need no guidance.
 Guidance = Literal["classifier-free", "true", "embedded", "none"]
 Quantization = Literal["int8", "fp8", "nf4", "gguf"]
+# What a denoiser predicts, by diffusers' names: the noise, a mixture of noise and picture, or the picture.
+PredictionType = Literal["epsilon", "v_prediction", "sample"]
 # The architecture of an adapter whose file does not name one; it is accepted for every model.
 UNKNOWN_ARCHITECTURE = "unknown"
 ModelState = Literal["absent", "downloading", "on disk", "in memory"]
@@ -249,6 +251,8 @@ class ModelSource(FrozenModel):
 
     `path` is a folder in diffusers format, or one checkpoint file, whose configuration is in the folder `config`;
     `trailing` is whether its few steps must end where its training did. `pipeline` is a name in the table of families.
+    `prediction_type` is what the denoiser predicts, and `zero_snr` whether its training began at pure noise; None where
+    its configuration says it.
     `changed` is the time of the files' last change, in nanoseconds since 1970: a model with another time is another.
     """
 
@@ -258,6 +262,8 @@ class ModelSource(FrozenModel):
     path: Path
     config: Path | None = None
     trailing: bool = False
+    prediction_type: PredictionType | None = None
+    zero_snr: bool | None = None
     quantization: Quantization | None = None
     revision: str | None = None
     changed: int = 0

@@ -60,8 +60,59 @@ OPEN_CLIP: Names = (
 )
 
 
+FLUX: Names = (
+    (r"^x_embedder", "img_in"),
+    (r"^context_embedder", "txt_in"),
+    (r"^time_text_embed\.timestep_embedder", "time_in"),
+    (r"^time_text_embed\.text_embedder", "vector_in"),
+    (r"^time_text_embed\.guidance_embedder", "guidance_in"),
+    (r"_in\.linear_1", "_in.in_layer"),
+    (r"_in\.linear_2", "_in.out_layer"),
+    (r"^proj_out", "final_layer.linear"),
+    (r"^single_transformer_blocks", "single_blocks"),
+    (r"(single_blocks\.\d+)\.norm\.linear", r"\1.modulation.lin"),
+    (r"(single_blocks\.\d+)\.proj_out", r"\1.linear2"),
+    (r"(single_blocks\.\d+)\.attn\.norm_([qk])\.weight", r"\1.norm.\2.scale"),
+    (r"^transformer_blocks", "double_blocks"),
+    (r"norm1\.linear", "img_mod.lin"),
+    (r"norm1_context\.linear", "txt_mod.lin"),
+    (r"attn\.norm_added_([qk])\.weight", r"txt_attn.norm.\1.scale"),
+    (r"\battn\.norm_([qk])\.weight", r"img_attn.norm.\1.scale"),
+    (r"norm\.q\.scale", "norm.query_norm.scale"),
+    (r"norm\.k\.scale", "norm.key_norm.scale"),
+    (r"\battn\.to_out\.0", "img_attn.proj"),
+    (r"\battn\.to_add_out", "txt_attn.proj"),
+    (r"\bff\.net\.0\.proj", "img_mlp.0"),
+    (r"\bff\.net\.2", "img_mlp.2"),
+    (r"\bff_context\.net\.0\.proj", "txt_mlp.0"),
+    (r"\bff_context\.net\.2", "txt_mlp.2"),
+)
+
+
+def flux(transformer: Any) -> Weights:
+    """Returns the weights by their original names, where layers of one input are one matrix."""
+    old, weights = transformer.state_dict(), {}
+    for name, weight in old.items():
+        if match := re.fullmatch(r"(.*)attn\.(to|add)_([qkv])(_proj)?\.(weight|bias)", name):
+            if match[3] != "q":
+                continue
+            layers = [f"{match[1]}attn.{match[2]}_{each}{match[4] or ''}.{match[5]}" for each in "qkv"]
+            if name.startswith("single"):
+                layers.append(f"{match[1]}proj_mlp.{match[5]}")
+                new = f"{match[1]}linear1.{match[5]}"
+            else:
+                new = f"{match[1]}{'img' if match[2] == 'to' else 'txt'}_attn.qkv.{match[5]}"
+            weights[renamed(new, FLUX)] = torch.cat([old[each] for each in layers])
+        elif name.startswith("norm_out.linear"):
+            scale, shift = weight.chunk(2)  # diffusers has them the other way round.
+            weights[name.replace("norm_out.linear", "final_layer.adaLN_modulation.1")] = torch.cat([shift, scale])
+        elif "proj_mlp" not in name:
+            weights[renamed(name, FLUX)] = weight
+    return weights
+
+
 def single_file(pipeline_folder: Path, file: Path) -> None:
-    """Writes the Stable Diffusion 1 or XL in a folder to one file, as CompVis or Stability AI did.
+    """Writes the Stable Diffusion 1, 2 or XL in a folder to one file, as CompVis or Stability AI did.
 
     It is loaded with `from_single_file(file, config=str(pipeline_folder))`.
     """
@@ -71,6 +122,8 @@ def single_file(pipeline_folder: Path, file: Path) -> None:
     if "text_encoder_2" in pipeline.components:
         weights |= prefixed("conditioner.embedders.0.transformer.", clip(pipeline.text_encoder))
         weights |= prefixed("conditioner.embedders.1.model.", open_clip(pipeline.text_encoder_2))
+    elif pipeline.unet.config.cross_attention_dim == 1024:
+        weights |= prefixed("cond_stage_model.model.", open_clip(pipeline.text_encoder))
     else:
         weights |= prefixed("cond_stage_model.transformer.", clip(pipeline.text_encoder))
     save_file({name: weight.contiguous() for name, weight in weights.items()}, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,37 +12,46 @@ import diffusers
 import pytest
 import torch
 import transformers
+from diffusers import FluxTransformer2DModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from imagegen.engine.engine import EngineResult
 from imagegen.engine.models.loading import load_pipeline
-from imagegen.engine.models.single_file import apply_training_flags, load_tokenizers
+from imagegen.engine.models.single_file import load_tokenizers
 from imagegen.errors import ModelLoadFailed
 from imagegen.library.checkpoint_detection import CONFIGS_DIR
 from imagegen.library.family_facts import ALL_SAMPLERS
 from imagegen.library.model_info import describe_model
 from imagegen.library.prompt_tokens import CLIP_TOKENIZER_FOLDER
 from imagegen.library.weight_files import has_weights, read_components
-from tests.hub.single_file import single_file
+from imagegen.schema.models import ModelSource
+from tests.hub.flow_matching import flux_fill
+from tests.hub.single_file import flux, single_file
 from tests.hub.tiny import TINY
 from tests.integration.engine_harness import EngineHarness
-from tests.unit.model_files import write_checkpoint, write_json
+from tests.unit.model_files import write_json
 from training.clip_vocabulary import build_vocabulary
 
-PIPELINES = {"tiny-sd15": "StableDiffusionPipeline", "tiny-sdxl": "StableDiffusionXLPipeline"}
+PIPELINES = {
+    "tiny-sd15": "StableDiffusionPipeline",
+    "tiny-sd21": "StableDiffusionPipeline",
+    "tiny-sdxl": "StableDiffusionXLPipeline",
+}
 # The catalogue's id of a file, the folder with its configuration, and the markers in the file.
 FILES = {
     "sd": ("tiny-sd15", ()),
+    "sd2": ("tiny-sd21", ()),
     "xl": ("tiny-sdxl", ()),
     "sd-velocity": ("tiny-sd15", ("v_pred", "ztsnr")),
     "xl-velocity": ("tiny-sdxl", ("v_pred",)),
     "xl-from-noise": ("tiny-sdxl", ("v_pred", "ztsnr")),
-    "xl-noise": ("tiny-sdxl", ("ztsnr",)),
 }
 PARAMETERS = {
     "sd-1": {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480},
     "sd-2": {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
+    "sd-2-base": {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
     "sd-xl": {
         "unet": 2_567_463_684,
         "vae": 83_653_863,
@@ -51,12 +61,6 @@ PARAMETERS = {
 }
 CAT = [49406, 320, 1125, 539, 320, 2368, 49407]
 END = 49407
-# A tensor name by which each shipped configuration is recognized.
-MARKS = {
-    "sd-1": "cond_stage_model.transformer.text_model.embeddings.position_ids",
-    "sd-2": "cond_stage_model.model.transformer.resblocks.0.ln_1.weight",
-    "sd-xl": "conditioner.embedders.1.model.transformer.resblocks.0.ln_1.weight",
-}
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +80,116 @@ def single_file_models(tmp_path_factory: pytest.TempPathFactory) -> EngineHarnes
     return EngineHarness(folder)
 
 
+def add_file(harness: EngineHarness, name: str, weights: dict[str, Tensor], base: str = "sd", **metadata: str) -> str:
+    """Writes a file with the configuration of another model, and returns its name."""
+    entry = harness.models.entries[base]
+    save_file(weights, harness.folder / f"{name}.safetensors", metadata)
+    harness.models.entries[name] = entry.model_copy(update={"id": name, "path": harness.folder / f"{name}.safetensors"})
+    return name
+
+
+def scale_to_fp8(weights: dict[str, Tensor], name: str, per_output: bool) -> tuple[dict[str, Tensor], Tensor]:
+    """Returns the tensors with one weight in fp8 and its scale, and what the weight is then."""
+    weight = weights[name].float()
+    largest = weight.abs().amax(dim=tuple(range(1, weight.ndim))) if per_output else weight.abs().max()
+    scale = largest / 448
+    shape = (-1, *[1] * (weight.ndim - 1))
+    packed = (weight / scale.reshape(shape)).to(torch.float8_e4m3fn)
+    layer = name.removesuffix("weight")
+    scales = {f"{layer}scale_weight": scale, f"{layer}scale_input": torch.ones(()), "scaled_fp8": torch.zeros(0)}
+    return {**weights, name: packed, **scales}, packed.float() * scale.reshape(shape)
+
+
+@pytest.mark.parametrize("name", ["sd", "xl"])
+def test_the_names_of_2022_make_the_same_picture(single_file_models: EngineHarness, name: str) -> None:
+    weights = load_file(single_file_models.model(name)[1].path)
+    old = {each.replace(".transformer.text_model.", ".transformer."): weight for each, weight in weights.items()}
+    assert old.keys() != weights.keys()
+    file = add_file(single_file_models, f"{name}-2022", old, name)
+    assert single_file_models.generate_image(file).tobytes() == single_file_models.generate_image(name).tobytes()
+
+
+@pytest.mark.parametrize("per_output", [False, True])
+def test_weights_in_fp8_are_multiplied_by_their_scale(single_file_models: EngineHarness, per_output: bool) -> None:
+    weights = load_file(single_file_models.model("sd")[1].path)
+    layer = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    scaled, expected = scale_to_fp8(weights, f"model.diffusion_model.{layer}", per_output)
+    name = add_file(single_file_models, f"fp8-{per_output}", scaled)
+    unet = load_harness_pipeline(single_file_models, name).unet
+    found = unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.weight
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, scaled[f"model.diffusion_model.{layer}"].float())
+
+
+def test_metadata_of_velocity_make_the_picture_of_a_velocity_scheduler(
+    single_file_models: EngineHarness, tmp_path: Path
+) -> None:
+    """The folder that it is compared with has the prediction type in its scheduler, as diffusers reads it."""
+    weights = load_file(single_file_models.model("sd")[1].path)
+    file = add_file(single_file_models, "said", weights, **{"modelspec.prediction_type": "v"})
+    folder = single_file_models.folder / "velocity"
+    shutil.copytree(single_file_models.folder / "tiny-sd15", folder)
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    write_json(scheduler, json.loads(scheduler.read_bytes()) | {"prediction_type": "v_prediction"})
+    picture = single_file_models.generate_image(file)
+    assert picture.tobytes() == single_file_models.generate_image("velocity").tobytes()
+    assert picture.tobytes() != single_file_models.generate_image("sd").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"), [("alphas_cumprod", "is not that of"), ("scale_factor", "is not 0.18215")]
+)
+def test_tables_of_another_training_are_refused(single_file_models: EngineHarness, table: str, problem: str) -> None:
+    """The published tables, as CompVis computes them, are accepted; others are refused by name."""
+    weights = load_file(single_file_models.model("sd")[1].path)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    tables = {"alphas_cumprod": torch.cumprod(1 - betas, 0).half(), "scale_factor": torch.tensor(0.18215)}
+    name = add_file(single_file_models, f"right-{table}", weights | tables)
+    load_harness_pipeline(single_file_models, name)
+    name = add_file(single_file_models, f"wrong-{table}", weights | tables | {table: tables[table] * 0.9})
+    with pytest.raises(ModelLoadFailed, match=f"its tensor {table} {problem}"):
+        load_harness_pipeline(single_file_models, name)
+
+
+@pytest.fixture(scope="module")
+def flux_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny models of FLUX.1."""
+    folder = tmp_path_factory.mktemp("flux")
+    for name, build in (("tiny-flux-dev", TINY["tiny-flux-dev"]), ("tiny-flux-fill", flux_fill)):
+        build(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+@pytest.mark.parametrize("name", ["tiny-flux-dev", "tiny-flux-fill"])
+def test_a_denoiser_of_flux_has_each_weight_of_its_file(
+    flux_models: Path, tmp_path: Path, name: str, prefix: str
+) -> None:
+    """The other parts come from the model for text to image, whose denoiser has fewer input channels than Fill's."""
+    transformer = FluxTransformer2DModel.from_pretrained(flux_models / name, subfolder="transformer")
+    file = tmp_path / "flux.safetensors"
+    weights = {prefix + each: weight.contiguous() for each, weight in flux(transformer).items()}
+    layer = f"{prefix}single_blocks.1.linear2"
+    weights, scaled = scale_to_fp8(weights, f"{layer}.weight", per_output=False)
+    save_file(weights, file)
+    config = flux_models / "tiny-flux-dev"
+    source = ModelSource(id="flux", name="flux", pipeline="FluxPipeline", path=file, config=config)
+    loaded: Any = load_pipeline(source, torch.float32)
+    expected = transformer.state_dict() | {"single_transformer_blocks.1.proj_out.weight": scaled}
+    found = loaded.transformer.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[each], expected[each]) for each in expected)
+    assert loaded.transformer.config.in_channels == transformer.config.in_channels
+    save_file(weights | {f"{prefix}double_blocks.2.img_mod.lin.bias": torch.zeros(4)}, file)
+    with pytest.raises(ModelLoadFailed, match=r"double_blocks\.2\.img_mod\.lin\.bias has no place in its networks"):
+        load_pipeline(source, torch.float32)
+
+
 def load_harness_pipeline(harness: EngineHarness, name: str) -> Any:
     return load_pipeline(harness.model(name)[1], torch.float32)
 
 
-@pytest.mark.parametrize("name", ["sd", "xl"])
+@pytest.mark.parametrize("name", ["sd", "sd2", "xl"])
 def test_a_file_paints_what_the_folder_it_was_made_from_does(single_file_models: EngineHarness, name: str) -> None:
     assert (
         single_file_models.generate_image(name).tobytes() == single_file_models.generate_image(FILES[name][0]).tobytes()
@@ -121,7 +230,6 @@ def test_loading_logs_nothing(single_file_models: EngineHarness, capfd: pytest.C
         ("sd-velocity", "v_prediction", "trailing", True),
         ("xl-velocity", "v_prediction", "leading", False),
         ("xl-from-noise", "v_prediction", "trailing", True),
-        ("xl-noise", "epsilon", "leading", False),
     ],
 )
 def test_markers_in_the_file_decide_the_prediction_type(
@@ -132,33 +240,20 @@ def test_markers_in_the_file_decide_the_prediction_type(
     assert marker_values == (prediction, spacing, from_noise)
 
 
-def test_a_model_of_velocity_by_its_configuration_needs_one_marker_only() -> None:
-    scheduler = diffusers.DDIMScheduler.from_pretrained(CONFIGS_DIR / "sd-2", subfolder="scheduler")
-    assert apply_training_flags(scheduler, ()) is scheduler
-    config = apply_training_flags(scheduler, ("ztsnr",)).config
-    assert (config.prediction_type, config.rescale_betas_zero_snr) == ("v_prediction", True)
-
-
 @pytest.mark.parametrize("sampler", ALL_SAMPLERS)
 def test_every_sampler_starts_from_pure_noise(single_file_models: EngineHarness, sampler: str) -> None:
     *_, last = single_file_models.run(single_file_models.make_inputs("xl-from-noise", sampler=sampler))
     assert isinstance(last, EngineResult)
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "model.diffusion_model.out.2",
-        "first_stage_model.decoder.conv_in",
-        "first_stage_model",
-        "cond_stage_model.transformer.text_model.final_layer_norm",
-        "cond_stage_model",
-    ],
-)
-def test_a_file_that_lacks_weights_is_refused(single_file_models: EngineHarness, part: str, tmp_path: Path) -> None:
+def test_a_file_that_changed_since_it_was_listed_is_checked_again(
+    single_file_models: EngineHarness, tmp_path: Path
+) -> None:
     file, source = tmp_path / "cut.safetensors", single_file_models.model("sd")[1]
-    save_file({name: each for name, each in load_file(source.path).items() if not name.startswith(part)}, file)
-    with pytest.raises(ModelLoadFailed, match="the file does not hold all"):
+    weights = load_file(source.path)
+    del weights["model.diffusion_model.out.2.bias"]
+    save_file(weights, file)
+    with pytest.raises(ModelLoadFailed, match=r"it has no tensor model\.diffusion_model\.out\.2\.bias"):
         load_pipeline(source.model_copy(update={"path": file}), torch.float32)
 
 
@@ -181,13 +276,8 @@ def parameters(folder: Path, library: str, name: str) -> int:
 @pytest.mark.parametrize(
     ("folder", "padding"), [("sd-1", {"tokenizer": END}), ("sd-2", {"tokenizer": 0}), ("sd-xl", None)]
 )
-def test_a_file_in_the_folder_gets_clips_tokenizer(
-    single_file_models: EngineHarness, folder: str, padding: dict[str, int] | None
-) -> None:
-    write_checkpoint(single_file_models.folder / f"{folder}.safetensors", MARKS[folder])
-    config = single_file_models.model(f"{folder}.safetensors")[1].config
-    assert config == CONFIGS_DIR / folder
-    found = load_tokenizers(config)
+def test_a_shipped_configuration_gets_clips_tokenizer(folder: str, padding: dict[str, int] | None) -> None:
+    found = load_tokenizers(CONFIGS_DIR / folder)
     assert {part: each.pad_token_id for part, each in found.items()} == (
         padding or {"tokenizer": END, "tokenizer_2": 0}
     )

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
-Shapes = Mapping[str, tuple[int, ...]]
+from imagegen.library.checkpoint_detection import CONFIGS_DIR
+from imagegen.library.original_tensors import list_stable_diffusion
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "U8": 1}
 COMMIT = "c0ffee" + "0" * 34
 VAE_CONFIG: dict[str, Any] = {
     "_class_name": "AutoencoderKL",
@@ -78,9 +84,46 @@ def list_ip_adapter_shapes(width: int, encoder_width: int) -> dict[str, tuple[in
     }
 
 
-def write_checkpoint(file: Path, *names: str) -> Path:
+def write_names(file: Path, *names: str) -> Path:
     """Writes a file with tensors of these names."""
     return write_tensors(file, dict.fromkeys(names, (1,)))
+
+
+def write_checkpoint(
+    file: Path, config: str = "sd-1", changes: Mapping[str, Shape | None] | None = None, **header: Any
+) -> Path:
+    """Writes a checkpoint with the tensors of a shipped configuration; `changes` are other shapes, or None."""
+    whole = list_stable_diffusion(CONFIGS_DIR / config, in_channels=4, open_clip=config == "sd-2")
+    shapes: dict[str, Shape | None] = {**whole, **(changes or {})}
+    return write_hollow(file, {name: shape for name, shape in shapes.items() if shape is not None}, **header)
+
+
+def write_hollow(
+    file: Path,
+    shapes: Shapes,
+    metadata: Mapping[str, str] | None = None,
+    dtypes: Mapping[str, str] | None = None,
+    values: Mapping[str, bytes] | None = None,
+) -> Path:
+    """Writes a complete safetensors file that takes no space on disk: its values are a hole, but for `values`.
+
+    Tensors are float16, or of the types in `dtypes`.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, shape in shapes.items():
+        dtype = (dtypes or {}).get(name, "F16")
+        begin, end = end, end + prod(shape) * DTYPE_BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+    encoded = json.dumps(header).encode()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as stream:
+        stream.write(len(encoded).to_bytes(8, "little") + encoded)
+        stream.truncate(8 + len(encoded) + end)
+        for name, content in (values or {}).items():
+            stream.seek(8 + len(encoded) + header[name]["data_offsets"][0])
+            stream.write(content)
+    return file
 
 
 def write_json(file: Path, value: object) -> Path:

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from imagegen.errors import InvalidRequest, NotOnDisk, UnknownModel, UnusableModel
-from imagegen.library.checkpoint_detection import detect_checkpoint
 from imagegen.library.library import Library
+from imagegen.library.original_tensors import list_flux
 from imagegen.library.snapshots import HubFiles
-from imagegen.library.weight_files import read_header
 from tests.doubles import make_library
 from tests.unit.model_files import (
     COMMIT,
@@ -20,17 +19,25 @@ from tests.unit.model_files import (
     truncate_file,
     write_checkpoint,
     write_embedding,
+    write_hollow,
     write_json,
     write_lora,
+    write_names,
     write_transformer_model,
     write_unet_model,
 )
 
 ANOTHER = "another" + "0" * 33
-XL = "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight"
-SD1 = "cond_stage_model.transformer.text_model.embeddings.position_ids"
-SD2 = "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_weight"
-FLUX = "double_blocks.0.img_attn.qkv.weight"
+# The sizes of a FLUX.1 with one head.
+FLUX_CONFIG: dict[str, Any] = {
+    "in_channels": 64,
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "attention_head_dim": 8,
+    "num_attention_heads": 1,
+    "joint_attention_dim": 8,
+    "pooled_projection_dim": 8,
+}
 
 
 @pytest.fixture
@@ -255,7 +262,7 @@ def test_a_name_that_means_nothing_reaches_nothing(
         write_unet_model(place)
     write_unet_model(models / "loras" / "model")
     write_unet_model(models / "embeddings" / "model")
-    write_checkpoint(models / "loras" / "style.safetensors", SD1)
+    write_checkpoint(models / "loras" / "style.safetensors")
     with pytest.raises(UnknownModel) as refused:
         known.models.get(reference)
     text = str(refused.value)
@@ -267,9 +274,9 @@ def test_a_name_that_means_nothing_reaches_nothing(
 def test_a_name_in_a_repository_reaches_nothing_outside_of_it(
     known: Library, cache: Path, tmp_path: Path, file: str
 ) -> None:
-    write_checkpoint(make_snapshot_folder(cache, "someone/mix") / "one" / "mix.safetensors", FLUX)
+    write_checkpoint(make_snapshot_folder(cache, "someone/mix") / "one" / "mix.safetensors")
     for folder in (tmp_path, cache):
-        write_checkpoint(folder / "outside.safetensors", FLUX)
+        write_checkpoint(folder / "outside.safetensors")
     with pytest.raises(UnknownModel):
         known.models.get(f"someone/mix/{file}.safetensors")
 
@@ -282,7 +289,7 @@ def test_a_whole_path_reaches_nothing_either(known: Library, models: Path, tmp_p
 
 def test_lists_hold_what_can_be_used(known: Library, models: Path, cache: Path) -> None:
     write_unet_model(models / "mine")
-    write_checkpoint(models / "broken.safetensors", "nothing.known")
+    write_names(models / "broken.safetensors", "nothing.known")
     truncate_file(write_unet_model(models / "cut") / "unet" / "model.safetensors")
     write_unet_model(models / "loras" / "model")
     write_lora(models / "loras" / "style.safetensors")
@@ -294,35 +301,13 @@ def test_lists_hold_what_can_be_used(known: Library, models: Path, cache: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "pipeline"),
-    [
-        (SD1, "StableDiffusionPipeline"),
-        (SD2, "StableDiffusionPipeline"),
-        (XL, "StableDiffusionXLPipeline"),
-        (FLUX, "FluxPipeline"),
-        (f"model.diffusion_model.{FLUX}", "FluxPipeline"),
-    ],
-)
-def test_a_single_file_is_recognised_by_its_tensors(tmp_path: Path, name: str, pipeline: str) -> None:
-    file = write_checkpoint(tmp_path / "file", "model.diffusion_model.input_blocks.0.0.weight", name)
-    found = detect_checkpoint(read_header(file))
-    assert found is not None and found[0] == pipeline
-
-
-def test_single_files_of_different_architectures_are_configured_differently(tmp_path: Path) -> None:
-    found = {detect_checkpoint(read_header(write_checkpoint(tmp_path / "file", name))) for name in (SD1, SD2, XL)}
-    configs = [each[1] for each in found if each is not None]
-    assert len(set(configs)) == 3
-    assert all(config is not None and (config / "model_index.json").is_file() for config in configs)
-
-
-@pytest.mark.parametrize(
-    ("name", "architecture"), [(SD1, "Stable Diffusion 1"), (SD2, "Stable Diffusion 2"), (XL, "Stable Diffusion XL")]
+    ("config", "architecture"),
+    [("sd-1", "Stable Diffusion 1"), ("sd-2", "Stable Diffusion 2"), ("sd-xl", "Stable Diffusion XL")],
 )
 def test_a_single_file_in_the_folder_is_found_by_its_name(
-    known: Library, models: Path, name: str, architecture: str
+    known: Library, models: Path, config: str, architecture: str
 ) -> None:
-    file = write_checkpoint(models / "mine.safetensors", name)
+    file = write_checkpoint(models / "mine.safetensors", config)
     model = known.models.get("mine.safetensors")
     assert model.source is not None and model.source.path == file
     assert (model.info.id, model.info.name, model.info.architecture) == ("mine.safetensors", "mine", architecture)
@@ -330,22 +315,23 @@ def test_a_single_file_in_the_folder_is_found_by_its_name(
 
 
 def test_a_single_file_in_a_cache_is_found_by_its_repository_and_name(known: Library, cache: Path) -> None:
-    file = write_checkpoint(make_snapshot_folder(cache, "someone/mix") / "v2" / "mix.safetensors", XL)
+    file = write_checkpoint(make_snapshot_folder(cache, "someone/mix") / "v2" / "mix.safetensors")
     model = known.models.get("someone/mix/v2/mix.safetensors")
     assert model.source is not None and model.source.path == file
     assert "someone/mix/v2/mix.safetensors" in [model.info.id for model in known.models.list_available()]
 
 
 def test_a_denoiser_alone_takes_its_other_parts_from_a_whole_model(known: Library, models: Path, cache: Path) -> None:
-    write_checkpoint(models / "flux.safetensors", FLUX, "guidance_in.in_layer.weight")
+    config = write_json(models / "notes" / "transformer" / "config.json", FLUX_CONFIG | {"guidance_embeds": True})
+    write_hollow(models / "flux.safetensors", list_flux(config.parents[1], in_channels=64))
     with pytest.raises(UnusableModel, match="it is a denoiser alone; load a complete model of its architecture first"):
         known.models.get("flux.safetensors")
-    write_transformer_model(models / "schnell", guidance_embeds=False)
+    write_transformer_model(models / "schnell", **FLUX_CONFIG, guidance_embeds=False)
     with pytest.raises(UnusableModel, match="it is a denoiser alone"):
         known.models.get("flux.safetensors")
     wanted = pinned(known, "flux.1-dev")
     whole = write_transformer_model(
-        make_snapshot_folder(cache, wanted.repository, wanted.revision or ""), guidance_embeds=True
+        make_snapshot_folder(cache, wanted.repository, wanted.revision or ""), **FLUX_CONFIG, guidance_embeds=True
     )
     model = known.models.get("flux.safetensors")
     assert model.source is not None and model.source.config == whole
@@ -359,19 +345,18 @@ def test_a_single_file_that_cannot_be_used_is_refused_with_the_reason(
     file = models / "mine.safetensors"
     match content:
         case "cut":
-            truncate_file(write_checkpoint(file, XL))
+            truncate_file(write_lora(file))
         case "lora":
             write_lora(file)
         case "unknown":
-            write_checkpoint(file, "nothing.known")
+            write_names(file, "nothing.known")
         case "empty":
             file.write_bytes(b"")
-    whole = content in ("lora", "unknown")
-    reason = (
-        "it is not a checkpoint of Stable Diffusion 1, 2, XL or FLUX.1"
-        if whole
-        else "it is not a complete safetensors file"
-    )
+    reasons = {
+        "lora": "it is a LoRA, which belongs into the folder loras",
+        "unknown": "it is not a checkpoint of Stable Diffusion 1, 2, XL or FLUX.1",
+    }
+    reason = reasons.get(content, "it is not a complete safetensors file")
     with pytest.raises(UnusableModel, match=f"mine.safetensors cannot be used: {reason}"):
         known.models.get("mine.safetensors")
 

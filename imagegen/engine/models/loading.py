@@ -19,6 +19,7 @@ from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.log_filters import suppress_messages
 from imagegen.engine.models.quantization import build_quantization_options
 from imagegen.engine.models.safe_configs import open_safe_folder
+from imagegen.engine.models.single_file import apply_training
 from imagegen.engine.protocols import Pipeline
 from imagegen.errors import ImageGenError, ModelLoadFailed
 from imagegen.library.memory_estimate import detect_variant
@@ -61,6 +62,7 @@ def load_pipeline(source: ModelSource, dtype: torch.dtype) -> Pipeline:
         raise ModelLoadFailed(source.name, truncate(hide_paths(" ".join(str(error).split())), 300)) from None
     if type(pipeline).__name__ != source.pipeline:
         raise ModelLoadFailed(source.name, f"it is a {type(pipeline).__name__}, not a {source.pipeline}")
+    pipeline.scheduler = apply_training(pipeline.scheduler, source.prediction_type, source.zero_snr)
     if source.trailing:
         scheduler_class: Any = type(pipeline.scheduler)
         pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
