@@ -21,6 +21,8 @@ class Scheduler(Protocol):
     config: Config
     estimate: Tensor
     timesteps: Tensor
+    # How often a step calls the denoiser.
+    order: int
 
     def set_timesteps(self, num_inference_steps: int) -> None: ...
 
@@ -66,6 +68,9 @@ class Pipeline(Protocol):
 
     @property
     def num_timesteps(self) -> int: ...
+
+    @property
+    def do_classifier_free_guidance(self) -> bool: ...
 
     @property
     def _execution_device(self) -> torch.device: ...

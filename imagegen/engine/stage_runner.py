@@ -40,6 +40,7 @@ from imagegen.engine.variation import apply_variation
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.schema.events import Progress
 from imagegen.schema.models import SourceKind
+from imagegen.schema.prompt_schedule import Pass
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Box, scale_size
 from imagegen.text import truncate
@@ -169,7 +170,8 @@ class StageRunner:
         if image is not None:
             arguments["image"] = image
         try:
-            prompts = build_prompt_arguments(model, request, adapters)
+            whole = self._describe_pass(stage, request)
+            prompts, callback.prompt_steps = build_prompt_arguments(model, request, adapters, whole)
             output = pipeline(
                 **model.family.watch_steps(pipeline, callback),
                 **model.family.arrange_prompts(pipeline, request.prompts, prompts),
@@ -187,6 +189,15 @@ class StageRunner:
         assert model.projection is not None and request.height is not None
         compose = inpainting.paste_preview if inpainting is not None else None
         return LatentView(self.preview_decoder or model.projection, model.family, request.height, compose)
+
+    def _describe_pass(self, stage: Stage, request: GenerationRequest) -> Pass:
+        """Returns how many steps prompts count in a stage, whose request is `request`."""
+        assert request.steps is not None
+        if stage.name != "hires":
+            return Pass(request.steps)
+        first = self.inputs.request
+        assert first.steps is not None
+        return Pass(first.hires_steps or first.steps, first_pass_steps=first.steps)
 
     def _get_model(self) -> LoadedModel:
         assert self.model is not None

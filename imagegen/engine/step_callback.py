@@ -15,6 +15,7 @@ from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.host_copy import AsyncHostCopy
 from imagegen.engine.job import JobControl
 from imagegen.engine.previews.projection import Compose, LatentColours, render_latent_preview
+from imagegen.engine.prompts.prompt_steps import PromptSteps
 from imagegen.engine.protocols import Pipeline
 from imagegen.engine.run_loop import run_in_thread
 from imagegen.errors import NonFiniteLatents
@@ -80,6 +81,8 @@ class StepCallback:
     ) -> None:
         """`on_step_end` is called after each step."""
         self.control, self.view, self.emit, self.on_step_end, self.place = control, view, emit, on_step_end, place
+        # The prompts of the job, if they change.
+        self.prompt_steps = PromptSteps()
         self.started_at = time.monotonic()
         self.first_step_at = self.started_at
         self.last_preview_at = -math.inf
@@ -93,8 +96,8 @@ class StepCallback:
     def __call__(
         self, pipeline: Pipeline, index: int, timestep: object, tensors: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Raises JobInterrupted and NonFiniteLatents. Returns the tensors that replace those of the pipeline: none,
-        unless the job ends early.
+        """Raises JobInterrupted and NonFiniteLatents. Returns the tensors that replace those of the pipeline: those of
+        another prompt, or the latents of a job that ends early.
         """
         self.control.raise_if_cancelled()
         self.on_step_end()
@@ -115,7 +118,9 @@ class StepCallback:
             )
         )
         is_ended_early = step < steps and self.control.finish_requested.is_set()
-        return self.end_early(pipeline, tensors["latents"]) if is_ended_early else {}
+        if is_ended_early:
+            return self.end_early(pipeline, tensors["latents"])
+        return self.prompt_steps.find_changes(pipeline, index)
 
     @property
     def stage_step(self) -> int:

@@ -18,9 +18,12 @@ from imagegen.library.checkpoint_detection import CONFIGS_DIR
 from imagegen.library.families import get_family
 from imagegen.library.weight_files import read_components
 from imagegen.schema.models import ModelSource
+from imagegen.schema.prompt_schedule import Pass, resolve_steps
 from imagegen.schema.prompt_tags import remove_tags
 from imagegen.schema.prompt_weights import CHUNK_TOKENS, PromptLength, TokenGroup, measure_chunks, parse_sections
 
+# A prompt that changes from step to step has the length of its longest text in as many steps.
+SHOWN_STEPS = 20
 # In order of preference: the last encoder of a pipeline takes the whole prompt. A processor has a tokenizer.
 TOKENIZER_NAMES = ("tokenizer_3", "tokenizer_2", "tokenizer", "processor")
 CLIP_TOKENIZER_FOLDER = CONFIGS_DIR / "tokenizer"
@@ -37,6 +40,8 @@ def measure_prompt(source: ModelSource, prompt: str) -> PromptLength:
     """Returns the length of a prompt for a model on disk. Reads the disk. Raises TokensUnknown."""
     family = get_family(source.pipeline)
     prompt = remove_tags(prompt)
+    if family.prompts != "pipeline":
+        prompt = max(resolve_steps(prompt, Pass(SHOWN_STEPS)), key=len)
     try:
         tokenizer = load_tokenizer(*find_tokenizer(source.config or source.path))
     except Exception as error:  # tokenizers raises plain Exceptions.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -36,7 +37,10 @@ PROBLEM_TEMPLATES = {
     "model_type": "must be an object, such as {example}",
     "model_attributes_type": "must be an object, such as {example}",
 }
-
+# The fields of a request with prompts.
+PROMPT_FIELDS = ("prompt", "negative_prompt", "more_prompts", "detail_prompt")
+# In AUTOMATIC1111's web UI it combines two prompts.
+COMBINATION_PATTERN = re.compile(r"\bAND\b")
 
 LIMIT_PHRASES = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
 
@@ -148,6 +152,9 @@ def find_capability_problems(request: GenerationRequest, model: ModelInfo) -> It
         yield "sampler", f"must be one of {', '.join(capabilities.samplers)}"
     if not TASKS[request.task].fields and not capabilities.supports(TASKS[request.task].capability):
         yield describe_missing_task(request.task, capabilities)
+    for field in PROMPT_FIELDS if capabilities.weighted_prompt else ():
+        if any(COMBINATION_PATTERN.search(text) for text in list_texts(getattr(request, field))):
+            yield field, "must not contain AND in capitals, because prompts cannot be combined"
     yield from find_hires_problems(request, model)
     yield from find_reference_problems(request, model.can)
     for field, needs in NEEDS.items():
@@ -158,6 +165,10 @@ def find_capability_problems(request: GenerationRequest, model: ModelInfo) -> It
             and getattr(request, field) != needs.neutral
         ):
             yield field, describe_missing_capability(needs)
+
+
+def list_texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def find_hires_problems(request: GenerationRequest, model: ModelInfo) -> Iterator[tuple[str, str]]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from imagegen.engine.engine import EngineResult
 from imagegen.engine.models.loading import load_pipeline
 from imagegen.engine.prompts.clip import PromptEncoder, build_prompt_encoder
 from imagegen.engine.prompts.weighting import Token, split_into_chunks
+from imagegen.errors import InvalidRequest
 from imagegen.schema.prompt_weights import parse_sections
 from tests.hub.loras import diffusers_lora
 from tests.integration.conftest import EMBEDDED
@@ -204,6 +209,86 @@ def test_clip_skip_leaves_out_the_last_layers(pipeline: Any, encoder: PromptEnco
         states = text_encoder(ids, output_hidden_states=True).hidden_states
         expected = text_encoder.final_layer_norm(states[len(states) - 1 - clip_skip])
     assert torch.equal(embeddings(encoder, "a circle", "a circle", clip_skip=clip_skip)[1], expected)
+
+
+def paint_changing_prompts_with_diffusers(
+    harness: EngineHarness, name: str, prompts: tuple[str, str], negatives: tuple[str, str], after: int
+) -> Image.Image:
+    """Returns the picture of diffusers, whose prompt embeddings are replaced after a number of steps."""
+    pipeline: Any = load_pipeline(harness.model(name)[1], torch.float32)
+    pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
+    is_pair = hasattr(pipeline, "text_encoder_2")
+    encoder = build_prompt_encoder(pipeline)
+
+    def replace(_: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if index + 1 != after:
+            return {}
+        rows = reversed(encoder.encode(prompts[1], negatives[1]))
+        states, pooled = zip(*((each.states, each.pooled) for each in rows), strict=True)
+        return {"prompt_embeds": torch.cat(states)} | ({"add_text_embeds": torch.cat(pooled)} if is_pair else {})
+
+    pipeline.set_progress_bar_config(disable=True)
+    output = pipeline(
+        prompt=prompts[0],
+        negative_prompt=negatives[0],
+        width=64,
+        height=64,
+        num_inference_steps=4,
+        guidance_scale=7.5,
+        generator=torch.Generator().manual_seed(1),
+        callback_on_step_end=replace,
+    )
+    image: Image.Image = output.images[0]
+    return image
+
+
+@pytest.mark.parametrize("name", ["tiny-sd15", "tiny-sdxl"])
+def test_a_prompt_that_changes_is_as_in_diffusers(harness: EngineHarness, name: str) -> None:
+    fields: dict[str, Any] = {"steps": 4, "sampler": "Euler", "guidance_scale": 7.5}
+    ours = harness.generate_image(name, prompt="a [cat:dog:2]", negative_prompt="[fog::0.5]rain", **fields)
+    expected = paint_changing_prompts_with_diffusers(harness, name, ("a cat", "a dog"), ("fograin", "rain"), after=2)
+    assert measure_difference(ours, expected) <= 1
+    unchanged = harness.generate_image(name, prompt="a cat", negative_prompt="fograin", **fields)
+    assert measure_difference(ours, unchanged) > 1
+
+
+def measure_difference(first: Image.Image, second: Image.Image) -> int:
+    """Returns the largest difference of two pictures in levels."""
+    return int(np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16)).max())
+
+
+def test_a_change_outside_of_the_steps_is_none(harness: EngineHarness) -> None:
+    plain = harness.generate_image("tiny-sd15", prompt="a dog").tobytes()
+    for prompt in ("a [cat:dog:0]", "a [dog:cat:9]", "a [dog:cat:1.0]"):
+        assert harness.generate_image("tiny-sd15", prompt=prompt).tobytes() == plain
+
+
+def test_each_picture_of_a_batch_has_its_changes(harness: EngineHarness) -> None:
+    """A batch has the pictures of jobs of their own."""
+    fields: dict[str, Any] = {"sampler": "DDIM", "steps": 3}
+    inputs = harness.make_inputs(
+        "tiny-sd15", prompt="[cat|dog]", more_prompts=["a [sun:moon:1] now"], batch_size=2, **fields
+    )
+    *_, last = harness.run(inputs)
+    assert isinstance(last, EngineResult)
+    for number, prompt in ((1, "[cat|dog]"), (2, "a [sun:moon:1] now")):
+        alone = harness.generate_image("tiny-sd15", prompt=prompt, seed=1 + number, **fields)
+        assert measure_difference(last.images[number], alone) <= 1
+
+
+def test_a_second_pass_goes_on_with_the_prompt(harness: EngineHarness) -> None:
+    fields: dict[str, Any] = {"hires_scale": 2, "hires_strength": 0.5, "hires_upscaler": "Latent", "steps": 2}
+    changing, first, both = (
+        harness.generate_image("tiny-sd15", prompt=prompt, **fields)
+        for prompt in ("[cat:dog:1.0]", "cat", "[cat:dog:2]")
+    )
+    assert changing.tobytes() == both.tobytes() != first.tobytes()
+
+
+def test_a_prompt_that_is_too_many_texts_is_refused(harness: EngineHarness) -> None:
+    prompt = "".join(f"[a:b:{step}]" for step in range(1, 34))
+    with pytest.raises(InvalidRequest, match="prompt: is 34 different texts over its steps; at most 32 are possible"):
+        harness.generate_image("tiny-sd15", prompt=prompt, steps=34)
 
 
 @pytest.mark.parametrize("name", ["tiny-sd15", "tiny-sdxl", "tiny-sd3", "tiny-qwen-image", "tiny-z-image"])

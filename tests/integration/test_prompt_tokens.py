@@ -44,6 +44,10 @@ def test_a_prompt_has_as_many_tokens_as_in_the_engine(name: str, harness: Engine
             assert length.limit == 75 * len(chunks)
 
 
+def test_a_prompt_that_changes_has_the_length_of_its_longest_text() -> None:
+    assert measure_prompt(EMBEDDED, "a [fox:small hedgehog:0.5]") == measure_prompt(EMBEDDED, "a small hedgehog")
+
+
 def test_lora_tags_are_no_tokens() -> None:
     assert measure_prompt(EMBEDDED, "a fox <lora:neon:0.5>") == measure_prompt(EMBEDDED, "a fox")
 

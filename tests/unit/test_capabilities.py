@@ -229,6 +229,19 @@ def test_a_lora_and_an_embedding_may_have_the_same_name() -> None:
     set_adapter_fields(request, model(), [adapter("neon", "lora"), adapter("neon", "embedding")])
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_prompts_cannot_be_combined(field: str) -> None:
+    """Models that take a prompt as plain text read the word."""
+    request = make_capability_request(**{field: "a cat AND a dog"})
+    reader = model(ABLE.model_copy(update={"weighted_prompt": True}))
+    with pytest.raises(InvalidRequest) as refused:
+        fill_in_defaults(request, reader, seed=3)
+    problem = "must not contain AND in capitals, because prompts cannot be combined with the model model"
+    assert str(refused.value) == f"{field}: {problem}"
+    fill_in_defaults(make_capability_request(**{field: "a SAND castle and a sea"}), reader, seed=3)
+    fill_in_defaults(request, model(), seed=3)
+
+
 def test_an_embedding_without_its_word_in_a_prompt_is_refused() -> None:
     with pytest.raises(InvalidRequest) as refused:
         set_adapter_fields(make_capability_request(prompt="neons"), model(), [adapter("neon", "embedding")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -15,6 +15,7 @@ from imagegen.engine.adapters.textual_inversion import TextualInversion, replace
 from imagegen.engine.prompts.prompt_cache import PromptCache
 from imagegen.engine.prompts.weighting import Token, split_into_chunks
 from imagegen.schema.embedding_words import find_words
+from imagegen.schema.prompt_schedule import StepPrompts
 from imagegen.schema.prompt_weights import parse_sections
 
 # The token under each vector of a textual inversion. The web UI takes the same.
@@ -155,7 +156,6 @@ class PromptEncoder:
         """Returns the embeddings of one prompt and of the negative prompt, as `encode_all` does."""
         return self.encode_all((prompt,), negative_prompt, clip_skip, inversions, adapters_key)
 
-    @torch.no_grad()
     def encode_all(
         self,
         prompts: Sequence[str],
@@ -166,19 +166,42 @@ class PromptEncoder:
     ) -> tuple[PromptEmbeds, PromptEmbeds]:
         """Returns the embeddings of the prompts, one per row, and of the negative prompt, repeated to as many rows.
 
+        Arguments are those of `encode_steps`.
+        """
+        steps = [StepPrompts(tuple(prompts), negative_prompt)]
+        return self.encode_steps(steps, clip_skip, inversions, adapters_key)[0]
+
+    @torch.no_grad()
+    def encode_steps(
+        self,
+        steps: Sequence[StepPrompts],
+        clip_skip: int = 0,
+        inversions: Sequence[TextualInversion] = (),
+        adapters_key: Hashable = (),
+    ) -> list[tuple[PromptEmbeds, PromptEmbeds]]:
+        """Returns the embeddings of the prompts of each step, one per row, and of its negative prompt, repeated to as
+        many rows. Steps with equal prompts have the same ones.
+
         All rows get the same length. Shorter prompts are repeated up to it: attention is not changed by repeated words,
         while empty chunks would dilute it. `clip_skip` is how many of the text encoder's last layers are left out;
         `adapters_key` is part of the cache key: it identifies the LoRAs on the text encoders.
         """
-        texts = (*prompts, negative_prompt)
+        texts = list(dict.fromkeys(text for step in steps for text in (*step.prompts, step.negative_prompt)))
         by_encoder = [
             self._encode_texts(index, texts, clip_skip, inversions, adapters_key) for index in range(len(self.encoders))
         ]
-        length = max(len(parts) for each in by_encoder for parts in each)
-        *positive, negative = (concatenate_chunks(list(parts), length) for parts in zip(*by_encoder, strict=True))
-        if self.has_zero_negative and not negative_prompt:
+        length = max(len(chunks) for each in by_encoder for chunks in each)
+        whole = (concatenate_chunks(list(chunks), length) for chunks in zip(*by_encoder, strict=True))
+        by_text = dict(zip(texts, whole, strict=True))
+        by_prompts = {step: self._stack_step(step, by_text) for step in dict.fromkeys(steps)}
+        return [by_prompts[step] for step in steps]
+
+    def _stack_step(self, step: StepPrompts, by_text: Mapping[str, PromptEmbeds]) -> tuple[PromptEmbeds, PromptEmbeds]:
+        """Returns the embeddings of the prompts of a step, and of its negative prompt, with a row for each picture."""
+        negative = by_text[step.negative_prompt]
+        if self.has_zero_negative and not step.negative_prompt:
             negative = PromptEmbeds(torch.zeros_like(negative.states), make_zeros_like(negative.pooled))
-        return stack_rows(positive), stack_rows([negative] * len(prompts))
+        return stack_rows([by_text[prompt] for prompt in step.prompts]), stack_rows([negative] * len(step.prompts))
 
     def _encode_texts(
         self, index: int, texts: Sequence[str], skip: int, inversions: Sequence[TextualInversion], key: Hashable

@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from imagegen.engine.adapters.adapter_cache import JobAdapters
 from imagegen.engine.models.loaded import LoadedModel
+from imagegen.engine.prompts.prompt_steps import PromptSteps
 from imagegen.errors import InvalidRequest
 from imagegen.library.prompt_tokens import TOKENIZER_NAMES
+from imagegen.schema.prompt_schedule import Pass, StepPrompts, list_step_prompts
 from imagegen.schema.request import GenerationRequest
 
+# How many texts a prompt can be over its steps: each is encoded.
+MAX_TEXTS = 32
 
-def build_prompt_arguments(model: LoadedModel, request: GenerationRequest, adapters: JobAdapters) -> dict[str, Any]:
-    """Returns the arguments that carry the prompts.
+
+def build_prompt_arguments(
+    model: LoadedModel, request: GenerationRequest, adapters: JobAdapters, whole: Pass
+) -> tuple[dict[str, Any], PromptSteps]:
+    """Returns the arguments that carry the prompts of the first step of a pass, and those of all steps.
 
     With several prompts, each is passed once per picture: some pipelines mix them up when they repeat them themselves.
-    Raises InvalidRequest for a prompt that is longer than the model accepts.
+    Raises InvalidRequest for a prompt that is longer than the model accepts, or that changes too often.
     """
     has_several = bool(request.more_prompts)
     arguments = {"num_images_per_prompt": 1 if has_several else request.batch_size}
     if model.prompt_encoder is None:
-        return arguments | build_text_arguments(model, request)
-    positive, negative = model.prompt_encoder.encode_all(
-        request.prompts if has_several else (request.prompt,),
-        request.negative_prompt,
-        request.clip_skip,
-        adapters.textual_inversions,
-        adapters.encoders.key,
+        return arguments | build_text_arguments(model, request), PromptSteps()
+    prompts = request.prompts if has_several else (request.prompt,)
+    steps = list_step_prompts(prompts, request.negative_prompt, whole)
+    check_step_prompts(steps)
+    by_step = model.prompt_encoder.encode_steps(
+        steps, request.clip_skip, adapters.textual_inversions, adapters.encoders.key
     )
+    positive, negative = by_step[0]
     embeds: dict[str, Any] = {"prompt_embeds": positive.states, "negative_prompt_embeds": negative.states}
     if model.family.facts.prompts == "clip pair":
         embeds |= {"pooled_prompt_embeds": positive.pooled, "negative_pooled_prompt_embeds": negative.pooled}
-    return arguments | embeds
+    return arguments | embeds, PromptSteps(by_step, arguments["num_images_per_prompt"])
+
+
+def check_step_prompts(steps: Sequence[StepPrompts]) -> None:
+    """Raises InvalidRequest for a prompt that changes so often that its encoding would take longer than the picture."""
+    for field, texts in (
+        ("prompt", [step.prompts[0] for step in steps]),
+        ("negative_prompt", [step.negative_prompt for step in steps]),
+        ("more_prompts", [step.prompts for step in steps]),
+    ):
+        count = len(set(texts))
+        if count > MAX_TEXTS:
+            raise InvalidRequest(field, f"is {count} different texts over its steps; at most {MAX_TEXTS} are possible")
 
 
 def build_text_arguments(model: LoadedModel, request: GenerationRequest) -> dict[str, Any]:
