@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable
 
 from imagegen.library.model_index import get_last_modified
+from imagegen.library.shards import list_parts
 from imagegen.model_manager import ModelManager
 from imagegen.schema.field_types import MAX_SEED
 from imagegen.schema.models import AdapterSource, ModelInfo, ModelSource, UpscalerSource
@@ -88,7 +89,7 @@ def are_current(sources: JobSources) -> bool:
             and read_stamps(sources.adapters) == sources.adapter_stamps
             and read_stamps(sources.upscalers.values()) == sources.upscaler_stamps
         )
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -99,6 +100,7 @@ def is_model_current(model: ModelSource) -> bool:
 
 
 def read_stamps(files: Iterable[AdapterSource | UpscalerSource]) -> tuple[tuple[int, int], ...]:
-    """Returns size in bytes and time of the last change in nanoseconds of each file. Raises OSError."""
-    statuses = [file.path.stat() for file in files if file.path is not None]
+    """Returns size in bytes and time of the last change in nanoseconds of each file. Raises OSError and ValueError."""
+    paths = [part for file in files if file.path is not None for part in list_parts(file.path)]
+    statuses = [path.stat() for path in paths]
     return tuple((status.st_size, status.st_mtime_ns) for status in statuses)

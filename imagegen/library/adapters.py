@@ -57,7 +57,7 @@ class AdapterIndex(FileIndex[Adapter]):
             id=adapter.info.id,
             name=adapter.info.name,
             path=adapter.path.absolute(),
-            sha256=self.checksums.compute(adapter.path),
+            sha256=self.checksums.compute_weights(adapter.path),
             architecture=adapter.info.architecture,
             control_types=adapter.info.control_types,
             control_modes=adapter.info.control_modes,

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 
 from imagegen.library.families import get_family
+from imagegen.library.shards import list_parts
 from imagegen.library.weight_files import compute_sha256
 from imagegen.schema.models import ModelSource
 
@@ -52,6 +53,13 @@ class Checksums:
                 sha256 = compute_sha256(path)
                 self.record(path, sha256)
         return sha256
+
+    def compute_weights(self, path: Path) -> str:
+        """Returns the SHA-256 of a file of weights; of an index, that of the checksums of its files, as for a model.
+
+        Raises OSError and ValueError.
+        """
+        return combine([self.compute(file) for file in list_parts(path)])
 
     def record(self, path: Path, sha256: str) -> None:
         """Stores the SHA-256 of a file that was read already."""

@@ -6,8 +6,9 @@ import glob
 import shutil
 
 from imagegen.errors import InvalidRequest
+from imagegen.library.shards import name_whole
 from imagegen.library.snapshots import HubFiles, Snapshots
-from imagegen.library.weight_files import list_weight_files
+from imagegen.library.weight_files import list_indexes, list_weight_files
 
 
 def delete_download(snapshots: Snapshots, kind: str, reference: str, hub_files: HubFiles | None) -> None:
@@ -22,5 +23,9 @@ def delete_download(snapshots: Snapshots, kind: str, reference: str, hub_files: 
     if hub_files.file is not None:
         for file in folder.glob(f"snapshots/*/{glob.escape(hub_files.file)}*"):
             file.unlink()
+        for snapshot in folder.glob("snapshots/*"):
+            for name in (*list_weight_files(snapshot), *list_indexes(snapshot)):
+                if name_whole(name) == hub_files.file:
+                    (snapshot / name).unlink()
     if hub_files.file is None or not list_weight_files(folder):
         shutil.rmtree(folder)

@@ -11,6 +11,7 @@ from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
 from imagegen.library import references
 from imagegen.library.checksums import Checksums
 from imagegen.library.model_info import READ_ERRORS
+from imagegen.library.shards import is_index, list_parts, name_whole
 from imagegen.library.snapshots import HubFiles, Snapshots
 from imagegen.library.weight_files import (
     BrokenWeights,
@@ -125,7 +126,9 @@ class FileIndex(ABC, Generic[EntryT]):
         if hub_files.file is None and hub_files.repository in paths:
             return hub_files.repository, paths[hub_files.repository]
         files = [
-            name for name in paths if hub_files.file is None or paths[name].as_posix().endswith(f"/{hub_files.file}")
+            name
+            for name in paths
+            if hub_files.file is None or name_whole(paths[name].as_posix()).endswith(f"/{hub_files.file}")
         ]
         if not files:
             raise NotOnDisk(reference, self.kind)
@@ -154,11 +157,15 @@ class FileIndex(ABC, Generic[EntryT]):
 
     def _read(self, reference: str, path: Path) -> EntryT:
         try:
-            self._check_links(reference, path)
+            for file in (path, *read_part_paths(path)):
+                self._check_links(reference, file)
             if self.snapshots.is_download(path) and find_empty_file(path.parent) is not None:
                 raise NotOnDisk(reference, self.kind)
             return self._describe(reference, path, read_header(path))
-        except BrokenWeights:
+        except BrokenWeights as error:
+            if is_index(path.name):
+                part = str(error)
+                raise UnusableModel(reference, f"its file {part} is missing or damaged", self.kind) from None
             raise UnusableModel(reference, "it is not a complete safetensors file", self.kind) from None
         except READ_ERRORS:
             raise UnusableModel(reference, "its tensors or its metadata cannot be read", self.kind) from None
@@ -170,6 +177,14 @@ class FileIndex(ABC, Generic[EntryT]):
             link = folder if folder.is_symlink() else references.find_outside_link(folder, path)
             if link is not None:
                 raise UnusableModel(reference, references.describe_outside_link(link), self.kind)
+
+
+def read_part_paths(path: Path) -> list[Path]:
+    """Returns the files of weights. Raises BrokenWeights for an index that cannot be read."""
+    try:
+        return list_parts(path)
+    except READ_ERRORS:
+        raise BrokenWeights(path.name) from None
 
 
 def describe_choice(names: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ from imagegen.library.ip_adapter_architectures import IpAdapterFacts, UnknownIpA
 from imagegen.library.ip_adapters import describe_missing_encoder, fits_encoder, sort_by_distance
 from imagegen.library.model_info import check_components, check_pipeline_class
 from imagegen.library.network_index import CONFIG_FILE, PROCESSOR_FILE, choose_weights
+from imagegen.library.shards import find_weights, is_index, is_shard, parse_weight_map
 from imagegen.library.snapshots import HubFiles
 from imagegen.library.weight_files import SafetensorsHeader, has_weights, parse_components
 
@@ -117,13 +118,31 @@ class HubClient:
         Blocks on the network. Raises HubRequestFailed and UnusableModel.
         """
         commit, files = self._list_files(reference, hub_files)
-        top = [name for name in files if name.endswith(".safetensors") and "/" not in name]
+        weights = find_weights(files)
+        top = [name for name in weights if "/" not in name]
         if hub_files.file is None and CONFIG_FILE in files and INDEX_FILE not in files and top:
             hub_files = replace(hub_files, file=choose_weights(top))
-        path = choose_file(reference, hub_files, kind, files)
+        path = choose_file(reference, hub_files, kind, [*files, *weights])
+        parts = self._list_parts(reference, hub_files.repository, commit, weights.get(path, path), files)
         configs = [str(PurePosixPath(path).with_name(name)) for name in (CONFIG_FILE, PROCESSOR_FILE)]
-        chosen = [files[name] for name in (path, *configs) if name in files]
+        chosen = [files[name] for name in (*parts, *configs) if name in files]
         return self._plan(reference, hub_files.repository, commit, chosen)
+
+    def _list_parts(self, reference: str, repository: str, commit: str, path: str, files: Collection[str]) -> list[str]:
+        """Returns the files of weights: the one file, or an index with its shards.
+
+        Raises HubRequestFailed, and UnusableModel for an index that cannot be read or a shard that is not there.
+        """
+        if not is_index(path):
+            return [path]
+        try:
+            names = set(parse_weight_map(self._read_json(reference, repository, commit, path)).values())
+        except ValueError:
+            raise UnusableModel(reference, f"its {path} cannot be read") from None
+        shards = [str(PurePosixPath(path).with_name(name)) for name in sorted(names)]
+        for shard in shards:
+            check_file(reference, files, shard)
+        return [path, *shards]
 
     def plan_ip_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
         """Returns the one file of an IP-Adapter, with the image encoder of its repository that it needs.
@@ -136,10 +155,11 @@ class HubClient:
         facts = self._read_ip_adapter(reference, repository, commit, path, kind)
         for config in sort_by_distance((name for name in files if PurePosixPath(name).name == CONFIG_FILE), path):
             folder = PurePosixPath(config).parent
-            weights = [name for name in files if PurePosixPath(name).parent == folder and name.endswith(".safetensors")]
+            weights = find_weights(name for name in files if PurePosixPath(name).parent == folder)
             if weights and fits_encoder(self._read_json(reference, repository, commit, config), facts):
-                chosen = [files[name] for name in (path, config, choose_weights(weights))]
-                return self._plan(reference, repository, commit, chosen)
+                encoder = weights[choose_weights(weights)]
+                parts = self._list_parts(reference, repository, commit, encoder, files)
+                return self._plan(reference, repository, commit, [files[name] for name in (path, config, *parts)])
         raise UnusableModel(reference, describe_missing_encoder(facts), kind)
 
     def _read_ip_adapter(self, reference: str, repository: str, commit: str, path: str, kind: str) -> IpAdapterFacts:
@@ -207,7 +227,7 @@ def choose_file(reference: str, hub_files: HubFiles, kind: str, files: Collectio
 
     Raises UnusableModel.
     """
-    tensors = [name for name in files if name.endswith(".safetensors")]
+    tensors = [name for name in files if name.endswith(".safetensors") and not is_shard(name)]
     if hub_files.file is None and INDEX_FILE in files:
         raise UnusableModel(reference, "it is a model", kind)
     if hub_files.file is None and not tensors:

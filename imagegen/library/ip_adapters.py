@@ -49,7 +49,7 @@ class IpAdapterIndex(NetworkIndex):
             id=weights.parent.as_posix(),
             name=f"the image encoder of {adapter.info.name}",
             path=weights.absolute(),
-            sha256=self.checksums.compute(weights),
+            sha256=self.checksums.compute_weights(weights),
             architecture=UNKNOWN_ARCHITECTURE,
         )
 

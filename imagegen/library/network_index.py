@@ -1,12 +1,12 @@
 """Networks beside models, such as ControlNets: a folder with a configuration and weights, or weights alone.
 
+The path of weights in several files, which need a configuration beside them, is that of their index.
 They are in the models folder, in the shipped folders, and in the Hub's caches.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -18,8 +18,9 @@ from imagegen.library.adapters import Adapter, AdapterIndex
 from imagegen.library.author_picture import find_picture
 from imagegen.library.config_limits import find_config_problem
 from imagegen.library.file_index import WEIGHTS_SUFFIX
+from imagegen.library.shards import find_weights, is_index, is_shard, list_parts, name_whole
 from imagegen.library.snapshots import HubFiles
-from imagegen.library.weight_files import SafetensorsHeader, list_weight_files
+from imagegen.library.weight_files import SafetensorsHeader, list_indexes, list_weight_files
 from imagegen.schema.models import AdapterInfo
 
 CONFIG_FILE = "config.json"
@@ -27,7 +28,6 @@ CONFIG_FILE = "config.json"
 PROCESSOR_FILE = "preprocessor_config.json"
 # The names of weights in a folder, the best first.
 FOLDER_WEIGHTS = ("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.safetensors")
-SHARD_PATTERN = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 
 
 class NetworkIndex(AdapterIndex):
@@ -62,11 +62,14 @@ class NetworkIndex(AdapterIndex):
         units = list(list_units(snapshot))
         for path in units:
             is_whole = len(units) == 1 or (path.parent == snapshot and has_config(path))
-            yield repository if is_whole else f"{repository}/{path.relative_to(snapshot).as_posix()}", path
+            name = name_whole(path.relative_to(snapshot).as_posix())
+            yield repository if is_whole else f"{repository}/{name}", path
 
     def _describe(self, reference: str, path: Path, header: SafetensorsHeader) -> Adapter:
-        if SHARD_PATTERN.search(path.name):
-            raise UnusableModel(reference, "its weights are in several files, which is not supported yet", self.kind)
+        if is_shard(path.name):
+            raise UnusableModel(
+                reference, "it is one of several files of weights, and the index of these is missing", self.kind
+            )
         facts = self._find_facts(reference, path, header)
         problem = find_config_problem(path.parent, (CONFIG_FILE,)) if has_config(path) else None
         if problem is not None:
@@ -78,7 +81,7 @@ class NetworkIndex(AdapterIndex):
             name=metadata.get("modelspec.title") or PurePosixPath(reference).name,
             description=metadata.get("modelspec.description"),
             licence=metadata.get("modelspec.license"),
-            size=path.stat().st_size,
+            size=sum(part.stat().st_size for part in list_parts(path)),
             deletable=self.snapshots.is_download(path),
             has_picture=find_picture(path) is not None,
             **facts,
@@ -101,9 +104,9 @@ def read_network_config(weights: Path) -> dict[str, Any]:
 
 def list_units(folder: Path) -> Iterator[Path]:
     """Yields the weights of each folder with a configuration, and each file of weights without one, in `folder`."""
-    for file in filter(references.is_safe_path, list_weight_files(folder)):
+    for file in filter(references.is_safe_path, sorted([*list_weight_files(folder), *list_indexes(folder)])):
         path = folder / file
-        if not has_config(path) or path == find_folder_weights(path.parent):
+        if path == find_folder_weights(path.parent) or not (has_config(path) or is_index(path.name)):
             yield path
 
 
@@ -111,8 +114,9 @@ def find_folder_weights(folder: Path) -> Path | None:
     """Returns the weights of a folder with a configuration, None for another folder."""
     if not (folder / CONFIG_FILE).is_file():
         return None
-    names = [file.name for file in folder.glob(f"*{WEIGHTS_SUFFIX}")]
-    return folder / choose_weights(names) if names else None
+    names = [file.name for file in folder.iterdir()]
+    found = find_weights(names) or {name: name for name in names if name.endswith(WEIGHTS_SUFFIX)}
+    return folder / found[choose_weights(found)] if found else None
 
 
 def choose_weights(names: Iterable[str]) -> str:

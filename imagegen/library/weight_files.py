@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imagegen.library.shards import is_index, read_weight_map
+
 MAX_HEADER_BYTES = 100 * 2**20
 
 
@@ -43,12 +45,40 @@ class SafetensorsHeader:
 
 
 def read_header(file: Path) -> SafetensorsHeader:
-    """Returns the header of a safetensors file. Raises BrokenWeights if the file is incomplete or of another format."""
+    """Returns the header of a safetensors file, or of all files in an index.
+
+    Raises BrokenWeights if a file is incomplete or of another format.
+    """
+    if is_index(file.name):
+        return read_sharded_header(file)
     try:
         status = file.stat()
     except OSError:
         raise BrokenWeights(file.name) from None
     return parse_header(file, status.st_size, status.st_mtime_ns)
+
+
+def read_sharded_header(index: Path) -> SafetensorsHeader:
+    """Returns the tensors of all files in an index, without their places.
+
+    Each tensor is in the file that the index names, and the files have no others. Raises BrokenWeights with the name of
+    the file that is damaged.
+    """
+    try:
+        weight_map = {make_printable(name): part for name, part in read_weight_map(index).items()}
+    except (OSError, ValueError, RecursionError):
+        raise BrokenWeights(index.name) from None
+    shapes: dict[str, tuple[int, ...]] = {}
+    metadata: dict[str, str] = {}
+    dtypes: dict[str, str] = {}
+    for part in sorted(set(weight_map.values())):
+        header = read_header(index.with_name(part))
+        if header.shapes.keys() != {name for name, place in weight_map.items() if place == part}:
+            raise BrokenWeights(part)
+        shapes |= header.shapes
+        metadata |= header.metadata
+        dtypes |= header.dtypes
+    return SafetensorsHeader(shapes, metadata, dtypes)
 
 
 @lru_cache(maxsize=1024)
@@ -189,6 +219,12 @@ def measure_weight_bytes(path: Path) -> int:
     return sum(
         file.stat().st_size for component in read_components(path) for file in (path / component).glob("*.safetensors")
     )
+
+
+def list_indexes(folder: Path) -> list[str]:
+    """Returns the indexes of sharded weights below a folder, as sorted relative paths."""
+    files = (file.relative_to(folder).as_posix() for file in folder.rglob("*.safetensors.index*.json"))
+    return sorted(filter(is_index, files))
 
 
 def list_weight_files(folder: Path) -> list[str]:

@@ -62,6 +62,7 @@ COMPOSED_MESSAGES = (
     "it has several files; name one of them: {files}",
     "it is not a model in diffusers format: it has no {file}",
     "it is not a model in diffusers format: it has no {file}; {advice}",
+    "its file {file} is missing or damaged",
     "its terms must be accepted on its page first, by the account whose HF_TOKEN the studio has",
     "it has no tensor {tensor}",
     "it is not a checkpoint of {known}",

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from imagegen.engine.adapters.merge import WeightPatcher
@@ -17,7 +16,7 @@ from imagegen.engine.compile.accelerator import Accelerator
 from imagegen.engine.controls.configs import CONFIG_BY_ARCHITECTURE
 from imagegen.engine.controls.kinds import CONTROLNET_KINDS, get_kind
 from imagegen.engine.models.network_cache import NetworkKind
-from imagegen.engine.models.network_files import check_converted
+from imagegen.engine.models.network_files import check_converted, read_weights
 from imagegen.engine.models.safe_configs import remove_code
 from imagegen.library.controlnet_architectures import (
     ORIGINAL_PREFIX,
@@ -38,7 +37,7 @@ def read_controlnet(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tens
 
     Raises ValueError, and what safetensors and diffusers raise.
     """
-    weights: Mapping[str, Tensor] = load_file(source.path)
+    weights: Mapping[str, Tensor] = read_weights(source.path)
     shapes = {name: tuple(each.shape) for name, each in weights.items()}
     class_name = detect_network_class(shapes)
     network_class: Any = CONTROLNET_KINDS[class_name].network_class

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from imagegen.engine.models.network_cache import NetworkKind
+from imagegen.engine.models.network_files import read_weights
 from imagegen.engine.models.safe_configs import remove_code
 from imagegen.library.ip_adapter_architectures import (
     ATTENTION_PATTERN,
@@ -130,7 +131,7 @@ def read_image_encoder(source: AdapterSource) -> tuple[nn.Module, Mapping[str, T
         network: Any = CLIPVisionModelWithProjection(config)
     embeddings = network.vision_model.embeddings
     embeddings.position_ids = torch.arange(embeddings.num_positions).unsqueeze(0)
-    weights = load_file(source.path)
+    weights = read_weights(source.path)
     weights.pop(POSITION_IDS, None)
     return network, weights
 

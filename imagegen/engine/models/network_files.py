@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from imagegen.errors import ModelLoadFailed
+from imagegen.library.shards import list_parts
 from imagegen.schema.models import AdapterSource
 from imagegen.text import hide_paths, truncate
 
@@ -35,6 +38,11 @@ def load_network(source: AdapterSource, read: NetworkReader, device: torch.devic
         raise ModelLoadFailed(source.name, problem) from None
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a file, or of all files in an index. Raises OSError, ValueError and SafetensorError."""
+    return {name: tensor for part in list_parts(path) for name, tensor in load_file(part).items()}
 
 
 def check_converted(weights: Mapping[str, Tensor], converted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from imagegen.engine.batching.network import BatchedNetwork
 from imagegen.engine.batching.proxies import create_decoder_network
 from imagegen.engine.log_filters import suppress_messages
 from imagegen.engine.models.network_cache import NetworkKind
-from imagegen.engine.models.network_files import check_converted
+from imagegen.engine.models.network_files import check_converted, read_weights
 from imagegen.engine.models.safe_configs import remove_code
 from imagegen.library.checkpoint_detection import CONFIGS_DIR
 from imagegen.library.family_facts import STABLE_DIFFUSION_XL
@@ -37,7 +36,7 @@ def read_vae(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
 
     Its precision is chosen once, so that its configuration asks for no other.
     """
-    weights: Mapping[str, Tensor] = load_file(source.path)
+    weights: Mapping[str, Tensor] = read_weights(source.path)
     config = read_vae_config(source)
     vae_class = CLASSES[config.get("_class_name", "AutoencoderKL")]
     with (
