@@ -10,6 +10,8 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -44,6 +46,17 @@ FLOW_CONFIG_KEYS = (
     "max_image_seq_len",
     "shift_terminal",
     "time_shift_type",
+)
+# The same for models with the noise levels of EDM (https://arxiv.org/abs/2206.00364), such as Playground 2.5 and CosXL.
+EDM_CONFIG_KEYS = (
+    "num_train_timesteps",
+    "sigma_min",
+    "sigma_max",
+    "sigma_data",
+    "sigma_schedule",
+    "rho",
+    "prediction_type",
+    "final_sigmas_type",
 )
 
 # Divisors of 1,000, so that the first step is the noisiest. Distillation used the first of them.
@@ -114,6 +127,8 @@ EULER = wrap_scheduler(EulerDiscreteScheduler)
 EULER_ANCESTRAL = wrap_scheduler(EulerAncestralDiscreteScheduler)
 LCM = wrap_scheduler(FineLCM)
 UNIPC = wrap_scheduler(UniPCMultistepScheduler)
+EDM_EULER = wrap_scheduler(EDMEulerScheduler)
+EDM_DPM_SOLVER = wrap_scheduler(EDMDPMSolverMultistepScheduler)
 
 SAMPLERS: Mapping[SamplerName, tuple[SchedulerClass, Mapping[str, object]]] = {
     "Euler": (EULER, {}),
@@ -129,6 +144,12 @@ SAMPLERS: Mapping[SamplerName, tuple[SchedulerClass, Mapping[str, object]]] = {
 FLOW_SAMPLERS: Mapping[SamplerName, tuple[SchedulerClass, Mapping[str, object]]] = {
     "Euler": (FlowEuler, {}),
     "DPM++ 2M": (DPM_SOLVER, {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
+}
+# The names are those of EDM_SAMPLERS in `family_facts`.
+EDM_SCHEDULERS: Mapping[SamplerName, tuple[SchedulerClass, Mapping[str, object]]] = {
+    "DPM++ 2M": (EDM_DPM_SOLVER, {}),
+    "DPM++ 2M SDE": (EDM_DPM_SOLVER, {"algorithm_type": "sde-dpmsolver++"}),
+    "Euler": (EDM_EULER, {}),
 }
 
 
@@ -146,10 +167,18 @@ def create_scheduler(name: SamplerName, config: Config) -> Scheduler:
     """
     if is_flow(config):
         return create_flow_scheduler(name, config)
+    if is_edm(config):
+        scheduler_class, options = EDM_SCHEDULERS[name]
+        return scheduler_class.from_config({key: config[key] for key in EDM_CONFIG_KEYS if key in config}, **options)
     scheduler_class, options = SAMPLERS[name]
     model_config = {field: config[field] for field in MODEL_CONFIG_KEYS if field in config}
     # diffusers warns of Stable Diffusion pipelines with any other offset, and then sets this one.
     return scheduler_class.from_config(model_config, steps_offset=1, **options)
+
+
+def is_edm(config: Config) -> bool:
+    """Returns whether the model has the noise levels of EDM."""
+    return "sigma_data" in config
 
 
 def is_flow(config: Config) -> bool:

@@ -15,8 +15,9 @@ from imagegen.settings import ASSETS_DIR
 from imagegen.text import truncate
 
 CONFIGS_DIR = ASSETS_DIR / "configs"
-# The shipped configurations. Those of Stable Diffusion 2 at 512 and at 768 pixels are for the same tensors.
-ConfigName = Literal["sd-1", "sd-2", "sd-2-base", "sd-xl"]
+# The shipped configurations. Those of Stable Diffusion 2 at 512 and at 768 pixels are for the same tensors, and so are
+# the last three.
+ConfigName = Literal["sd-1", "sd-2", "sd-2-base", "sd-xl", "cosxl", "playground-2.5"]
 
 # What checkpoints are that cannot be used, by the input channels of their denoisers.
 UNSUPPORTED_CHANNELS = {

@@ -45,7 +45,8 @@ EMPTY_PATTERNS = tuple(
 )
 # Tensors that say how a model was trained: see `training_statements`.
 VELOCITY_MARKER, ZERO_SNR_MARKER = "v_pred", "ztsnr"
-MARKERS = (VELOCITY_MARKER, ZERO_SNR_MARKER)
+EDM_MARKERS = ("edm_vpred.sigma_max", "edm_vpred.sigma_min", "edm_mean", "edm_std")
+MARKERS = (VELOCITY_MARKER, ZERO_SNR_MARKER, *EDM_MARKERS)
 
 
 def carries_nothing(name: str) -> bool:

@@ -22,7 +22,7 @@ from imagegen.library.checkpoint_tensors import check_checkpoint
 from imagegen.library.families import get_family
 from imagegen.library.original_tensors import UNET_PREFIX
 from imagegen.library.references import is_safe_path
-from imagegen.library.training_statements import Training, read_training
+from imagegen.library.training_statements import Training, check_edm_values, find_edm_config, read_training
 from imagegen.library.weight_files import read_header
 
 # Returns a complete model with the parts that a denoiser alone lacks, None if there is none. Its argument is whether
@@ -69,8 +69,9 @@ def inspect_checkpoint(
             raise UnsupportedCheckpoint("prediction_type and zero_snr are for Stable Diffusion 1, 2 and XL")
     else:
         training = read_training(file, header, checkpoint, said, has_config=config is not None)
-        folder = config or choose_config(checkpoint.config, training)
+        folder = config or CONFIGS_DIR / (find_edm_config(header) or choose_config(checkpoint.config, training))
         check_zero_snr(folder, training)
+        check_edm_values(file, header, folder)
         if folder.parent == CONFIGS_DIR and checkpoint.config == "sd-xl" and DEEPEST_LAYER not in list_names(header):
             raise UnsupportedCheckpoint(
                 "it is a smaller Stable Diffusion XL, such as SSD-1B; load a folder in diffusers format instead"
@@ -114,17 +115,17 @@ def find_config(name: str | None, file: Path) -> Path | None:
     return CONFIGS_DIR / name
 
 
-def choose_config(name: ConfigName, training: Training) -> Path:
+def choose_config(name: ConfigName, training: Training) -> ConfigName:
     """Returns the shipped configuration. Of Stable Diffusion 2, what the denoiser predicts tells the size."""
-    if name == "sd-2" and training.prediction_type == "epsilon":
-        name = "sd-2-base"
-    return CONFIGS_DIR / name
+    return "sd-2-base" if name == "sd-2" and training.prediction_type == "epsilon" else name
 
 
 def check_zero_snr(folder: Path, training: Training) -> None:
     """Raises UnsupportedCheckpoint for a denoiser that predicts noise and began at noise, which tells it nothing."""
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_bytes())
     prediction = training.prediction_type or scheduler.get("prediction_type", "epsilon")
+    if training.zero_snr and "sigma_data" in scheduler:
+        raise UnsupportedCheckpoint("zero_snr cannot be used with the noise levels of EDM, which end before pure noise")
     if training.zero_snr and prediction != "v_prediction":
         raise UnsupportedCheckpoint(
             f"ztsnr or zero_snr needs the prediction_type v_prediction, and it has {prediction}"

@@ -17,6 +17,8 @@ from imagegen.schema.models import Guidance
 # What makes the prompt embeddings: our encoder, for one CLIP text encoder or for two; or the pipeline itself.
 PromptEncoding = Literal["clip", "clip pair", "pipeline"]
 
+# Those of models with the noise levels of EDM.
+EDM_SAMPLERS: tuple[SamplerName, ...] = ("DPM++ 2M", "Euler", "DPM++ 2M SDE")
 ALL_SAMPLERS: tuple[SamplerName, ...] = tuple(name for name in get_args(SamplerName) if name != "Default")
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from imagegen.errors import UnknownModel, UnusableModel
 from imagegen.library import references
@@ -14,11 +15,13 @@ from imagegen.library.catalogue import CatalogueEntry, load_catalogue
 from imagegen.library.checkpoint_detection import UnsupportedCheckpoint, detect_checkpoint
 from imagegen.library.checkpoints import BaseMissing, LoadableCheckpoint, inspect_checkpoint
 from imagegen.library.config_limits import find_config_problem
+from imagegen.library.families import get_family
 from imagegen.library.model_info import READ_ERRORS, build_model_info, read_json, read_pipeline_class
 from imagegen.library.snapshots import HubFiles, Snapshots
 from imagegen.library.training_statements import Training
 from imagegen.library.weight_files import find_missing_part, list_weight_files, read_header
-from imagegen.schema.models import ModelInfo, ModelSource
+from imagegen.schema.models import ModelInfo, ModelSource, PredictionType
+from imagegen.text import truncate
 
 # Subfolders of the models folder that contain other resources.
 RESERVED_FOLDERS = ("loras", "embeddings", "controlnets", "ip_adapters", "vaes", "detectors", "upscalers")
@@ -131,6 +134,8 @@ class ModelIndex:
             loadable = self._inspect_file(path, entry, training)
             config, training = loadable.config, loadable.training
         check_config(entry.id, config or path)
+        if get_family(entry.pipeline).denoiser == "unet":
+            check_scheduler(entry.id, config or path)
         base = self._get_base_entry(entry)
         return ModelSource(
             id=base.id,
@@ -274,6 +279,23 @@ def check_config(reference: str, folder: Path) -> None:
         problem = "its configuration cannot be read"
     if problem is not None:
         raise UnusableModel(reference, problem)
+
+
+def check_scheduler(reference: str, folder: Path) -> None:
+    """Raises UnusableModel for a UNet whose scheduler has noise levels or a prediction that no sampler here has."""
+    try:
+        config = read_json(folder / "scheduler" / "scheduler_config.json")
+        name, prediction = str(config.get("_class_name", "")), config.get("prediction_type", "epsilon")
+    except READ_ERRORS:
+        raise UnusableModel(reference, "its configuration cannot be read") from None
+    if name and "beta_schedule" not in config and not name.startswith("EDM"):
+        raise UnusableModel(reference, f"its scheduler is {truncate(name)}, whose noise levels no sampler here has")
+    if prediction not in get_args(PredictionType):
+        raise UnusableModel(
+            reference,
+            f"its scheduler says prediction_type {truncate(str(prediction))}; it can be"
+            f" {', '.join(get_args(PredictionType))}",
+        )
 
 
 def get_last_modified(path: Path) -> int:

@@ -12,9 +12,10 @@ from imagegen.library import architectures
 from imagegen.library.catalogue import CatalogueEntry
 from imagegen.library.checkpoint_detection import read_input_channels
 from imagegen.library.families import describe_obstacle, find_family, get_family
-from imagegen.library.family_facts import FAMILIES, Family
+from imagegen.library.family_facts import EDM_SAMPLERS, FAMILIES, Family
 from imagegen.library.vae_latents import find_model_latents
 from imagegen.library.weight_files import measure_weight_bytes, parse_components, read_header
+from imagegen.schema.field_types import SamplerName
 from imagegen.schema.models import Capabilities, Guidance, Latents, ModelInfo, ModelSource
 
 # Whatever is in a configuration, reading it raises one of these.
@@ -75,18 +76,20 @@ def describe_model(entry: CatalogueEntry, source: ModelSource | None) -> ModelIn
     guidance = entry.guidance or detect_guidance(family, folder)
     only_inpaints = source is not None and is_inpainting_model(family, source)
     latents = read_model_latents(family, folder)
+    scheduler = read_scheduler(family, folder)
+    samplers = EDM_SAMPLERS if "sigma_data" in scheduler else family.samplers
     return ModelInfo(
         id=entry.id,
         name=entry.name,
         family=family.name,
         can=build_capabilities(
             family, guidance, entry, only_inpaints, family.vae and (not folder or latents is not None)
-        ),
+        ).model_copy(update={"samplers": samplers, **list_limits(family, folder)}),
         width=entry.width or width,
         height=entry.height or height,
         steps=entry.steps or family.steps,
         guidance_scale=entry.guidance_scale or get_guidance_scale(family, guidance, only_inpaints),
-        sampler=entry.sampler or family.sampler,
+        sampler=choose_sampler(entry, family, samplers),
         strength=entry.strength or (1.0 if only_inpaints else 0.6),
         loras=entry.loras,
         vae=entry.vae,
@@ -100,6 +103,31 @@ def describe_model(entry: CatalogueEntry, source: ModelSource | None) -> ModelIn
         download_gb=entry.download_gb,
         latents=latents,
     )
+
+
+def choose_sampler(entry: CatalogueEntry, family: Family, samplers: tuple[SamplerName, ...]) -> SamplerName:
+    """Returns the default sampler of a model that can be used with these. Raises UnusableModel."""
+    if entry.sampler not in (None, *samplers):
+        raise UnusableModel(entry.id, f"its sampler must be one of {', '.join(samplers)}")
+    return entry.sampler or (family.sampler if family.sampler in samplers else samplers[0])
+
+
+def read_scheduler(family: Family, folder: Path | None) -> dict[str, Any]:
+    """Returns the configuration of a UNet's scheduler; nothing for another denoiser, and without a folder."""
+    if folder is None or family.denoiser != "unet":
+        return {}
+    return read_json(folder / "scheduler" / "scheduler_config.json")
+
+
+def list_limits(family: Family, folder: Path | None) -> dict[str, bool]:
+    """Returns what a model cannot do although its family can.
+
+    In diffusers 0.42.1, the pipeline that inpaints with a UNet does not know latents with a mean, as of Playground 2.5.
+    """
+    if folder is None or family.denoiser != "unet":
+        return {}
+    has_mean = read_json(folder / "vae" / "config.json").get("latents_mean") is not None
+    return {"inpainting": False, "latent_upscaling": False} if has_mean else {}
 
 
 def read_model_latents(family: Family, folder: Path | None) -> Latents | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagegen.library.checkpoint_detection import Checkpoint, UnsupportedCheckpoint
+import numpy as np
+
+from imagegen.library.checkpoint_detection import Checkpoint, ConfigName, UnsupportedCheckpoint
 from imagegen.library.checkpoint_names import VELOCITY_MARKER, ZERO_SNR_MARKER, map_names
 from imagegen.library.original_tensors import UNET_PREFIX
 from imagegen.library.weight_files import SafetensorsHeader, read_values
@@ -31,8 +34,16 @@ PREDICTION_BY_ARCHITECTURE: dict[str, PredictionType] = {
     "stable-diffusion-v2-512": "epsilon",
     "stable-diffusion-v2-768-v": "v_prediction",
 }
-# Tensors that speak of noise levels which no sampler of the studio has: of CosXL and of Playground 2.5.
-EDM_PREFIXES = ("edm_vpred.", "edm_mean", "edm_std")
+# The configuration for the noise levels of EDM that a tensor asks for: of CosXL and of Playground 2.5.
+CONFIG_BY_MARKER: dict[str, ConfigName] = {"edm_vpred.sigma_max": "cosxl", "edm_mean": "playground-2.5"}
+# The values of such tensors, in files of the configuration.
+EDM_VALUES = {
+    "edm_vpred.sigma_max": ("scheduler/scheduler_config.json", "sigma_max"),
+    "edm_vpred.sigma_min": ("scheduler/scheduler_config.json", "sigma_min"),
+    "edm_mean": ("vae/config.json", "latents_mean"),
+    "edm_std": ("vae/config.json", "latents_std"),
+}
+EDM_TOLERANCE = 1e-2
 # What tells Stable Diffusion 2 at 768 pixels from that at 512: the spread of this bias, by ComfyUI's rule
 # (comfy/supported_models.py, SD20). There the standard deviation is above 0.09.
 VELOCITY_BIAS = f"{UNET_PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -59,11 +70,6 @@ def read_training(
 
     Raises UnsupportedCheckpoint for a statement that cannot be followed, and for two that disagree.
     """
-    edm = next((name for name in header.shapes if name.startswith(EDM_PREFIXES)), None)
-    if edm is not None:
-        raise UnsupportedCheckpoint(
-            f"its tensor {truncate(edm)} asks for the noise levels of EDM, with which the studio cannot draw"
-        )
     prediction = said.prediction_type or find_statement(header)
     if prediction is None and not has_config:
         prediction = guess_prediction(file, header, checkpoint)
@@ -71,6 +77,25 @@ def read_training(
     if zero_snr is None and ZERO_SNR_MARKER in header.shapes:
         zero_snr = True
     return Training(prediction, zero_snr)
+
+
+def find_edm_config(header: SafetensorsHeader) -> ConfigName | None:
+    """Returns the configuration for the noise levels of EDM, None for a file that does not ask for them."""
+    return next((config for name, config in CONFIG_BY_MARKER.items() if name in header.shapes), None)
+
+
+def check_edm_values(file: Path, header: SafetensorsHeader, folder: Path) -> None:
+    """Raises UnsupportedCheckpoint for a file whose numbers for EDM are not those of its configuration in `folder`.
+
+    Raises OSError and ValueError for a configuration or a tensor that cannot be read.
+    """
+    for name, (config, key) in EDM_VALUES.items():
+        if name in header.shapes:
+            known = json.loads((folder / config).read_bytes()).get(key)
+            values = read_values(file, header, name)
+            expected = np.atleast_1d(np.asarray(0 if known is None else known, np.float64))
+            if known is None or values.shape != expected.shape or not np.allclose(values, expected, rtol=EDM_TOLERANCE):
+                raise UnsupportedCheckpoint(f"its tensor {name} is not {known}, as its configuration says")
 
 
 def find_statement(header: SafetensorsHeader) -> PredictionType | None:

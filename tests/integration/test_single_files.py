@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -48,16 +49,19 @@ FILES = {
     "xl-velocity": ("tiny-sdxl", ("v_pred",)),
     "xl-from-noise": ("tiny-sdxl", ("v_pred", "ztsnr")),
 }
+SD_XL = {
+    "unet": 2_567_463_684,
+    "vae": 83_653_863,
+    "text_encoder": 123_060_480,
+    "text_encoder_2": 694_659_840,
+}
 PARAMETERS = {
     "sd-1": {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480},
     "sd-2": {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
     "sd-2-base": {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840},
-    "sd-xl": {
-        "unet": 2_567_463_684,
-        "vae": 83_653_863,
-        "text_encoder": 123_060_480,
-        "text_encoder_2": 694_659_840,
-    },
+    "sd-xl": SD_XL,
+    "cosxl": SD_XL,
+    "playground-2.5": SD_XL,
 }
 CAT = [49406, 320, 1125, 539, 320, 2368, 49407]
 END = 49407
@@ -149,6 +153,60 @@ def test_tables_of_another_training_are_refused(single_file_models: EngineHarnes
     name = add_file(single_file_models, f"wrong-{table}", weights | tables | {table: tables[table] * 0.9})
     with pytest.raises(ModelLoadFailed, match=f"its tensor {table} {problem}"):
         load_harness_pipeline(single_file_models, name)
+
+
+EDM_FILES = {
+    "cosxl": {"edm_vpred.sigma_max": torch.tensor(120.0), "edm_vpred.sigma_min": torch.tensor(0.002)},
+    "playground-2.5": {
+        "edm_mean": torch.tensor([-1.6574, 1.886, -1.383, 2.5155]),
+        "edm_std": torch.tensor([8.4927, 5.9022, 6.5498, 5.2299]),
+    },
+}
+
+
+@pytest.mark.parametrize("name", EDM_FILES)
+@pytest.mark.parametrize("has_start", [False, True])
+def test_a_model_with_the_noise_levels_of_edm_draws_as_by_diffusers(
+    single_file_models: EngineHarness, name: str, has_start: bool
+) -> None:
+    """The scheduler and the latents are those that the publishers give for CosXL and for Playground 2.5."""
+    folder = single_file_models.folder / name
+    if not folder.exists():
+        shutil.copytree(single_file_models.folder / "tiny-sdxl", folder)
+        shutil.copytree(CONFIGS_DIR / name / "scheduler", folder / "scheduler", dirs_exist_ok=True)
+        copy_keys(CONFIGS_DIR / name, folder, "model_index.json", "scheduler")
+        copy_keys(CONFIGS_DIR / name, folder, "vae/config.json", "scaling_factor", "latents_mean", "latents_std")
+    entry = single_file_models.models.entries["xl"]
+    single_file_models.models.entries["xl"] = entry.model_copy(update={"config": folder})
+    weights = load_file(single_file_models.folder / "tiny-sdxl.safetensors")
+    file = add_file(single_file_models, f"file-{name}", weights | EDM_FILES[name], "xl")
+    single_file_models.models.entries["xl"] = entry
+    info = single_file_models.model(file)[0]
+    assert info.can.samplers == ("DPM++ 2M", "Euler", "DPM++ 2M SDE")
+    start = Image.linear_gradient("L").resize((64, 64)).convert("RGB") if has_start else None
+    *_, last = single_file_models.run(single_file_models.make_inputs(file, start=start, steps=4, seed=1))
+    assert isinstance(last, EngineResult)
+    kind: Any = diffusers.StableDiffusionXLImg2ImgPipeline if has_start else diffusers.StableDiffusionXLPipeline
+    pipeline = kind.from_pretrained(folder, dtype=torch.float32)
+    pipeline.scheduler = diffusers.EDMDPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    size = {"image": start, "strength": info.strength} if has_start else {"width": 64, "height": 64}
+    expected = pipeline(
+        "a red circle",
+        num_inference_steps=4,
+        guidance_scale=info.guidance_scale,
+        generator=torch.Generator().manual_seed(1),
+        **size,
+    ).images[0]
+    difference = np.abs(np.asarray(last.images[0], int) - np.asarray(expected, int))
+    assert difference.max() <= 1 and np.asarray(expected).std() > 1
+
+
+def copy_keys(source: Path, target: Path, file: str, *keys: str) -> None:
+    """Copies values from a configuration of one model to that of another."""
+    values = json.loads((source / file).read_bytes())
+    known = json.loads((target / file).read_bytes())
+    write_json(target / file, known | {key: values[key] for key in keys if key in values})
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from tests.unit.model_files import (
     write_json,
     write_names,
     write_transformer_model,
+    write_unet_model,
 )
 
 UNET, OPEN_CLIP = "model.diffusion_model.", "cond_stage_model.model."
@@ -264,8 +265,8 @@ def test_markers_say_what_is_predicted(
         (("v_pred",), {"modelspec.prediction_type": "epsilon"},
          "its tensor v_pred says v_prediction and its metadata modelspec.prediction_type says epsilon"),
         (("ztsnr",), {}, "ztsnr or zero_snr needs the prediction_type v_prediction, and it has epsilon"),
-        (("edm_vpred.sigma_max",), {}, "its tensor edm_vpred.sigma_max asks for the noise levels of EDM"),
-        (("edm_mean", "edm_std"), {}, "its tensor edm_mean asks for the noise levels of EDM"),
+        (("edm_vpred.sigma_max",), {}, "its tensor edm_vpred.sigma_max is not 120.0, as its configuration"),
+        (("edm_mean", "edm_std"), {}, "its tensor edm_mean is not [-1.6574, 1.886, -1.383, 2.5155], as"),
     ],
 )  # fmt: skip
 def test_statements_that_cannot_be_followed_are_named(
@@ -273,6 +274,33 @@ def test_statements_that_cannot_be_followed_are_named(
 ) -> None:
     write_checkpoint(models / NAME, "sd-xl", dict.fromkeys(markers, (1,)), metadata=metadata)
     assert read_refusal(library).startswith(problem)
+
+
+def test_playground_2_5_does_not_inpaint(library: Library, models: Path) -> None:
+    """The pipeline of diffusers that inpaints does not know the mean of its latents."""
+    values = {"edm_mean": (-1.6574, 1.886, -1.383, 2.5155), "edm_std": (8.4927, 5.9022, 6.5498, 5.2299)}
+    contents = {name: np.array(each, np.float32).tobytes() for name, each in values.items()}
+    shapes = dict.fromkeys(values, (4,))
+    write_checkpoint(models / NAME, "sd-xl", shapes, dtypes=dict.fromkeys(values, "F32"), values=contents)
+    info = library.models.get(NAME).info
+    assert (info.can.inpainting, info.can.text_to_image, info.can.image_to_image) == (False, True, True)
+    assert info.sampler == "DPM++ 2M" and info.can.samplers == ("DPM++ 2M", "Euler", "DPM++ 2M SDE")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "problem"),
+    [
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+         "its scheduler is FlowMatchEulerDiscreteScheduler, whose noise levels no sampler here has"),
+        ({"_class_name": "UniPCMultistepScheduler", "beta_schedule": "linear", "prediction_type": "flow_prediction"},
+         "its scheduler says prediction_type flow_prediction; it can be epsilon, v_prediction, sample"),
+    ],
+)  # fmt: skip
+def test_a_folder_with_a_scheduler_that_cannot_be_followed_is_refused(
+    library: Library, models: Path, scheduler: dict[str, Any], problem: str
+) -> None:
+    write_json(write_unet_model(models / NAME) / "scheduler" / "scheduler_config.json", scheduler)
+    assert read_refusal(library) == problem
 
 
 @pytest.mark.parametrize("dtype", ["F16", "BF16", "F32"])
@@ -330,7 +358,7 @@ def test_a_file_beside_it_says_what_it_does_not_show(library: Library, models: P
     [
         ({"prediction_type": "flow"}, "mine.studio.json beside it: prediction_type"),
         ({"prediction": "epsilon"}, "mine.studio.json beside it: prediction"),
-        ({"config": "../sd-1"}, "mine.studio.json beside it: config must be sd-1, sd-2, sd-2-base, sd-xl, or a folder"),
+        ({"config": "../sd-1"}, "mine.studio.json beside it: config must be sd-1, sd-2, sd-2-base, sd-xl, cosxl, "),
     ],
 )
 def test_a_wrong_file_beside_it_is_named(library: Library, models: Path, said: dict[str, Any], problem: str) -> None:

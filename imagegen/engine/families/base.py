@@ -131,6 +131,9 @@ class ModelFamily:
         """
         encoded, config = pipeline.vae.encode(images), pipeline.vae.config
         latents: Tensor = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded[0]
+        if config.get("latents_mean") is not None and config.get("latents_std") is not None:
+            mean, deviation = (expand_channels(config[name], latents) for name in ("latents_mean", "latents_std"))
+            return (latents - mean) * (config.get("scaling_factor") or 1) / deviation
         return (latents - (config.get("shift_factor") or 0)) * (config.get("scaling_factor") or 1)
 
 

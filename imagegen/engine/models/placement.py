@@ -76,7 +76,9 @@ def choose_projection(model: LoadedModel) -> Projection:
     folder = model.source.path if model.source.path.is_dir() else model.source.config or model.source.path
     config = model.pipeline.vae.config
     channels = int(config.get("latent_channels") or config["z_dim"])
-    published = find_projection(folder, model.family.preview_projection, channels)
+    # Playground 2.5 has other latents than the rest of its family.
+    has_own_latents = model.family.facts.denoiser == "unet" and config.get("latents_mean") is not None
+    published = find_projection(folder, None if has_own_latents else model.family.preview_projection, channels)
     return published or fit_projection(model.pipeline, model.family)
 
 

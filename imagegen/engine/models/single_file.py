@@ -29,6 +29,7 @@ from imagegen.engine.models.flux_tensors import convert_flux
 from imagegen.engine.models.network_files import check_tensors
 from imagegen.engine.models.quantization import QUANTIZATION_BACKENDS, build_quantization_options
 from imagegen.engine.protocols import Pipeline
+from imagegen.engine.samplers import is_edm
 from imagegen.errors import ModelLoadFailed
 from imagegen.library.checkpoint_detection import UnsupportedCheckpoint, detect_checkpoint
 from imagegen.library.checkpoint_tensors import check_checkpoint
@@ -135,7 +136,7 @@ def assign_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Modu
 def check_tables(source: ModelSource, pipeline: Pipeline) -> None:
     """Raises UnsupportedCheckpoint for a file whose tables are not those of its configuration."""
     tables = read_tensors(source.path, NOISE_TABLE, LATENT_SCALE)
-    if NOISE_TABLE in tables:
+    if NOISE_TABLE in tables and not is_edm(pipeline.scheduler.config):
         zero_snr = bool(source.zero_snr)
         known = [compute_noise_table(pipeline.scheduler.config, flag) for flag in {False, zero_snr}]
         found = tables[NOISE_TABLE].float()
@@ -225,6 +226,8 @@ def apply_training(scheduler: Any, prediction_type: PredictionType | None, zero_
     settings: dict[str, Any] = {}
     if prediction_type is not None and prediction_type != scheduler.config.get("prediction_type", "epsilon"):
         settings["prediction_type"] = prediction_type
+    if settings and is_edm(scheduler.config):
+        return type(scheduler).from_config(scheduler.config, **settings)
     if zero_snr:
         settings |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     elif zero_snr is False and scheduler.config.get("rescale_betas_zero_snr"):
