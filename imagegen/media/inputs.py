@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from imagegen.errors import InvalidRequest
+from imagegen.media.colour_profiles import convert_to_srgb
 from imagegen.schema.markers import ImageMode
 
-INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+
+
+# How the files of a format begin that phones write and Pillow cannot read.
+HEIC_PATTERN = re.compile(rb"....ftyp(?:heic|heix|hevc|hevx|mif1|msf1)", re.DOTALL)
 
 
 # What Pillow raises for a file that is no picture, or only a part of one.
@@ -24,6 +30,11 @@ TOO_MANY_PIXELS_ERRORS = (Image.DecompressionBombError, Image.DecompressionBombW
 
 
 MAX_INPUT_BYTES = 20 * 2**20
+
+
+# Pillow refuses PNG files with more than 1 MB of text or colour profile in one chunk, such as the workflow of another
+# tool. Of all chunks together it unpacks up to 64 MB.
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_INPUT_BYTES
 
 
 MAX_INPUT_PIXELS = 16_800_000
@@ -50,7 +61,8 @@ def has_mode(file: Path, mode: ImageMode) -> bool:
 
 
 def load_input_image(source: Path | bytes, field: str, mode: ImageMode = "rgb") -> Image.Image:
-    """Returns the first frame of a picture, upright, with 8 bits per channel, in the Pillow mode that `mode` needs.
+    """Returns the first frame of a picture, upright, in sRGB with 8 bits per channel, in the Pillow mode that `mode`
+    needs.
 
     `rgb` gives RGB, with transparency over white; `rgba` gives RGB, or RGBA for a picture with transparency; `mask`
     gives L, of a picture with transparency the alpha channel. Raises InvalidRequest for the field if it is no picture,
@@ -62,11 +74,20 @@ def load_input_image(source: Path | bytes, field: str, mode: ImageMode = "rgb") 
             raise InvalidRequest(field, f"must be at most {MAX_INPUT_BYTES // 2**20} MB")
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=INPUT_FORMATS) as image:
             check_dimensions(image, field)
-            return CONVERTERS[mode](ImageOps.exif_transpose(image))
+            return CONVERTERS[mode](convert_to_srgb(ImageOps.exif_transpose(image)))
     except TOO_MANY_PIXELS_ERRORS:
         raise build_pixel_limit_error(field) from None
     except DECODE_ERRORS:
-        raise InvalidRequest(field, f"must be a whole picture in one of {', '.join(INPUT_FORMATS)}") from None
+        problem = f"must be a whole picture in one of {', '.join(INPUT_FORMATS)}"
+        raise InvalidRequest(field, problem + ("; it is HEIC" if is_heic(source) else "")) from None
+
+
+def is_heic(source: Path | bytes) -> bool:
+    """Returns whether a file, or its content, begins as one in the format HEIC."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(12)
+    return HEIC_PATTERN.match(source) is not None
 
 
 def check_dimensions(image: Image.Image, field: str) -> None:

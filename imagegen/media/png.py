@@ -28,7 +28,7 @@ COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
 
 
 def encode_png(image: Image.Image, info: PngInfo | None = None) -> bytes:
-    """Returns a picture in L, LA, RGB or RGBA as a PNG file, with its colour profile and with the texts in `info`.
+    """Returns a picture in L, LA, RGB or RGBA as a PNG file, with the texts in `info`.
 
     Raises ValueError for another mode.
     """
@@ -36,8 +36,6 @@ def encode_png(image: Image.Image, info: PngInfo | None = None) -> bytes:
         raise ValueError(f"a picture in {image.mode} instead of {', '.join(COLOUR_TYPES)}")
     header = struct.pack(">IIBBBBB", *image.size, 8, COLOUR_TYPES[image.mode], 0, 0, 0)
     chunks = [PNG_SIGNATURE, build_chunk(b"IHDR", header)]
-    if profile := image.info.get("icc_profile"):
-        chunks.append(build_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
     chunks += [build_chunk(kind, content) for kind, content, _ in (info.chunks if info else ())]
     compressor = zlib.compressobj(level=1, strategy=zlib.Z_RLE)
     compressed = [compressor.compress(rows.data) for rows in filter_rows(image)]

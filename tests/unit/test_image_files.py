@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from imagegen.errors import InvalidRequest
-from imagegen.media.inputs import has_mode, load_input_image
+from imagegen.media.inputs import INPUT_FORMATS, has_mode, load_input_image
+from imagegen.media.metadata.png_text import read_file_texts
 from imagegen.media.png import encode_png
 from imagegen.schema.markers import ImageMode
 from imagegen.storage.files import ImageStore
@@ -49,12 +51,28 @@ def near(pixel: object, color: tuple[int, int, int], tolerance: int = 12) -> boo
     return isinstance(pixel, tuple) and all(abs(a - b) <= tolerance for a, b in zip(pixel, color, strict=True))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", INPUT_FORMATS)
 def test_common_formats_are_taken(store: ImageStore, file: Path, kind: str) -> None:
     halves().save(file, format=kind)
     image = store_and_open(store, file)
     assert image.size == (64, 32)
     assert near(image.getpixel((8, 16)), RED) and near(image.getpixel((56, 16)), BLUE)
+
+
+def test_heic_is_refused_by_name(store: ImageStore, file: Path) -> None:
+    for content in (b"\0\0\0\x18ftypheic\0\0\0\0", b"\0\0\0\x18ftypmif1\0\0\0\0"):
+        file.write_bytes(content)
+        for source in (content, file):
+            with pytest.raises(InvalidRequest, match="init_image: must be a whole picture in one of .*; it is HEIC"):
+                store.add_input(source, FIELD)
+
+
+def test_long_texts_are_no_fault_of_a_picture(store: ImageStore, file: Path) -> None:
+    info = PngInfo()
+    info.add_text("workflow", "x" * 3_000_000, zip=True)
+    halves().save(file, format="PNG", pnginfo=info)
+    assert near(store_and_open(store, file).getpixel((8, 16)), RED)
+    assert read_file_texts(file.read_bytes())["workflow"] == "x" * 3_000_000
 
 
 def test_cmyk_keeps_its_colours(store: ImageStore, file: Path) -> None:
