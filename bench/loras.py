@@ -25,7 +25,6 @@ from bench.timing import ROUNDS, save_model_result, time_interleaved
 from imagegen.engine.adapters.lora_file import Lora, read_lora
 from imagegen.engine.adapters.merge import AdapterResolver, WeightedLora, WeightPatcher
 from imagegen.engine.devices import choose_device, choose_dtype
-from imagegen.engine.families.registry import get_model_family
 from imagegen.schema.models import AdapterSource
 
 LAYERS = 722
@@ -65,7 +64,7 @@ def measure_loras(pipeline: Any, source: AdapterSource, rounds: int) -> dict[str
 
     def read_and_merge() -> None:
         patcher.unmerge()
-        loras["it"] = read_lora(source, pipeline, get_model_family(type(pipeline).__name__))
+        loras["it"] = read_lora(source)
         merge_lora()
 
     def merge_cached() -> None:

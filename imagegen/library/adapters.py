@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
 from imagegen.errors import UnusableModel
-from imagegen.library import architectures
+from imagegen.library.architectures import detect_embedding_architecture
 from imagegen.library.author_picture import find_picture
 from imagegen.library.file_index import FileIndex
+from imagegen.library.lora_header import LoraFacts, inspect_lora, read_adapter_config
+from imagegen.library.lora_tensors import is_lora
 from imagegen.library.model_info import READ_ERRORS
+from imagegen.library.peft_config import CONFIG_FILE
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.schema.models import AdapterInfo, AdapterKind, AdapterSettings, AdapterSource
 from imagegen.schema.prompt_weights import CHUNK_TOKENS
 
-ARCHITECTURE_DETECTORS: Mapping[AdapterKind, Callable[[SafetensorsHeader], str]] = {
-    "lora": architectures.detect_lora_architecture,
-    "embedding": architectures.detect_embedding_architecture,
-}
-# Suffixes of tensor names by which a LoRA is recognized.
-LORA_TENSOR_SUFFIXES = ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A.default.weight")
-# Other low-rank adapters; their tensor names contain the first of each pair.
-UNSUPPORTED_ADAPTERS = (("dora_scale", "DoRA"), ("hada_w1", "LoHa"), ("lokr_w", "LoKr"), ("oft_", "OFT"))
 # Tensor names that tools give to the vectors of a textual inversion when they do not write its token.
 GENERIC_VECTOR_NAMES = ("emb_params", "clip_l", "clip_g", "text_encoders_0", "text_encoders_1")
 # Training tools count the tags of all captions; the most frequent ones are listed as trigger words.
@@ -35,10 +29,11 @@ MAX_TRIGGER_WORDS = 5
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter and the path of its safetensors file."""
+    """An adapter and the path of its safetensors file. `peft_config` is the text of PEFT's configuration beside it."""
 
     info: AdapterInfo
     path: Path
+    peft_config: str | None = None
 
 
 class AdapterIndex(FileIndex[Adapter]):
@@ -64,6 +59,7 @@ class AdapterIndex(FileIndex[Adapter]):
             latents=adapter.info.latents,
             labels=adapter.info.labels,
             trigger=adapter.info.trigger,
+            peft_config=adapter.peft_config,
             weight=weight,
         )
 
@@ -72,28 +68,43 @@ class AdapterIndex(FileIndex[Adapter]):
         return (self.get_source(reference, weight),)
 
     def _describe(self, reference: str, path: Path, header: SafetensorsHeader) -> Adapter:
-        unsupported = next(
-            (name for mark, name in UNSUPPORTED_ADAPTERS if any(mark in key for key in header.shapes)), None
-        )
-        if self.kind == "lora" and unsupported is not None:
-            raise UnusableModel(reference, f"it is a {unsupported}, and only plain LoRAs are supported", self.kind)
         if not is_adapter(self.kind, header):
             raise UnusableModel(reference, f"it contains no {self.kind}", self.kind)
         if self.kind == "embedding":
             check_vector_count(reference, header)
-        info = build_adapter_info(self.kind, reference, path, header)
+        peft_config = self._read_peft_config(reference, path, header) if self.kind == "lora" else None
+        found = self._inspect_lora(reference, path, peft_config) if self.kind == "lora" else None
+        info = build_adapter_info(self.kind, reference, path, header, found or inspect_embedding(header))
         facts = {"deletable": self.snapshots.is_download(path), "has_picture": find_picture(path) is not None}
-        return Adapter(info.model_copy(update=facts), path)
+        return Adapter(info.model_copy(update=facts), path, peft_config)
+
+    def _read_peft_config(self, reference: str, path: Path, header: SafetensorsHeader) -> str | None:
+        """Returns the text of PEFT's configuration beside a LoRA. Raises UnusableModel for a link out of the folder."""
+        self._check_links(reference, path.with_name(CONFIG_FILE))
+        return read_adapter_config(path, header)
+
+    def _inspect_lora(self, reference: str, path: Path, peft_config: str | None) -> LoraFacts:
+        """Returns what is known of a LoRA. Raises UnusableModel for a tensor or a statement that cannot be used."""
+        facts = inspect_lora(path, peft_config)
+        if facts.problem is not None:
+            raise UnusableModel(reference, facts.problem, self.kind)
+        return facts
+
+
+def inspect_embedding(header: SafetensorsHeader) -> LoraFacts:
+    return LoraFacts(detect_embedding_architecture(header))
 
 
 def is_adapter(kind: AdapterKind, header: SafetensorsHeader) -> bool:
     """Returns whether the tensors of a file are those of a LoRA, or the one or two of a textual inversion."""
     if kind == "lora":
-        return any(name.endswith(LORA_TENSOR_SUFFIXES) for name in header.shapes)
+        return is_lora(header.shapes)
     return 0 < len(header.shapes) <= 2 and all(0 < len(shape) <= 2 for shape in header.shapes.values())
 
 
-def build_adapter_info(kind: AdapterKind, reference: str, path: Path, header: SafetensorsHeader) -> AdapterInfo:
+def build_adapter_info(
+    kind: AdapterKind, reference: str, path: Path, header: SafetensorsHeader, facts: LoraFacts
+) -> AdapterInfo:
     """Returns the description of an adapter from the tensors and metadata of its file; `path` must exist."""
     metadata = header.metadata
     fallback_name = reference if "snapshots" in path.parts else path.stem
@@ -102,12 +113,13 @@ def build_adapter_info(kind: AdapterKind, reference: str, path: Path, header: Sa
         kind=kind,
         id=reference,
         name=metadata.get("modelspec.title") or metadata.get("ss_output_name") or fallback_name,
-        architecture=ARCHITECTURE_DETECTORS[kind](header),
+        architecture=facts.architecture,
         trigger=read_trigger_words(metadata) if kind == "lora" else find_embedding_words(reference, header),
         base_model=next((metadata[name] for name in base_model_keys if metadata.get(name)), None),
         description=metadata.get("modelspec.description"),
         licence=metadata.get("modelspec.license"),
         settings=read_settings(metadata) if kind == "lora" else None,
+        shared_passes=facts.shared_passes,
         size=path.stat().st_size,
     )
 

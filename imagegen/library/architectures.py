@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from imagegen.library.families import get_family
-from imagegen.library.family_facts import FAMILIES, STABLE_DIFFUSION_3
+from imagegen.library.family_facts import FAMILIES, FLUX, FLUX2_KLEIN, SANA, STABLE_DIFFUSION_3
+from imagegen.library.lora_tensors import Shape, count_sides, split_tensor_name
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.schema.models import UNKNOWN_ARCHITECTURE
 
 # By the width of the text embeddings that the UNet's cross-attention takes.
 ARCHITECTURE_BY_TEXT_WIDTH = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
-# Parts of tensor names in text encoders and UNets.
-NON_TRANSFORMER_NAMES = (
-    "text_encoder",
-    "lora_te",
-    "down_blocks",
-    "up_blocks",
-    "mid_block",
-    "input_blocks",
-    "output_blocks",
-    "middle_block",
+# Parts of the names of layers in UNets, and in text encoders.
+UNET_NAMES = ("down_blocks", "up_blocks", "mid_block", "input_blocks", "output_blocks", "middle_block")
+TEXT_ENCODER_NAMES = ("text_encoder", "lora_te", "text_model")
+# Layers of which FLUX.2 has another shape than FLUX.1, with the same name: its outputs to its inputs.
+FLUX2_SIDES = (
+    (re.compile(r"single_blocks[._]\d+[._]linear1$"), 9, 1),
+    (re.compile(r"single_blocks[._]\d+[._]linear2$"), 1, 4),
+    (re.compile(r"double_blocks[._]\d+[._](img|txt)_mlp[._]0$"), 6, 1),
+    (re.compile(r"double_blocks[._]\d+[._](img|txt)_mlp[._]2$"), 1, 3),
 )
 # Parts of the metadata that training tools write into their files: those of the families, and of the two
 # architectures that are one family.
@@ -50,30 +51,58 @@ def detect_folder_architecture(pipeline: str, folder: Path) -> str:
     return get_unet_architecture(width[0] if isinstance(width, list) else width)
 
 
+# The outputs and inputs of layers by their names; None where the tensors do not tell.
+LayerSides = Mapping[str, tuple[int, int] | None]
+
+
 def detect_lora_architecture(header: SafetensorsHeader) -> str:
     """Returns the architecture that a LoRA was trained for: by tensor shapes, else tensor names, else metadata."""
-    unet_names = [name for name in header.shapes if name.startswith(("unet.", "lora_unet_", "base_model.model.unet."))]
-    text_projections = (name for name in unet_names if is_text_projection(name) and len(header.shapes[name]) == 2)
-    text_projection = next(text_projections, None)
+    layers = measure_layers(header)
+    text_projection = next((sides for layer, sides in layers.items() if sides and is_text_projection(layer)), None)
     if text_projection is not None:
-        return get_unet_architecture(header.shapes[text_projection][1])
-    transformer_names = [name for name in header.shapes if not any(part in name for part in NON_TRANSFORMER_NAMES)]
-    return (
-        match_tensor_names(transformer_names)
-        or match_joint_attention_width(header)
-        or match_metadata(header.metadata)
-        or UNKNOWN_ARCHITECTURE
+        return get_unet_architecture(text_projection[1])
+    transformer_layers = {
+        layer: sides for layer, sides in layers.items() if not has_part(layer, (*UNET_NAMES, *TEXT_ENCODER_NAMES))
+    }
+    by_name = match_layer_names(transformer_layers)
+    if by_name in (None, SANA.architecture):  # Stable Diffusion 3.5 has a second attention, too.
+        by_name = match_joint_attention_width(transformer_layers) or by_name
+    by_metadata = match_metadata(header.metadata)
+    flux2 = FLUX2_KLEIN.architecture
+    if by_name == FLUX.architecture and (has_flux2_sides(transformer_layers) or by_metadata == flux2):
+        return flux2
+    return by_name or by_metadata or UNKNOWN_ARCHITECTURE
+
+
+def measure_layers(header: SafetensorsHeader) -> LayerSides:
+    shapes: dict[str, dict[str, Shape]] = {}
+    for name, shape in header.shapes.items():
+        layer, role = split_tensor_name(name) or (name, "")
+        shapes.setdefault(layer, {})[role] = shape
+    return {layer: count_sides(by_role) for layer, by_role in shapes.items()}
+
+
+def has_part(name: str, parts: Iterable[str]) -> bool:
+    return any(part in name for part in parts)
+
+
+def is_text_projection(layer: str) -> bool:
+    """Returns whether a layer is the key of a cross-attention in a UNet, whose inputs have the width of the text."""
+    return has_part(layer, UNET_NAMES) and has_part(layer, ("attn2.to_k", "attn2_to_k", "attn2.processor.to_k"))
+
+
+def has_flux2_sides(layers: LayerSides) -> bool:
+    """Returns whether a layer has the shape that it has in FLUX.2, and not the one that it has in FLUX.1."""
+    return any(
+        sides is not None and sides[0] and sides[0] * inputs == sides[1] * outputs
+        for layer, sides in layers.items()
+        for pattern, outputs, inputs in FLUX2_SIDES
+        if pattern.search(layer)
     )
 
 
-def is_text_projection(name: str) -> bool:
-    """Returns whether a tensor is the down projection of a cross-attention key, whose last side is the text width."""
-    is_cross_attention = "attn2.to_k" in name or "attn2_to_k" in name or "attn2.processor.to_k" in name
-    return is_cross_attention and any(half in name for half in ("lora_down", "lora_A", "lora.down"))
-
-
-def match_tensor_names(names: Iterable[str]) -> str | None:
-    """Returns the transformer architecture that the tensor names of a LoRA belong to, or None."""
+def match_layer_names(names: Iterable[str]) -> str | None:
+    """Returns the transformer architecture that the layer names of a LoRA belong to, or None."""
     names = list(names)
     for family in reversed(FAMILIES.values()):  # FLUX.2 also has the names of FLUX.1, which comes before it.
         pattern = family.lora_tensor_pattern
@@ -82,9 +111,9 @@ def match_tensor_names(names: Iterable[str]) -> str | None:
     return None
 
 
-def match_joint_attention_width(header: SafetensorsHeader) -> str | None:
+def match_joint_attention_width(layers: LayerSides) -> str | None:
     """Returns Stable Diffusion 3 if the joint attention has its width. Other transformers use the same names."""
-    widths = {shape[-1] for name, shape in header.shapes.items() if "add_q_proj" in name and "lora_A" in name}
+    widths = {sides[1] for layer, sides in layers.items() if sides is not None and "add_q_proj" in layer}
     return STABLE_DIFFUSION_3.name if widths and widths <= {1536, 2432} else None
 
 

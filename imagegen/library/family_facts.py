@@ -164,6 +164,7 @@ STABLE_DIFFUSION_3 = replace(
     vae=True,
     inpainting_channels=33,
     latent_upscaling=True,
+    lora_tensor_pattern=re.compile("joint_blocks"),
     lora_metadata_words=("sd3", "stable-diffusion-3", "stable-diffusion-v3"),
 )
 FLUX2_KLEIN = replace(
@@ -177,6 +178,7 @@ FLUX2_KLEIN = replace(
     strength=False,
     references=True,
     lora_tensor_pattern=re.compile("to_qkv_mlp_proj|stream_modulation"),
+    lora_metadata_words=("flux2", "flux-2", "flux.2"),
 )
 Z_IMAGE = replace(
     TRANSFORMER,
@@ -188,7 +190,7 @@ Z_IMAGE = replace(
     step_cache=False,  # Its denoiser takes lists.
     controlnet=True,
     vae=True,
-    lora_tensor_pattern=re.compile(r"\.layers\.|_layers_"),
+    lora_tensor_pattern=re.compile(r"(^|\.)layers\.|_layers_|(noise|context)_refiner"),
     lora_metadata_words=("z-image", "zimage"),
 )
 QWEN_IMAGE = replace(
@@ -199,7 +201,7 @@ QWEN_IMAGE = replace(
     guidance="true",
     guidance_argument="true_cfg_scale",
     guidance_scale=4.0,
-    lora_tensor_pattern=re.compile("img_mlp|img_mod|txt_mlp"),
+    lora_tensor_pattern=re.compile(r"transformer_blocks[._]\d+[._](img|txt)_(mlp|mod)"),
     lora_metadata_words=("qwen",),
 )
 QWEN_IMAGE_EDIT = replace(
@@ -227,7 +229,7 @@ SANA = replace(
     image_to_image=False,
     inpainting=False,
     strength=False,
-    lora_tensor_pattern=re.compile(r"^transformer\..*attn2"),
+    lora_tensor_pattern=re.compile(r"transformer_blocks[._]\d+[._]attn2"),
     lora_metadata_words=("sana",),
 )
 

@@ -34,6 +34,7 @@ from imagegen.library.ip_adapter_architectures import IpAdapterFacts, UnknownIpA
 from imagegen.library.ip_adapters import describe_missing_encoder, fits_encoder, sort_by_distance
 from imagegen.library.model_info import check_components, check_pipeline_class
 from imagegen.library.network_index import CONFIG_FILE, PROCESSOR_FILE, choose_weights
+from imagegen.library.peft_config import CONFIG_FILE as PEFT_CONFIG_FILE
 from imagegen.library.shards import find_weights, is_index, is_shard, parse_weight_map
 from imagegen.library.snapshots import HubFiles
 from imagegen.library.weight_files import SafetensorsHeader, has_weights, parse_components
@@ -107,10 +108,16 @@ class HubClient:
         return self._plan(reference, hub_files.repository, commit, [files[name] for name in needed])
 
     def plan_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
-        """Returns the one file of an adapter. Blocks on the network. Raises HubRequestFailed and UnusableModel."""
+        """Returns the one file of an adapter, with PEFT's configuration beside it.
+
+        Blocks on the network. Raises HubRequestFailed and UnusableModel.
+        """
         commit, files = self._list_files(reference, hub_files)
         path = choose_file(reference, hub_files, kind, files)
-        return self._plan(reference, hub_files.repository, commit, [files[path]])
+        config = str(PurePosixPath(path).with_name(PEFT_CONFIG_FILE))
+        return self._plan(
+            reference, hub_files.repository, commit, [files[name] for name in (path, config) if name in files]
+        )
 
     def plan_network(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
         """Returns the weights of a ControlNet, a VAE or a detector, with the configurations beside them.

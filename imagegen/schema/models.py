@@ -205,8 +205,9 @@ class AdapterInfo(FrozenModel):
     words of a prompt that make it work; `base_model` and `description` are what its author wrote into it; `settings`
     are what a LoRA for certain settings says of them; `preprocessor` is what makes control maps for a ControlNet, as
     its name says, `control_types` are what the maps of a union ControlNet can show, and `control_modes` what can count
-    more; `latents` are those of a VAE; `labels` are what a detector finds, such as "face"; `size` is in bytes;
-    `deletable`: the studio downloaded it; `has_picture`: its author's picture is on disk too.
+    more; `latents` are those of a VAE; `labels` are what a detector finds, such as "face"; `shared_passes` is false for
+    a LoRA whose jobs have steps of their own, since it is not of low rank; `size` is in bytes; `deletable`: the studio
+    downloaded it; `has_picture`: its author's picture is on disk too.
     """
 
     kind: AdapterKind
@@ -223,6 +224,7 @@ class AdapterInfo(FrozenModel):
     control_modes: tuple[ControlMode, ...] = ()
     latents: Latents | None = None
     labels: tuple[str, ...] = ()
+    shared_passes: bool = True
     size: int
     deletable: bool = False
     has_picture: bool = False
@@ -273,7 +275,8 @@ class AdapterSource(FrozenModel):
     """What a worker needs to apply an adapter. With weight 0 it has no effect.
 
     `sha256` is of the whole file; `architecture`, `control_types`, `control_modes`, `latents` and `labels` as in
-    AdapterInfo. The source of an IP-Adapter is followed by that of its image encoder.
+    AdapterInfo. `peft_config` is the text of the `adapter_config.json` beside a LoRA. The source of an IP-Adapter is
+    followed by that of its image encoder.
     """
 
     kind: SourceKind
@@ -287,6 +290,7 @@ class AdapterSource(FrozenModel):
     latents: Latents | None = None
     labels: tuple[str, ...] = ()
     trigger: tuple[str, ...] = ()
+    peft_config: str | None = None
     weight: float = 1.0
 
 

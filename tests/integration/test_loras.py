@@ -19,7 +19,7 @@ from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import OutOfMemory, UnusableModel
 from imagegen.schema.models import AdapterSource
 from tests.hub.loras import diffusers_lora, kohya_lora, textual_inversion
-from tests.integration.engine_harness import EngineHarness
+from tests.integration.engine_harness import EngineHarness, get_final_image
 
 MAKERS = {"diffusers": diffusers_lora, "kohya": kohya_lora}
 
@@ -128,16 +128,32 @@ def test_one_that_does_not_fit_is_refused_and_leaves_the_model_as_it_was(harness
     assert harness.generate_image("tiny-sd15").tobytes() == without.tobytes()
 
 
-def test_what_is_no_plain_lora_is_refused(harness: EngineHarness) -> None:
+def test_a_tensor_of_another_shape_is_refused(harness: EngineHarness) -> None:
     file = harness.folder / "loras" / "odd.safetensors"
     adapters = lora(harness, "tiny-sd15")
     save_file(load_file(adapters.path) | {"unet.conv_in.diff": torch.zeros(1)}, file)
-    with pytest.raises(UnusableModel, match="it changes unet.conv_in.diff, which is no LoRA of a layer"):
+    with pytest.raises(UnusableModel, match="it is 1 x 1 at unet.conv_in, where this model is 8 x 36"):
         harness.generate_image("tiny-sd15", [harness.loras.get_source("odd")])
-    save_file({"lora_unet_x.lora_down.weight": torch.zeros(1, 1), "lora_unet_x.dora_scale": torch.zeros(1)}, file)
-    with pytest.raises(UnusableModel, match="it is a DoRA"):
-        harness.loras.get_source("odd")
     file.unlink()
+
+
+def test_a_lora_that_is_not_of_low_rank_shares_no_pass_and_changes_its_own_job_alone(harness: EngineHarness) -> None:
+    file = harness.folder / "loras" / "kronecker.safetensors"
+    low_rank, generator = lora(harness, "tiny-sd15"), torch.Generator().manual_seed(4)
+    factors, tensors = load_file(low_rank.path), dict[str, torch.Tensor]()
+    for name, down in factors.items():
+        if name.endswith("lora_A.weight"):
+            layer, inputs = name.removesuffix(".lora_A.weight"), down.shape[1]
+            outputs = len(factors[f"{layer}.lora_B.weight"])
+            tensors[f"{layer}.lokr_w1"] = torch.randn(2, 2, generator=generator)
+            tensors[f"{layer}.lokr_w2"] = torch.randn(outputs // 2, inputs // 2, generator=generator) / inputs**0.5
+    save_file(tensors, file)
+    kronecker = harness.loras.get_source("kronecker", 0.5)
+    jobs = [harness.make_inputs("tiny-sd15", adapters) for adapters in ([kronecker], [low_rank], [])]
+    alone = [get_final_image(harness.run(each)) for each in jobs]
+    together = [get_final_image(events) for events in harness.run_concurrently(*jobs)]
+    assert [difference(*pair) <= 1 for pair in zip(alone, together, strict=True)] == [True] * 3
+    assert difference(alone[0], alone[2]) > 8
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,16 @@ COMPOSED_MESSAGES = (
     "{file} is a link to a place outside of the models folder; the setting follow_links allows such links",
     "{reference} cannot be used: {problem}",
     "{reference} is not on disk yet; load it first",
+    # Of LoRA files.
+    "half of what it changes at {part} is missing",
+    "it is of the kind {kind}, which is not supported",
+    "its dora_scale of {part} is for layers that are one, and this model has several",
+    "its tensor {name} has no place",
+    "its {file} cannot be read",
+    "the rank of {layer} is {found}, and {place} says {expected}",
+    "the shapes of its tensors for {layer} do not go together",
+    "{field} in {place} is {value}, which is not supported",
+    "{place} and {tensor} say different things",
     # Of tokens, at the sign-in.
     "a Hugging Face token",
     "a key of this studio",

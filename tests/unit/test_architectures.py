@@ -74,6 +74,17 @@ def test_shapes_are_believed_before_the_author() -> None:
         (["lora_unet_layers_0_attention_to_q.lora_down.weight"], "Z-Image"),
         (["transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight"], "Stable Diffusion 3"),
         (["transformer.transformer_blocks.0.attn2.to_q.lora_A.weight"], "Sana"),
+        (["lora_unet_double_blocks_0_img_mlp_0.lora_down.weight"], "FLUX.1"),
+        (["double_blocks.0.processor.qkv_lora1.down.weight"], "FLUX.1"),
+        (["layers.0.attention.to_q.lora_A.weight"], "Z-Image"),
+        (["lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight"], "Stable Diffusion 3"),
+        (
+            [
+                "transformer.transformer_blocks.0.attn2.to_q.lora_A.weight",
+                "transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight",
+            ],
+            "Stable Diffusion 3",
+        ),
     ],
 )
 def test_a_lora_for_a_transformer_is_recognised_by_its_tensor_names(names: list[str], architecture: str) -> None:
@@ -184,3 +195,34 @@ def test_the_embedded_model_has_an_architecture_of_its_own() -> None:
     """A LoRA for another Stable Diffusion would not fit."""
     folder = ASSETS_DIR / "models" / "embedded"
     assert detect_folder_architecture("StableDiffusionPipeline", folder) == "Stable Diffusion of width 128"
+
+
+@pytest.mark.parametrize(
+    ("layer", "flux1", "flux2"),
+    [
+        ("double_blocks.0.img_mlp.0", (4 * 3072, 3072), (6 * 3072, 3072)),
+        ("double_blocks.0.txt_mlp.2", (3072, 4 * 3072), (3072, 3 * 3072)),
+        ("single_blocks.0.linear1", (7 * 3072, 3072), (9 * 3072, 3072)),
+        ("single_blocks.0.linear2", (3072, 5 * 3072), (3072, 4 * 3072)),
+    ],
+)
+@pytest.mark.parametrize("tool", ["kohya", "ai-toolkit"])
+def test_flux_1_and_2_differ_in_the_shapes_of_layers_with_the_same_names(
+    layer: str, flux1: tuple[int, int], flux2: tuple[int, int], tool: str
+) -> None:
+    def detect(outputs: int, inputs: int) -> str:
+        names = {
+            "kohya": (f"lora_unet_{layer.replace('.', '_')}.lora_down.weight", ".lora_up.weight"),
+            "ai-toolkit": (f"diffusion_model.{layer}.lora_A.weight", ".lora_B.weight"),
+        }
+        down, end = names[tool]
+        up = down.rsplit(".lora_", 1)[0] + end
+        return detect_lora_architecture(SafetensorsHeader({down: (4, inputs), up: (outputs, 4)}, {}))
+
+    assert (detect(*flux1), detect(*flux2)) == ("FLUX.1", "FLUX.2 klein")
+
+
+def test_metadata_tell_flux_2_from_1_where_shapes_do_not() -> None:
+    names = "diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight"
+    assert detect_lora_architecture(lora(names, metadata={"ss_base_model_version": "flux2_klein_4b"})) == "FLUX.2 klein"
+    assert detect_lora_architecture(lora(names, metadata={"ss_base_model_version": "flux1"})) == "FLUX.1"

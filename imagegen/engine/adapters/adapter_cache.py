@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,17 +27,17 @@ class JobAdapters:
 
 
 class AdapterCache:
-    """Keeps the LoRAs that were used last, by the checksum of the file and the model family it was converted for."""
+    """Keeps the LoRAs that were used last, by the checksums of the file and of the configuration beside it."""
 
     def __init__(self, max_bytes: int = MAX_CACHED_LORA_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._loras: dict[tuple[str, str], Lora] = {}
+        self._loras: dict[str, Lora] = {}
 
     def resolve_adapters(self, adapters: Sequence[AdapterSource], model: LoadedModel) -> JobAdapters:
         """Returns the adapters of a job for a model. Raises UnusableModel for one that does not fit."""
         loras = [adapter for adapter in adapters if adapter.kind == "lora" and adapter.weight]
         weighted_loras = [
-            WeightedLora(each.id, each.sha256, self._load_lora(each, model), each.weight) for each in loras
+            WeightedLora(each.id, compute_fingerprint(each), self._load_lora(each), each.weight) for each in loras
         ]
         widths = model.prompt_encoder.widths if model.prompt_encoder else ()
         return JobAdapters(
@@ -45,11 +46,10 @@ class AdapterCache:
             [TextualInversion(adapter, widths) for adapter in adapters if adapter.kind == "embedding"],
         )
 
-    def _load_lora(self, source: AdapterSource, model: LoadedModel) -> Lora:
+    def _load_lora(self, source: AdapterSource) -> Lora:
         """Returns a LoRA. Other tasks go on while it is read from disk."""
-        family = model.family
-        key = source.sha256, family.facts.pipeline
-        lora = self._loras.get(key) or wait_for(run_in_thread(lambda: read_lora(source, model.pipeline, family)))
+        key = compute_fingerprint(source)
+        lora = self._loras.get(key) or wait_for(run_in_thread(lambda: read_lora(source)))
         self._loras.pop(key, None)
         self._loras[key] = lora
         while len(self._loras) > 1 and sum(map(measure_lora_bytes, self._loras.values())) > self.max_bytes:
@@ -57,5 +57,12 @@ class AdapterCache:
         return lora
 
 
+def compute_fingerprint(source: AdapterSource) -> str:
+    """Returns a text that is equal for sources with the same file and the same configuration beside it."""
+    if source.peft_config is None:
+        return source.sha256
+    return f"{source.sha256} {hashlib.sha256(source.peft_config.encode()).hexdigest()}"
+
+
 def measure_lora_bytes(lora: Lora) -> int:
-    return sum(factors.down.nbytes + factors.up.nbytes for factors in lora.values())
+    return sum(update.nbytes for update in lora.values())

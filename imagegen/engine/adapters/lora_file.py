@@ -1,116 +1,148 @@
-"""Reads LoRA files, in the format of diffusers or of kohya's scripts: the factors of what they add to weights.
-
-LoRA: W' = W + weight * (alpha / rank) * up @ down (Hu et al. 2021, https://arxiv.org/abs/2106.09685).
-"""
+"""Reads LoRA files of all tools: what they add to weights and biases, by the layers' names in the file."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from imagegen.engine.families.base import ModelFamily
-from imagegen.engine.log_filters import suppress_messages
-from imagegen.engine.protocols import Pipeline
+from imagegen.engine.adapters.deltas import (
+    DecomposedDelta,
+    Delta,
+    FullDelta,
+    HadamardDelta,
+    KroneckerDelta,
+    LowRankDelta,
+    TuckerFactors,
+)
 from imagegen.errors import UnusableModel
+from imagegen.library.lora_tensors import UnsupportedLora, group_tensors
+from imagegen.library.peft_config import LoraStatements, parse_statements
 from imagegen.schema.models import AdapterSource
 
-COMPONENTS = ("unet", "transformer", "text_encoder_2", "text_encoder_3", "text_encoder")
-LORA_TENSOR_NAME = re.compile(
-    rf"(?P<part>{'|'.join(COMPONENTS)})\.(?P<module>.+?)\."
-    r"(?:lora_|lora\.|lora_linear_layer\.)?(?P<half>A|B|down|up)(?:\.default)?\.weight"
-)
-
-
-# Old names of attention layers in text encoders and UNets, with their new names.
-OLD_LAYER_NAMES = (
-    (re.compile(r"self_attn\.to_([qkv])_lora$"), r"self_attn.\1_proj"),
-    (re.compile(r"self_attn\.to_out_lora$"), "self_attn.out_proj"),
-    (re.compile(r"processor\.to_([qkv])_lora$"), r"to_\1"),
-    (re.compile(r"processor\.to_out_lora$"), "to_out.0"),
-)
+# The tensors of one layer by their roles.
+Roles = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Factors:
-    """`down` is of shape (rank, in, ...), `up` of shape (out, rank, ...); `scale` is alpha / rank."""
+class LayerUpdate:
+    """What is added to the weight and the bias of a layer; None if nothing is."""
 
-    down: Tensor
-    up: Tensor
-    scale: float
+    weight: Delta | None
+    bias: Delta | None
 
-
-# By component of the pipeline and module in it.
-LayerKey = tuple[str, str]
-Lora = Mapping[LayerKey, Factors]
+    @property
+    def nbytes(self) -> int:
+        return sum(delta.nbytes for delta in (self.weight, self.bias) if delta is not None)
 
 
-def read_lora(source: AdapterSource, pipeline: Pipeline, family: ModelFamily) -> Lora:
-    """Returns the factors in a file, by the names of the pipeline's modules. Raises UnusableModel."""
+# By the names of the layers in the file.
+Lora = Mapping[str, LayerUpdate]
+
+
+def read_lora(source: AdapterSource) -> Lora:
+    """Returns what is in a file. Raises UnusableModel for a tensor or a statement that cannot be used."""
     try:
-        tensors, alphas, metadata = convert_to_diffusers(source.path, pipeline, family)
-    except (ValueError, KeyError, RuntimeError, OSError, IndexError, AttributeError, NotImplementedError) as error:
-        raise UnusableModel(source.id, f"its format is not known ({error})"[:200], "loras") from None
-    halves: dict[LayerKey, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        match = LORA_TENSOR_NAME.fullmatch(name)
-        if match is None:
-            raise UnusableModel(source.id, f"it changes {name}, which is no LoRA of a layer", "loras")
-        half = "down" if match["half"] in ("A", "down") else "up"
-        halves.setdefault((match["part"], update_layer_name(match["module"])), {})[half] = tensor
-    alphas_by_layer = {locate_alpha(name): alpha for name, alpha in alphas.items()}
-    for (part, module), pair in halves.items():
-        if len(pair) != 2:
-            raise UnusableModel(source.id, f"half of what it changes at {part}.{module} is missing", "loras")
-    return {place: build_factors(place, pair, alphas_by_layer, metadata) for place, pair in halves.items()}
+        with safe_open(source.path, "pt") as file:
+            names = group_tensors(file.keys())
+            statements = parse_statements(file.metadata() or {}, source.peft_config)
+            # Copies, since the file is mapped into memory, and may change on disk.
+            return {
+                layer: build_update(
+                    layer, {role: file.get_tensor(name).clone() for role, name in tensors.items()}, statements
+                )
+                for layer, tensors in names.items()
+            }
+    except UnsupportedLora as error:
+        raise UnusableModel(source.id, str(error), "loras") from None
+    except (SafetensorError, OSError):
+        raise UnusableModel(source.id, "it is not a complete safetensors file", "loras") from None
 
 
-def locate_alpha(alpha: str) -> LayerKey:
-    """Returns component and module of an alpha: `unet.x.to_k.alpha`, or `unet.x.to_k_lora.down.weight.alpha`."""
-    name = alpha.removesuffix(".alpha")
-    match = LORA_TENSOR_NAME.fullmatch(name)
-    part, _, module = name.partition(".")
-    return (match["part"], update_layer_name(match["module"])) if match else (part, update_layer_name(module))
+def build_update(layer: str, tensors: Roles, statements: LoraStatements) -> LayerUpdate:
+    """Returns what the tensors of a layer add. Raises UnsupportedLora for shapes that do not go together."""
+    try:
+        scale = get_scale(layer, tensors, statements)
+        weight = build_weight(tensors, scale)
+        if weight is not None and ("dora_scale" in tensors or "magnitude" in tensors):
+            weight = decompose(weight, tensors)
+        bias = FullDelta(tensors["diff_b"]) if "diff_b" in tensors else None
+        if "up_bias" in tensors:
+            bias = FullDelta(tensors["up_bias"].float() * scale)
+    except (IndexError, RuntimeError):
+        raise UnsupportedLora(f"the shapes of its tensors for {layer} do not go together") from None
+    return LayerUpdate(weight, bias)
 
 
-def update_layer_name(module: str) -> str:
-    """Returns the name that today's diffusers has for a layer."""
-    for old, new in OLD_LAYER_NAMES:
-        module = old.sub(new, module)
-    return module
+def get_scale(layer: str, tensors: Roles, statements: LoraStatements) -> float:
+    """Returns the factor of what a layer's tensors give: alpha / rank, or what the file says in PEFT's terms.
+
+    Raises UnsupportedLora if both are there and differ.
+    """
+    rank = get_rank(tensors)
+    by_alpha = float(tensors["alpha"].item()) / rank if "alpha" in tensors and rank is not None else None
+    found = statements.find(layer)
+    if found is None or rank is None or "down" not in tensors:
+        return 1.0 if by_alpha is None else by_alpha
+    config, name = found
+    by_config = config.get_scale(name, rank)
+    if by_alpha is not None and abs(by_alpha - by_config) > 1e-3 * abs(by_config):
+        raise UnsupportedLora(f"{config.source} and {layer}.alpha say different things")
+    return by_config
 
 
-def convert_to_diffusers(
-    file: Path, pipeline: Pipeline, family: ModelFamily
-) -> tuple[dict[str, Tensor], dict[str, float], dict[str, Any]]:
-    """Returns tensors by diffusers' names, alphas by module, and the ranks and alphas in the metadata."""
-    pipeline_class: Any = type(pipeline)  # It converts the formats of other tools.
-    options = {"use_safetensors": True, "local_files_only": True, "return_lora_metadata": True}
-    with (
-        suppress_messages("diffusers.loaders.lora_conversion_utils", ""),
-        suppress_messages("diffusers.loaders.lora_pipeline", ""),
-    ):
-        tensors, *rest = pipeline_class.lora_state_dict(
-            str(file.parent), weight_name=file.name, **options, **family.build_lora_options(pipeline)
-        )
-    alphas = rest[0] if len(rest) == 2 else {}
-    return tensors, {name: float(alpha) for name, alpha in (alphas or {}).items()}, rest[-1] or {}
+def get_rank(tensors: Roles) -> int | None:
+    """Returns the number by which alpha is divided; None for what has no rank: alpha has no effect on it."""
+    roles = ("down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b")
+    return next((tensors[role].shape[0] for role in roles if role in tensors), None)
 
 
-def build_factors(
-    layer_key: LayerKey, pair: dict[str, Tensor], alphas: Mapping[LayerKey, float], metadata: Mapping[str, Any]
-) -> Factors:
-    component, module = layer_key
-    rank = pair["down"].shape[0]
-    alpha = alphas.get(layer_key)
-    if alpha is None:
-        patterns = metadata.get(f"{component}.alpha_pattern") or {}
-        patterns = json.loads(patterns) if isinstance(patterns, str) else patterns
-        alpha = patterns.get(module, metadata.get(f"{component}.lora_alpha", rank))
-    # Copies, since the file is mapped into memory, and may change on disk.
-    return Factors(pair["down"].clone(), pair["up"].clone(), float(alpha) / rank)
+def build_weight(tensors: Roles, scale: float) -> Delta | None:
+    """Returns what is added to a layer's weight, without its magnitude."""
+    match tensors:
+        case {"down": down, "up": up}:
+            down = down if "mid" not in tensors else fold_middle(tensors["mid"], down)
+            if up.flatten(1).shape[1] != down.shape[0]:
+                raise IndexError
+            return LowRankDelta(down, up, scale)
+        case {"hada_w1_a": a1, "hada_w1_b": b1, "hada_w2_a": a2, "hada_w2_b": b2}:
+            first, second = (
+                TuckerFactors(a, b, tensors.get(core)) for a, b, core in ((a1, b1, "hada_t1"), (a2, b2, "hada_t2"))
+            )
+            if first.shape != second.shape:
+                raise IndexError
+            return HadamardDelta(first, second, scale)
+        case {"lokr_w1": _} | {"lokr_w1_a": _}:
+            return KroneckerDelta(read_half(tensors, "lokr_w1"), read_half(tensors, "lokr_w2", "lokr_t2"), scale)
+        case {"diff": difference}:
+            return FullDelta(difference)
+    return None
+
+
+def read_half(tensors: Roles, name: str, core: str = "") -> Tensor | TuckerFactors:
+    """Returns one half of a Kronecker product: a matrix, or its factors."""
+    if name in tensors:
+        return tensors[name]
+    return TuckerFactors(tensors[f"{name}_a"], tensors[f"{name}_b"], tensors.get(core))
+
+
+def fold_middle(middle: Tensor, down: Tensor) -> Tensor:
+    """Returns `middle`, of shape (rank, rank, height, width), times `down`, as a down projection with its kernel."""
+    return (middle.float().permute(0, 2, 3, 1) @ down.float().flatten(1)).permute(0, 3, 1, 2)
+
+
+def decompose(direction: Delta, tensors: Roles) -> DecomposedDelta:
+    """Returns a delta with the magnitudes of DoRA: PEFT's are per output, LyCORIS' have one side of length 1."""
+    outputs, columns = direction.shape
+    if "magnitude" in tensors:
+        magnitude, per_input = tensors["magnitude"].flatten(), False
+    else:
+        scale = tensors["dora_scale"]
+        per_input = scale.dim() > 1 and scale.shape[0] == 1 and outputs != 1
+        magnitude = scale.flatten()
+    is_whole = columns % len(magnitude) == 0 if per_input else len(magnitude) == outputs
+    if not is_whole:
+        raise IndexError
+    return DecomposedDelta(direction, magnitude, per_input)

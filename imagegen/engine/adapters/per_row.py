@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imagegen.engine.adapters.merge import AdapterSet, Layer, concatenate_factors
+from imagegen.engine.adapters.deltas import LowRankDelta
+from imagegen.engine.adapters.merge import AdapterSet, concatenate_factors
 
+Layer = nn.Linear | nn.Conv2d
 LoraHook = Callable[[Layer, tuple[Tensor, ...], Tensor], Tensor]
 
 
@@ -47,7 +49,7 @@ class PerRowLora:
     def applied(self, adapter_sets: Sequence[tuple[AdapterSet, int]]) -> Iterator[None]:
         """Applies each set of adapters to its number of rows, in this order, during one pass.
 
-        The pass raises RowsNotSeparable where a layer's rows are not those of the pass.
+        All sets can be applied so. The pass raises RowsNotSeparable where a layer's rows are not those of the pass.
         """
         self._branches = {
             adapters.key: self._branches.get(adapters.key) or build_branches(adapters) for adapters, _ in adapter_sets
@@ -68,10 +70,13 @@ class PerRowLora:
 
 
 def build_branches(adapters: AdapterSet) -> dict[Layer, LoraBranch]:
-    return {
-        layer: LoraBranch(*concatenate_factors(parts, layer.weight.device, layer.weight.dtype))
-        for layer, parts in adapters.layers.items()
-    }
+    """Returns the branches of adapters that can be applied per row."""
+    branches: dict[Layer, LoraBranch] = {}
+    for (layer, _), deltas in adapters.parameters.items():
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        low_rank = [(delta, weight) for delta, weight in deltas if isinstance(delta, LowRankDelta)]
+        branches[layer] = LoraBranch(*concatenate_factors(low_rank, layer.weight.device, layer.weight.dtype))
+    return branches
 
 
 def make_lora_hook(parts: Sequence[tuple[slice, LoraBranch]], rows: int | None) -> LoraHook:

@@ -57,10 +57,16 @@ class Batcher:
                     yield from self._run_batch(batch, sizer, is_per_row)
 
     def _group_by_adapters(self, pending: Sequence[PendingCall]) -> Iterable[Sequence[PendingCall]]:
-        """Groups calls by network; when `exact` also by LoRAs, which are merged for one group after the other."""
-        if self.exact:
-            return group_by(pending, lambda each: (each[1].network, each[1].adapters.key))
-        return group_by(pending, lambda each: each[1].network)
+        """Groups calls by network, and by the LoRAs that are merged for one group after the other.
+
+        These are all when `exact`, and else those that cannot be applied per row.
+        """
+
+        def get_group(each: PendingCall) -> Hashable:
+            network, adapters = each[1].network, each[1].adapters
+            return network, adapters.key if self.exact or not adapters.can_apply_per_row else None
+
+        return group_by(pending, get_group)
 
     def _run_batch(self, batch: Sequence[PendingCall], sizer: BatchSizer, is_per_row: bool) -> Iterable[NetworkReply]:
         """Runs one pass. If it fails, each call is tried by itself, so that an error ends only its own job."""

@@ -86,10 +86,6 @@ class ModelFamily:
         """Returns an input picture as the pipeline gets it, cropped to the shape of a picture of this size."""
         return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
-    def build_lora_options(self, pipeline: Pipeline) -> dict[str, object]:
-        """Returns options of the pipeline's `lora_state_dict`, which converts the formats of LoRA files."""
-        return {}
-
     def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
         """Returns the class of a model's pipeline for a task, or None for the one that diffusers chooses."""
         return None

@@ -60,6 +60,3 @@ class Flux(PackedLatentsFamily):
         denoiser: Any = self.get_denoiser(pipeline)
         is_fill = denoiser.config.in_channels == self.facts.inpainting_channels
         return FluxFillPipeline if task == "inpainting" and is_fill else None
-
-    def build_lora_options(self, pipeline: Pipeline) -> dict[str, object]:
-        return {"return_alphas": True}

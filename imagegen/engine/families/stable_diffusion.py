@@ -38,9 +38,6 @@ class StableDiffusion(ModelFamily):
     def create_prompt_encoder(self, pipeline: Pipeline) -> PromptEncoder | None:
         return build_prompt_encoder(pipeline)
 
-    def build_lora_options(self, pipeline: Pipeline) -> dict[str, object]:
-        return {"unet_config": self.get_denoiser(pipeline).config}
-
 
 class StableDiffusionXL(StableDiffusion):
     facts = STABLE_DIFFUSION_XL
