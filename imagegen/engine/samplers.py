@@ -60,7 +60,7 @@ EDM_CONFIG_KEYS = (
 )
 
 # Divisors of 1,000, so that the first step is the noisiest. Distillation used the first of them.
-LCM_SCHEDULE_LENGTHS = (50, 100, 200)
+LCM_SCHEDULE_LENGTHS = (50, 100, 200, 500, 1000)
 
 
 class ExactStepsMixin:
@@ -101,7 +101,9 @@ class FineLCM(LCMScheduler):  # type: ignore[misc] # It has no types.
     """LCM with any number of steps; diffusers' own runs at most the 50 steps of the distillation."""
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None, **options: Any) -> None:
-        schedule = next(length for length in LCM_SCHEDULE_LENGTHS if length >= num_inference_steps)
+        longest = self.config.num_train_timesteps
+        fitting = (length for length in LCM_SCHEDULE_LENGTHS if num_inference_steps <= length <= longest)
+        schedule = next(fitting, longest)
         super().set_timesteps(num_inference_steps, device, original_inference_steps=schedule, **options)
 
 

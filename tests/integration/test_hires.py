@@ -121,6 +121,14 @@ def test_the_smallest_strength_paints_one_step(harness: EngineHarness) -> None:
     assert (last.stage, last.steps) == (2, 1)
 
 
+def test_few_steps_of_lcm_may_be_the_end_of_a_long_schedule(harness: EngineHarness) -> None:
+    inputs = harness.make_inputs(
+        "tiny-sd15", sampler="LCM", hires_scale=2, hires_upscaler="Latent", hires_strength=0.01, hires_steps=8
+    )
+    *_, last = (event for event in harness.run(inputs) if isinstance(event, Progress))
+    assert (last.stage, last.steps) == (2, 8)
+
+
 @pytest.mark.parametrize("steps", [1, 7, 20, 29, 150])
 @pytest.mark.parametrize("strength", [0.1, 0.29, 0.3, 0.55, 0.6, 0.7, 1.0])
 def test_a_schedule_has_as_many_steps_as_were_asked_for(steps: int, strength: float) -> None:
