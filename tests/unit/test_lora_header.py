@@ -10,9 +10,13 @@ import pytest
 
 from imagegen.errors import UnusableModel
 from imagegen.library.adapters import AdapterIndex
+from imagegen.library.downloads import Download
+from imagegen.library.hub import HubClient
 from imagegen.library.lora_tensors import LayerTensors, UnsupportedLora, count_sides, group_tensors
 from imagegen.library.peft_config import parse_peft_config
-from imagegen.library.snapshots import Snapshots
+from imagegen.library.snapshots import HubFiles, Snapshots
+from tests.doubles import make_library
+from tests.hub.server import StandInHub
 from tests.unit.model_files import ATTENTION, write_lora, write_tensors
 
 LAYER = f"unet.{ATTENTION}"
@@ -265,3 +269,22 @@ def test_the_list_says_whether_jobs_with_it_share_passes(
     write_tensors(tmp_path / "mine.safetensors", tensors)
     info = loras.get("mine").info
     assert (info.shared_passes, info.architecture) == (shared_passes, "Stable Diffusion 1")
+
+
+def test_the_configuration_of_peft_is_downloaded_with_a_lora(tmp_path: Path) -> None:
+    root, library = tmp_path / "repositories", make_library(tmp_path)
+    write_lora(root / "someone" / "style" / "adapter_model.safetensors")
+    (root / "someone" / "style" / "adapter_config.json").write_text('{"r": 4, "use_rslora": true}')
+    with StandInHub(root) as hub:
+        plan = HubClient(hub.url).plan_adapter("someone/style", HubFiles("someone/style"), "lora")
+        Download(plan, library.snapshots, library.checksums).run()
+    assert library.adapters["lora"].get_source("someone/style").peft_config == '{"r": 4, "use_rslora": true}'
+
+
+def test_a_configuration_that_is_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "loras"
+    write_lora(folder / "mine.safetensors")
+    (tmp_path / "secret.json").write_text('{"bias": "all"}')
+    (folder / "adapter_config.json").symlink_to(tmp_path / "secret.json")
+    loras = AdapterIndex("lora", (folder,), Snapshots(tmp_path / "hub"))
+    assert_refused(loras, "adapter_config.json is a link to a place outside of the models folder")

@@ -20,7 +20,19 @@ TEXT_MODEL_PREFIX = "text_model."
 # T5 is the third text encoder of some tools, wherever the pipeline has it.
 T5 = "T5"
 DENOISER = "denoiser"
-# The components of a pipeline by the prefix of a layer's name, and the character between the parts of the name.
+# The components of a pipeline by the first part of a layer's name in the files of most trainers, where a dot or an
+# underscore follows.
+SEPARATORS = "._"
+TRAINER_PREFIXES = {
+    "lora_unet": DENOISER,
+    "lora_transformer": DENOISER,
+    "lycoris": DENOISER,
+    "lora_te": "text_encoder",
+    "lora_te1": "text_encoder",
+    "lora_te2": "text_encoder_2",
+    "lora_te3": T5,
+}
+# The components by the prefix of a layer's name.
 PREFIXES: tuple[tuple[str, str], ...] = (
     ("model.diffusion_model.", DENOISER),
     ("diffusion_model.", DENOISER),
@@ -32,13 +44,10 @@ PREFIXES: tuple[tuple[str, str], ...] = (
     ("text_encoder.", "text_encoder"),
     ("text_encoder_2.", "text_encoder_2"),
     ("text_encoder_3.", "text_encoder_3"),
-    ("lora_unet_", DENOISER),
-    ("lora_transformer_", DENOISER),
-    ("lycoris_", DENOISER),
-    ("lora_te_", "text_encoder"),
-    ("lora_te1_", "text_encoder"),
-    ("lora_te2_", "text_encoder_2"),
-    ("lora_te3_", T5),
+    ("clip_l.", "text_encoder"),
+    ("clip_g.", "text_encoder_2"),
+    ("t5.", T5),
+    *((prefix + separator, part) for prefix, part in TRAINER_PREFIXES.items() for separator in SEPARATORS),
 )
 # Old names of attention layers in text encoders and UNets, with their new names.
 OLD_LAYER_NAMES = (
@@ -114,6 +123,11 @@ def index_layers(component: str, network: nn.Module) -> Mapping[str, LayerParts]
 
 
 def list_layers(component: str, network: nn.Module) -> Iterator[tuple[str, LayerParts]]:
+    """Yields the layers of a network by their names with dots.
+
+    A layer that is a part of an original one also has the original name with its number in it, as in the files of
+    OneTrainer.
+    """
     modules = {name: module for name, module in network.named_modules() if has_weight(module)}
     for name, module in modules.items():
         yield name, (LayerPart(component, module),)
@@ -125,6 +139,8 @@ def list_layers(component: str, network: nn.Module) -> Iterator[tuple[str, Layer
     for original, names in list_original_layers(network):
         if all(name in modules for name in names):
             yield original, tuple(split_rows(component, network, names))
+            for number, name in enumerate(names if len(names) > 1 else ()):
+                yield f"{original}.{number}", (LayerPart(component, modules[name]),)
 
 
 def split_rows(component: str, network: nn.Module, names: tuple[str, ...]) -> Iterator[LayerPart]:

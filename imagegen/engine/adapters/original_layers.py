@@ -37,6 +37,7 @@ FLUX_BLOCKS: OriginalLayers = {
     "single_blocks.{}.norm.query_norm": (f"{SINGLE}.attn.norm_q",),
     "single_blocks.{}.norm.key_norm": (f"{SINGLE}.attn.norm_k",),
     "img_in": ("x_embedder",),
+    "img_in.proj": ("x_embedder",),
     "txt_in": ("context_embedder",),
     "final_layer.linear": ("proj_out",),
     "final_layer.adaLN_modulation.1": ("norm_out.linear",),
