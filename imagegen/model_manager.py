@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from imagegen.errors import AdministratorRequired, InvalidRequest, attribute_errors_to
 from imagegen.library.library import Library
+from imagegen.library.preprocessor_models import PreprocessorIndex
 from imagegen.library.prompt_tokens import measure_prompt
 from imagegen.library.references import normalize_reference
 from imagegen.library.resource import Resource, ResourceInfo, Usage
@@ -17,6 +18,7 @@ from imagegen.library.upscalers import DEFAULT_UPSCALER
 from imagegen.library.vaes import find_preview_decoder
 from imagegen.model_loads import ModelLoads
 from imagegen.schema.base import User
+from imagegen.schema.controls import LEARNED_PREPROCESSORS, Preprocessor
 from imagegen.schema.field_types import LATENT_UPSCALER
 from imagegen.schema.models import (
     AdapterInfo,
@@ -192,13 +194,31 @@ class ModelManager:
             lora_sources = [loras.get_source(use.lora, use.weight) for use in request.loras]
         with attribute_errors_to("embeddings"):
             embedding_sources = [embeddings.get_source(name) for name in request.embeddings]
-        networks = (self._resolve_controlnets, self._resolve_ip_adapters, self._resolve_vae, self._resolve_detector)
+        networks = (
+            *(self._resolve_controlnets, self._resolve_preprocessors, self._resolve_ip_adapters),
+            *(self._resolve_vae, self._resolve_detector),
+        )
         return (*lora_sources, *embedding_sources, *(each for resolve in networks for each in resolve(request)))
 
     def _resolve_controlnets(self, request: GenerationRequest) -> Iterator[AdapterSource]:
         for number, use in enumerate(request.controls):
             with attribute_errors_to(f"controls[{number}].controlnet"):
                 yield self.library.adapters["controlnet"].get_source(use.controlnet, use.weight)
+
+    def find_preprocessor(self, name: Preprocessor, field: str) -> AdapterSource:
+        """Returns the network for a learned preprocessor. Reads its whole file, for its checksum.
+
+        Raises InvalidRequest for the field if there is none.
+        """
+        index = self.library.adapters["preprocessor"]
+        assert isinstance(index, PreprocessorIndex)
+        with attribute_errors_to(field):
+            return index.get_source_for(name)
+
+    def _resolve_preprocessors(self, request: GenerationRequest) -> Iterator[AdapterSource]:
+        for number, use in enumerate(request.controls):
+            if use.preprocessor in LEARNED_PREPROCESSORS:
+                yield self.find_preprocessor(use.preprocessor, f"controls[{number}].preprocessor")
 
     def _resolve_ip_adapters(self, request: GenerationRequest) -> Iterator[AdapterSource]:
         for number, use in enumerate(request.references):

@@ -12,7 +12,7 @@ from imagegen.schema.models import ModelSource
 from imagegen.schema.receipt import Picture, Receipt
 from imagegen.settings import Settings
 from imagegen.storage.jobs import JobSources
-from imagegen.workers.messages import JobEvent, JobOrder, ModelWarmed, Report, WorkerGone, WorkerReady
+from imagegen.workers.messages import JobEvent, JobOrder, MakeMap, ModelWarmed, Report, WorkerGone, WorkerReady
 
 
 def make_library(folder: Path) -> Library:
@@ -32,6 +32,7 @@ class ScriptedWorker:
         self.warm_ids: list[str] = []
         self.cancelled_warms: list[str] = []
         self.released: list[str] = []
+        self.maps: list[MakeMap] = []
         self.cancelled: list[str] = []
         self.finished_early: list[str] = []
         self.previews: dict[str, bool] = {}
@@ -55,6 +56,9 @@ class ScriptedWorker:
 
     def cancel_warm(self, warm_id: str, worker: str) -> None:
         self.cancelled_warms.append(warm_id)
+
+    def make_map(self, order: MakeMap, worker: str) -> None:
+        self.maps.append(order)
 
     def release(self, model_id: str) -> None:
         self.released.append(model_id)

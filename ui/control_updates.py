@@ -77,8 +77,8 @@ def filter_fitting_adapters(adapters: list[AdapterInfo], model: ModelInfo) -> li
 
 
 def fits_model(adapter: AdapterInfo, model: ModelInfo) -> bool:
-    """Returns whether an adapter is for the model: a detector is for all, a VAE for its latents."""
-    if adapter.kind == "detector":
+    """Returns whether an adapter is for the model: detectors and preprocessors are for all, a VAE for its latents."""
+    if adapter.kind in ("detector", "preprocessor"):
         return True
     if adapter.latents is not None:
         return model.latents is not None and adapter.latents.fits(model.latents)

@@ -334,7 +334,7 @@ class Form:
         """
         manager = self.service.model_manager
         model, _ = await asyncio.to_thread(manager.resolve_model, reference)
-        loras, embeddings, controlnets, ip_adapters, vaes, detectors = [
+        loras, embeddings, controlnets, ip_adapters, vaes, detectors, _ = [
             filter_fitting_adapters(await asyncio.to_thread(manager.list_adapters, kind), model)
             for kind in ADAPTER_KINDS
         ]

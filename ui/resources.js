@@ -28,12 +28,12 @@
     return `${(size / unit).toLocaleString(locale, { maximumFractionDigits: 1 })}\u00a0${name}`;
   }
   const formatGigabytes = (gigabytes) => (gigabytes ? formatBytes(gigabytes * 1e9) : "");
-  const KINDS = { lora: translate("LoRA"), embedding: translate("Embedding"), controlnet: translate("ControlNet"), ip_adapter: translate("IP-Adapter"), vae: translate("VAE"), detector: translate("Detector"), upscaler: translate("Upscaler") };
+  const KINDS = { lora: translate("LoRA"), embedding: translate("Embedding"), controlnet: translate("ControlNet"), ip_adapter: translate("IP-Adapter"), vae: translate("VAE"), detector: translate("Detector"), preprocessor: translate("Preprocessor"), upscaler: translate("Upscaler") };
   const getKey = (kind, id) => `${kind} ${id}`;
 
   // An error names the field of the request. The place where it is shown says that already.
   function describeError(message) {
-    const problem = message.replace(/^(model|loras?|embeddings?|controlnet|ip_adapter|vae|detector|upscaler): /, "");
+    const problem = message.replace(/^(model|loras?|embeddings?|controlnet|ip_adapter|vae|detector|preprocessor|upscaler): /, "");
     const sentence = problem.replace(/^(there|is|must) /, (word) => ({ there: "There ", is: "It is ", must: "It must " })[word.trim()]);
     return code === "en" ? sentence : problem.replace(/^\p{L}/u, (letter) => letter.toLocaleUpperCase(locale));
   }
@@ -600,14 +600,14 @@
   }
 
   class Adapters extends Resources {
-    kinds = ["lora", "embedding", "controlnet", "ip_adapter", "vae", "detector", "upscaler"];
+    kinds = ["lora", "embedding", "controlnet", "ip_adapter", "vae", "detector", "preprocessor", "upscaler"];
     page = "loras";
     texts = {
-      loadLabel: translate("Load a LoRA, an embedding, a ControlNet, an IP-Adapter, a VAE, a detector or an upscaler"),
+      loadLabel: translate("Load a LoRA, an embedding, a ControlNet, an IP-Adapter, a VAE, a detector, a preprocessor or an upscaler"),
       loadHint: translate("A Hugging Face repository, with /file.safetensors where it holds several."),
       searchExample: translate("Name, trigger word or architecture"),
       empty: translate("Type the name of a repository first, such as owner/name."),
-      sections: [translate("LoRAs"), translate("Embeddings"), translate("ControlNets"), translate("IP-Adapters"), translate("VAEs"), translate("Detectors"), translate("Upscalers")],
+      sections: [translate("LoRAs"), translate("Embeddings"), translate("ControlNets"), translate("IP-Adapters"), translate("VAEs"), translate("Detectors"), translate("Preprocessors"), translate("Upscalers")],
       nothingFound: translate("No LoRA fits."),
       nothingThere: translate("There is no LoRA yet. Load one from the Hub, or put files into the folder “loras” of the models folder."),
     };

@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 from imagegen.engine.adapters.adapter_cache import AdapterCache
 from imagegen.engine.batching.batcher import Batcher, NetworkReply, PendingCall
 from imagegen.engine.batching.pass_timer import PassTimer
@@ -34,6 +36,8 @@ from imagegen.engine.models.network_cache import LoadedNetwork, NetworkCache, Ne
 from imagegen.engine.models.network_files import READ_ERRORS
 from imagegen.engine.models.out_of_memory import convert_out_of_memory
 from imagegen.engine.models.store import ModelStore
+from imagegen.engine.preprocessors.loading import PREPROCESSOR_NETWORKS
+from imagegen.engine.preprocessors.networks import make_control_map
 from imagegen.engine.previews.decoder import PreviewDecoder
 from imagegen.engine.receipts import VERSIONS, build_receipts
 from imagegen.engine.run_loop import Reply, RunLoop, complete_future
@@ -52,6 +56,7 @@ NETWORK_KINDS: Mapping[SourceKind, NetworkKind] = {
     "ip_adapter": IP_ADAPTERS,
     "image_encoder": IMAGE_ENCODERS,
     "detector": DETECTORS,
+    "preprocessor": PREPROCESSOR_NETWORKS,
     "vae": VAES,
 }
 __all__ = ["VERSIONS", "Engine", "EngineEvent", "EngineResult", "JobControl", "JobInputs", "JobInterrupted"]
@@ -148,6 +153,23 @@ class Engine:
                 pass
 
         self._enqueue(model, run, loading).result()
+
+    def make_map(self, preprocessor: AdapterSource, image: Image.Image) -> Image.Image:
+        """Returns the control map of a picture, by a network, which is loaded before. Waits for it.
+
+        Raises ModelLoadFailed, ModelTooLarge and OutOfMemory.
+        """
+        maps: list[Image.Image] = []
+
+        def run() -> None:
+            with (
+                convert_out_of_memory(),
+                self._networks.use([preprocessor], self.store.make_room, lambda _: None) as (network,),
+            ):
+                maps.append(make_control_map(network, image))
+
+        self._enqueue(None, run, JobControl(threading.Event(), threading.Event())).result()
+        return maps[0]
 
     def release(self, model_id: str) -> None:
         """Removes a model, an upscaler, or a network of NETWORK_KINDS from memory, unless it is in use."""

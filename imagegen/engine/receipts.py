@@ -12,6 +12,7 @@ import transformers
 
 from imagegen.engine.call_arguments import derive_seeds, derive_variation_seeds
 from imagegen.engine.job import JobInputs
+from imagegen.schema.controls import LEARNED_PREPROCESSORS
 from imagegen.schema.receipt import Receipt, UsedControl, UsedEmbedding, UsedLora, UsedReference
 from imagegen.schema.request import REQUIRES
 from imagegen.schema.sizes import Box, Size
@@ -63,7 +64,6 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
     """Returns the fields of a receipt that are the same for all pictures of a job."""
     loras = {adapter.id: adapter for adapter in inputs.adapters if adapter.kind == "lora"}
     embeddings = [adapter for adapter in inputs.adapters if adapter.kind == "embedding"]
-    controlnets = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
     vae = next((adapter for adapter in inputs.adapters if adapter.kind == "vae"), None)
     detector = next((adapter for adapter in inputs.adapters if adapter.kind == "detector"), None)
     request = inputs.request
@@ -75,16 +75,27 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
             UsedLora(lora=name, weight=adapter.weight, sha256=adapter.sha256) for name, adapter in loras.items()
         ),
         "embeddings": tuple(UsedEmbedding(embedding=each.id, sha256=each.sha256) for each in embeddings),
-        "controls": tuple(
-            UsedControl(**dict(use), sha256=controlnet.sha256)
-            for use, controlnet in zip(request.controls, controlnets, strict=True)
-        ),
+        "controls": tuple(build_used_controls(inputs)),
         "references": tuple(build_used_references(inputs)),
         "vae_sha256": vae and vae.sha256,
         "detail_detector_sha256": detector and detector.sha256,
         "versions": VERSIONS,
         "requested": inputs.requested,
     }
+
+
+def build_used_controls(inputs: JobInputs) -> Iterator[UsedControl]:
+    """Yields the controls with the checksums of their ControlNets and of the networks that made their maps."""
+    controlnets = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
+    preprocessors = iter([adapter for adapter in inputs.adapters if adapter.kind == "preprocessor"])
+    for use, controlnet in zip(inputs.request.controls, controlnets, strict=True):
+        network = next(preprocessors) if use.preprocessor in LEARNED_PREPROCESSORS else None
+        yield UsedControl(
+            **dict(use),
+            sha256=controlnet.sha256,
+            preprocessor_model=network and network.id,
+            preprocessor_sha256=network and network.sha256,
+        )
 
 
 def build_used_references(inputs: JobInputs) -> Iterator[UsedReference]:

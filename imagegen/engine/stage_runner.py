@@ -64,8 +64,9 @@ class StageOutput:
 class StageRunner:
     """Called in the job's task of the run loop. A job that does not paint has neither a model nor adapters.
 
-    `networks` are those of the job's adapters that are networks: its ControlNets, its IP-Adapters with their image
-    encoders, its VAE, and its detector. Previews are made with `preview_decoder`, or with the model's projection.
+    `networks` are those of the job's adapters that are networks: its ControlNets, the preprocessors for them, its
+    IP-Adapters with their image encoders, its VAE, and its detector. Previews are made with `preview_decoder`, or with
+    the model's projection.
     """
 
     inputs: JobInputs
@@ -247,7 +248,8 @@ class StageRunner:
         """
         images, job = self.inputs.input_images, get_context(EngineJob)
         box = inpainting.request_box if inpainting is not None else None
-        controls = prepare_controls(request, model, pipeline, self._list_networks("controlnet"), images, box)
+        networks = self._list_networks("controlnet"), self._list_networks("preprocessor")
+        controls = prepare_controls(request, model, pipeline, *networks, images, box)
         references = self._references.for_pictures(len(request.prompts))
         # In the order of the family's batch rules.
         job.extend_call = lambda arguments: {

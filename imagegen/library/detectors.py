@@ -52,9 +52,15 @@ class DetectorIndex(NetworkIndex):
 
 def find_architecture(config: Mapping[str, Any]) -> str | None:
     """Returns the class of the network in a configuration, None if it is no detector that can be used."""
+    name = read_class_name(config)
+    return name if name in (MTCNN, *TRANSFORMERS_DETECTORS) else None
+
+
+def read_class_name(config: Mapping[str, Any]) -> str | None:
+    """Returns the class of the network that a configuration of transformers names, None if it names none."""
     architectures = config.get("architectures")
     name = architectures[0] if isinstance(architectures, list) and architectures else None
-    return name if name in (MTCNN, *TRANSFORMERS_DETECTORS) else None
+    return name if isinstance(name, str) else None
 
 
 def read_labels(config: Mapping[str, Any]) -> tuple[str, ...]:

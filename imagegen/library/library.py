@@ -17,6 +17,7 @@ from imagegen.library.ip_adapters import IpAdapterIndex
 from imagegen.library.model_index import ModelIndex
 from imagegen.library.model_resource import ModelResource
 from imagegen.library.network_resource import IpAdapterResource, NetworkResource
+from imagegen.library.preprocessor_models import PreprocessorIndex
 from imagegen.library.resource import Resource, ResourceInfo
 from imagegen.library.snapshots import Snapshots
 from imagegen.library.upscaler_resource import UpscalerResource
@@ -45,12 +46,14 @@ class Library:
             "ip_adapter": (folder / "ip_adapters",),
             "vae": (folder / "vaes",),
             "detector": (folder / "detectors", ASSETS_DIR / "detectors"),
+            "preprocessor": (folder / "preprocessors",),
         }
         index_types: dict[AdapterKind, type[AdapterIndex]] = {
             "controlnet": ControlNetIndex,
             "ip_adapter": IpAdapterIndex,
             "vae": VaeIndex,
             "detector": DetectorIndex,
+            "preprocessor": PreprocessorIndex,
         }
         self.adapters: dict[AdapterKind, AdapterIndex] = {
             kind: index_types.get(kind, AdapterIndex)(
@@ -64,6 +67,7 @@ class Library:
         ip_adapters = IpAdapterResource(self.adapters["ip_adapter"], hub, "IP-Adapters")
         vaes = NetworkResource(self.adapters["vae"], hub, "VAEs")
         detectors = NetworkResource(self.adapters["detector"], hub, "Detectors")
+        preprocessors = NetworkResource(self.adapters["preprocessor"], hub, "Preprocessors")
         self.upscalers = UpscalerIndex(
             KIND,
             (folder / "upscalers", ASSETS_DIR / "upscalers"),
@@ -81,6 +85,7 @@ class Library:
             ip_adapters,
             vaes,
             detectors,
+            preprocessors,
             upscalers,
         )
 

@@ -24,7 +24,9 @@ from imagegen.schema.models import ModelInfo, ModelSource, PredictionType
 from imagegen.text import truncate
 
 # Subfolders of the models folder that contain other resources.
-RESERVED_FOLDERS = ("loras", "embeddings", "controlnets", "ip_adapters", "vaes", "detectors", "upscalers")
+RESERVED_FOLDERS = (
+    *("loras", "embeddings", "controlnets", "ip_adapters", "vaes", "detectors", "preprocessors", "upscalers"),
+)
 # Fields of an entry that decide its weights.
 SOURCE_FIELDS = (
     "repository",

@@ -1,4 +1,4 @@
-"""ControlNets, IP-Adapters, VAEs or detectors as a resource."""
+"""ControlNets, IP-Adapters, VAEs, detectors or preprocessors as a resource."""
 
 from __future__ import annotations
 

@@ -12,9 +12,15 @@ from imagegen.schema.field_types import NUMBER_VALIDATOR, ImageId, Reference
 from imagegen.schema.markers import InputImage
 
 MAX_CONTROLS = 4
+# Where a request has a control map. Maps that are made to be looked at are stored as for this place.
+MAP_PLACE = "controls[0].image"
 
 # What makes a control map of a picture; "none" takes the picture as it is.
-Preprocessor = Literal["none", "canny", "softedge", "scribble", "gray", "tile", "color", "invert"]
+Preprocessor = Literal[
+    "none", "canny", "softedge", "scribble", "gray", "tile", "color", "invert", "depth", "segmentation"
+]
+# Those that are networks, which must be on disk.
+LEARNED_PREPROCESSORS: tuple[Preprocessor, ...] = ("depth", "segmentation")
 ControlMode = Literal["balanced", "prompt", "control"]
 # What a control map shows. Union ControlNets must know it.
 ControlType = Literal[
@@ -27,6 +33,8 @@ TYPE_BY_PREPROCESSOR: Mapping[Preprocessor, ControlType] = {
     "scribble": "softedge",
     "gray": "gray",
     "tile": "tile",
+    "depth": "depth",
+    "segmentation": "segmentation",
 }
 Share = Annotated[float, Field(ge=0, le=1), NUMBER_VALIDATOR]
 

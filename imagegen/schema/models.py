@@ -185,7 +185,7 @@ class WorkerMemory(FrozenModel):
     bytes_per_weight: int
 
 
-AdapterKind = Literal["lora", "embedding", "controlnet", "ip_adapter", "vae", "detector"]
+AdapterKind = Literal["lora", "embedding", "controlnet", "ip_adapter", "vae", "detector", "preprocessor"]
 # An image encoder comes with IP-Adapters, and is no adapter of its own.
 SourceKind = Literal[AdapterKind, "image_encoder"]
 
@@ -199,15 +199,15 @@ class AdapterSettings(FrozenModel):
 
 
 class AdapterInfo(FrozenModel):
-    """A LoRA, a textual inversion, a ControlNet, an IP-Adapter, a VAE or a detector on disk.
+    """A LoRA, a textual inversion, a ControlNet, an IP-Adapter, a VAE, a detector or a preprocessor on disk.
 
-    `architecture` is what it was made for, or the kind of a detector, which works with every model. `trigger` are the
-    words of a prompt that make it work; `base_model` and `description` are what its author wrote into it; `settings`
-    are what a LoRA for certain settings says of them; `preprocessor` is what makes control maps for a ControlNet, as
-    its name says, `control_types` are what the maps of a union ControlNet can show, and `control_modes` what can count
-    more; `latents` are those of a VAE; `labels` are what a detector finds, such as "face"; `shared_passes` is false for
-    a LoRA whose jobs have steps of their own, since it is not of low rank; `size` is in bytes; `deletable`: the studio
-    downloaded it; `has_picture`: its author's picture is on disk too.
+    `architecture` is what it was made for, or the kind of a detector or a preprocessor, which work with every model.
+    `trigger` are the words of a prompt that make it work; `base_model` and `description` are what its author wrote into
+    it; `settings` are what a LoRA for certain settings says of them; `preprocessor` is what makes control maps for a
+    ControlNet, as its name says, or what a network makes; `control_types` are what the maps of a union ControlNet can
+    show, and `control_modes` what can count more; `latents` are those of a VAE; `labels` are what a detector finds,
+    such as "face"; `shared_passes` is false for a LoRA whose jobs have steps of their own, since it is not of low rank;
+    `size` is in bytes; `deletable`: the studio downloaded it; `has_picture`: its author's picture is on disk too.
     """
 
     kind: AdapterKind

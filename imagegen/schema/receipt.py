@@ -26,9 +26,14 @@ class UsedEmbedding(FrozenModel):
 
 
 class UsedControl(ControlUse):
-    """`sha256` is of the ControlNet's weights."""
+    """`sha256` is of the ControlNet's weights.
+
+    `preprocessor_model` is the id of a network that made the control map, and `preprocessor_sha256` is of its weights.
+    """
 
     sha256: str
+    preprocessor_model: str | None = None
+    preprocessor_sha256: str | None = None
 
 
 class UsedReference(ReferencePicture):
@@ -131,7 +136,7 @@ class Receipt(FrozenModel):
             "model": self.model_id,
             "loras": [{"lora": used.lora, "weight": used.weight} for used in self.loras],
             "embeddings": [used.embedding for used in self.embeddings],
-            "controls": [used.model_dump(exclude={"sha256"}) for used in self.controls],
+            "controls": [used.model_dump(include={*ControlUse.model_fields}) for used in self.controls],
             "references": [used.model_dump(include={*ReferencePicture.model_fields}) for used in self.references],
         }
         of_task = list_task_fields(self.task)

@@ -85,7 +85,10 @@ class ImageStore:
 
         Raises InvalidRequest for the field if it is no picture that can be used.
         """
-        image = load_input_image(source, field, get_image_mode(field))
+        return self.write_input(load_input_image(source, field, get_image_mode(field)))
+
+    def write_input(self, image: Image.Image) -> str:
+        """Stores a picture that can be used as it is, such as a control map, and returns its id as `add_input` does."""
         image_id = hash_pixels(image)
         file = self.input_path(image_id)
         if file.exists():

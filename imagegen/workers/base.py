@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Literal, Protocol
 
 from imagegen.schema.models import ModelSource
-from imagegen.workers.messages import JobOrder, Report
+from imagegen.workers.messages import JobOrder, MakeMap, Report
 
 WorkerState = Literal["warming up", "ready", "unavailable"]
 
@@ -54,6 +54,9 @@ class Worker(Protocol):
 
         A job that waits for the same model still gets it.
         """
+
+    def make_map(self, order: MakeMap, worker: str) -> None:
+        """Makes a control map on the named worker, which reports MapMade."""
 
     def release(self, model_id: str) -> None:
         """Frees a model's memory on every worker that holds it, except where a job uses it."""

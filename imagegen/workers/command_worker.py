@@ -16,6 +16,7 @@ from imagegen.workers.messages import (
     FinishJob,
     JobEvent,
     JobOrder,
+    MakeMap,
     ReleaseModel,
     Report,
     SetPreviews,
@@ -57,6 +58,10 @@ class CommandWorker(ABC):
     def cancel_warm(self, warm_id: str, worker: str) -> None:
         self._check_name(worker)
         self._send(CancelWarm(warm_id=warm_id))
+
+    def make_map(self, order: MakeMap, worker: str) -> None:
+        self._check_name(worker)
+        self._send(order)
 
     def release(self, model_id: str) -> None:
         self._send(ReleaseModel(model_id=model_id))

@@ -27,6 +27,8 @@ from imagegen.workers.messages import (
     FinishJob,
     JobEvent,
     JobOrder,
+    MakeMap,
+    MapMade,
     ModelsInMemory,
     ModelWarmed,
     ReleaseModel,
@@ -100,6 +102,8 @@ class EngineHost:
                 threading.Thread(target=self.warm, args=(command, control), daemon=True).start()
             case CancelWarm() if loading := self._warm_controls.get(command.warm_id):
                 self.engine.cancel(loading)
+            case MakeMap():
+                threading.Thread(target=self.make_map, args=(command,), daemon=True).start()
             case ReleaseModel():
                 self._finish_executor.submit(self.engine.release, command.model_id)
 
@@ -119,6 +123,16 @@ class EngineHost:
             reply = reply.model_copy(update=build_error_fields(error))
         finally:
             del self._warm_controls[command.warm_id]
+        self.report(reply)
+
+    def make_map(self, command: MakeMap) -> None:
+        """Stores the control map of an input picture, and reports its id or why there is none."""
+        reply = MapMade(worker=self.name, map_id=command.map_id)
+        try:
+            made = self.engine.make_map(command.preprocessor, self.images.load_input(command.image_id))
+            reply = reply.model_copy(update={"image_id": self.images.write_input(made)})
+        except Exception as error:
+            reply = reply.model_copy(update=build_error_fields(error))
         self.report(reply)
 
     def start_job(self, order: JobOrder, control: JobControl) -> None:

@@ -98,6 +98,18 @@ class CancelWarm(FrozenModel):
     warm_id: str
 
 
+class MakeMap(FrozenModel):
+    """Makes the control map of an input picture, with a preprocessor that is a network.
+
+    The worker replies with MapMade.
+    """
+
+    type: Literal["map"] = "map"
+    map_id: str
+    image_id: str
+    preprocessor: AdapterSource
+
+
 class ReleaseModel(FrozenModel):
     """Frees the memory of a model that no job uses."""
 
@@ -167,13 +179,24 @@ class ModelWarmed(WorkerReport):
     message: str | None = None
 
 
+class MapMade(WorkerReport):
+    """The reply to MakeMap: the id of the stored map; or `code` and `message` say why it could not be made."""
+
+    type: Literal["map made"] = "map made"
+    map_id: str
+    image_id: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+
 Command = Annotated[
-    WorkerConfig | JobOrder | CancelJob | FinishJob | SetPreviews | WarmModel | CancelWarm | ReleaseModel,
+    WorkerConfig | JobOrder | CancelJob | FinishJob | SetPreviews | WarmModel | CancelWarm | MakeMap | ReleaseModel,
     Field(discriminator="type"),
 ]
 COMMAND_ADAPTER: TypeAdapter[Command] = TypeAdapter(Command)
 Report = Annotated[
-    WorkerReady | WorkerGone | Heartbeat | JobEvent | ModelsInMemory | ModelWarmed, Field(discriminator="type")
+    WorkerReady | WorkerGone | Heartbeat | JobEvent | ModelsInMemory | ModelWarmed | MapMade,
+    Field(discriminator="type"),
 ]
 REPORT_ADAPTER: TypeAdapter[Report] = TypeAdapter(Report)
 

@@ -1,4 +1,4 @@
-"""Loads models into the memory of workers, and frees them."""
+"""Loads models into the memory of workers and frees them, and makes control maps there."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from imagegen.errors import JobFailed, RemoteError, WorkerLost
-from imagegen.schema.models import ModelSource
+from imagegen.schema.models import AdapterSource, ModelSource
 from imagegen.workers.base import Worker
-from imagegen.workers.messages import ModelsInMemory, ModelWarmed, Report, WorkerGone
+from imagegen.workers.messages import MakeMap, MapMade, ModelsInMemory, ModelWarmed, Report, WorkerGone
 from imagegen.workers.registry import WorkerRegistry
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ RELEASE_TIMEOUT_SECONDS = 5.0
 
 
 class ModelMemory:
-    """Waits for the reports that answer `warm` and `release`.
+    """Waits for the reports that answer `warm`, `release` and `make_map`.
 
     `wait_until_ready` waits for a ready worker, and raises WorkerUnavailable when there will be none.
     """
@@ -32,6 +32,8 @@ class ModelMemory:
         self._memory_changed = asyncio.Event()
         # The name of the worker and its reply, by `warm_id`.
         self._pending_warms: dict[str, tuple[str, asyncio.Future[ModelWarmed]]] = {}
+        # The same by `map_id`.
+        self._pending_maps: dict[str, tuple[str, asyncio.Future[MapMade]]] = {}
 
     async def warm(self, source: ModelSource) -> None:
         """Loads a model on one worker, and returns when it is on the device. Cancelling this abandons the load.
@@ -53,6 +55,24 @@ class ModelMemory:
         if reply.message is not None:
             raise RemoteError(reply.code or JobFailed.code, reply.message)
 
+    async def make_map(self, preprocessor: AdapterSource, image_id: str) -> str:
+        """Returns the id of the control map of an input picture, which a worker makes with a network.
+
+        Raises WorkerUnavailable, WorkerLost and what loading raises.
+        """
+        await self._wait_until_ready()
+        worker, map_id = self.registry.choose_for_loading(preprocessor.id), uuid.uuid4().hex
+        future: asyncio.Future[MapMade] = asyncio.get_running_loop().create_future()
+        self._pending_maps[map_id] = worker, future
+        self.worker.make_map(MakeMap(map_id=map_id, image_id=image_id, preprocessor=preprocessor), worker)
+        try:
+            reply = await future
+        finally:
+            self._pending_maps.pop(map_id, None)
+        if reply.image_id is None:
+            raise RemoteError(reply.code or JobFailed.code, reply.message or str(JobFailed()))
+        return reply.image_id
+
     async def release(self, model_id: str) -> None:
         """Frees a model on all workers, and returns when that is done, or after RELEASE_TIMEOUT_SECONDS.
 
@@ -73,6 +93,10 @@ class ModelMemory:
                 self._signal_change()
             case ModelWarmed():
                 self._resolve_warm(report)
+            case MapMade():
+                _, future = self._pending_maps.pop(report.map_id, ("", None))
+                if future is not None and not future.done():
+                    future.set_result(report)
             case WorkerGone():
                 self._fail_warms(report.worker)
                 self._signal_change()
@@ -98,3 +122,6 @@ class ModelMemory:
             if worker == lost_worker:
                 reply = ModelWarmed(worker=worker, warm_id=warm_id, code=error.code, message=str(error))
                 self._resolve_warm(reply)
+        for map_id, (worker, _) in list(self._pending_maps.items()):
+            if worker == lost_worker:
+                self.handle_report(MapMade(worker=worker, map_id=map_id, code=error.code, message=str(error)))

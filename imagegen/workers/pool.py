@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from imagegen.schema.events import FINAL_EVENTS
 from imagegen.schema.models import ModelSource
 from imagegen.workers.base import Worker
-from imagegen.workers.messages import JobEvent, JobOrder, Report
+from imagegen.workers.messages import JobEvent, JobOrder, MakeMap, Report
 
 
 class WorkerPool:
@@ -60,6 +60,10 @@ class WorkerPool:
     def cancel_warm(self, warm_id: str, worker: str) -> None:
         """Raises KeyError for an unknown name."""
         self._workers[worker].cancel_warm(warm_id, worker)
+
+    def make_map(self, order: MakeMap, worker: str) -> None:
+        """Raises KeyError for an unknown name."""
+        self._workers[worker].make_map(order, worker)
 
     def release(self, model_id: str) -> None:
         for worker in self._workers.values():

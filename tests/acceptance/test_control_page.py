@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Locator, Page, expect
 
-from imagegen.media.control_maps.preprocessors import PREPROCESSORS
+from imagegen.media.control_maps.canny import canny
 from tests.acceptance.conftest import TIMEOUT_MILLISECONDS
 from tests.acceptance.test_page import current_tab, generate, page, screenshot, shown_picture
 
@@ -64,7 +64,7 @@ def draw_star(page: Page) -> None:
 
 def measure_agreement(image: Image.Image) -> float:
     """Returns how well the edges of a picture are those of the drawn star: the F1 score, in 0..1."""
-    edges = np.asarray(PREPROCESSORS["canny"].make(image.convert("RGB")).convert("L")) > 0
+    edges = np.asarray(canny(image.convert("RGB")).convert("L")) > 0
     drawn = Image.new("L", image.size)
     ImageDraw.Draw(drawn).line([(x * image.width, y * image.height) for x, y in CORNERS], fill=255)
     line = np.asarray(drawn) > 0

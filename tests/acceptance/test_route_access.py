@@ -64,7 +64,7 @@ TABLE = {
             /v1/embeddings/picture /v1/jobs /v1/loras/list
             /v1/loras/picture /v1/models /v1/models/list /v1/models/picture /v1/models/{model_id:path} /v1/pictures
             /v1/pictures/usage /v1/status /v1/ip_adapters/list /v1/ip_adapters/picture
-            /v1/detectors/list /v1/detectors/picture
+            /v1/detectors/list /v1/detectors/picture /v1/preprocessors/list /v1/preprocessors/picture
             /v1/upscalers/list /v1/upscalers/picture /v1/vaes/list /v1/vaes/picture
         HEAD /gradio_api/mcp/sse
         POST /controlnet/detect /gradio_api/call/v2/{api_name} /gradio_api/call/{api_name} /gradio_api/mcp
@@ -93,7 +93,7 @@ TABLE = {
         POST /v1/controlnets/load /v1/controlnets/unload /v1/embeddings/load /v1/embeddings/unload /v1/loras/load
             /v1/loras/unload /v1/models/load
             /v1/models/unload /v1/ip_adapters/load /v1/ip_adapters/unload /v1/detectors/load
-            /v1/detectors/unload
+            /v1/detectors/unload /v1/preprocessors/load /v1/preprocessors/unload
             /v1/upscalers/load /v1/upscalers/unload /v1/vaes/load /v1/vaes/unload
         DELETE /v1/users/{user_id:path}
     """,
@@ -234,6 +234,8 @@ class OwnedResources:
             "POST /v1/ip_adapters/unload": {"json": {"ip_adapter": "some/where", "delete": True}},
             "POST /v1/detectors/load": {"json": {"detector": "some/where"}},
             "POST /v1/detectors/unload": {"json": {"detector": "some/where", "delete": True}},
+            "POST /v1/preprocessors/load": {"json": {"preprocessor": "some/where"}},
+            "POST /v1/preprocessors/unload": {"json": {"preprocessor": "some/where", "delete": True}},
             "POST /v1/vaes/load": {"json": {"vae": "some/where"}},
             "POST /v1/vaes/unload": {"json": {"vae": "some/where", "delete": True}},
             "POST /v1/upscalers/load": {"json": {"upscaler": "some/where"}},

@@ -41,12 +41,13 @@ def test_only_these_endpoints_are_published(client: Client) -> None:
     info = client.view_api(return_format="dict", print_info=False)
     assert sorted(info["named_endpoints"]) == [
         "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_detectors", "/list_embeddings",
-        "/list_ip_adapters", "/list_loras", "/list_models", "/list_pictures",
+        "/list_ip_adapters", "/list_loras", "/list_models", "/list_pictures", "/list_preprocessors",
         "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_detector", "/load_embedding", "/load_ip_adapter",
-        "/load_lora", "/load_model", "/load_upscaler", "/load_vae",
+        "/load_lora", "/load_model", "/load_preprocessor", "/load_upscaler", "/load_vae",
         "/outpaint", "/preprocess",
         "/txt2img", "/unload_controlnet", "/unload_detector",
-        "/unload_embedding", "/unload_ip_adapter", "/unload_lora", "/unload_model", "/unload_upscaler", "/unload_vae",
+        "/unload_embedding", "/unload_ip_adapter", "/unload_lora", "/unload_model", "/unload_preprocessor",
+        "/unload_upscaler", "/unload_vae",
         "/upscale",
     ]  # fmt: skip
     assert info["unnamed_endpoints"] == {}

@@ -42,23 +42,27 @@ def draw_noise(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize("name", PREPROCESSORS)
+# Those that are no networks.
+MAKE = {str(name): each.make for name, each in PREPROCESSORS.items() if each.make is not None}
+
+
+@pytest.mark.parametrize("name", MAKE)
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 3000), (3000, 1), (700, 530)], ids=str)
 def test_a_map_has_the_size_of_its_picture_and_is_always_the_same(name: str, size: tuple[int, int]) -> None:
     for picture in (Image.new("RGB", size, (10, 200, 30)), draw_noise(size)):
-        made = PREPROCESSORS[name].make(picture)
+        made = MAKE[name](picture)
         assert (made.mode, made.size) == ("RGB", size)
-        assert made.tobytes() == PREPROCESSORS[name].make(picture).tobytes()
+        assert made.tobytes() == MAKE[name](picture).tobytes()
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_plain_picture_has_no_lines(name: str) -> None:
-    assert PREPROCESSORS[name].make(Image.new("RGB", (90, 70), "orange")).getextrema() == ((0, 0),) * 3
+    assert MAKE[name](Image.new("RGB", (90, 70), "orange")).getextrema() == ((0, 0),) * 3
 
 
 @pytest.mark.parametrize("name", LINES)
 def test_lines_are_white_on_black_in_all_channels(name: str) -> None:
-    pixels = np.asarray(PREPROCESSORS[name].make(draw_square()))
+    pixels = np.asarray(MAKE[name](draw_square()))
     assert pixels.max() > 200
     assert np.median(pixels) == 0
     assert (pixels == pixels[..., :1]).all()

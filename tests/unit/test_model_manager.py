@@ -32,7 +32,9 @@ from tests.unit.model_files import (
     write_detector,
     write_embedding,
     write_ip_adapter,
+    write_json,
     write_lora,
+    write_tensors,
     write_unet_model,
     write_vae,
 )
@@ -453,6 +455,8 @@ async def test_every_kind_of_resource_is_listed_and_described_the_same_way(
     write_ip_adapter(models / "ip_adapters" / "mine.safetensors")
     write_vae(models / "vaes" / "mine")
     write_detector(models / "detectors" / "mine")
+    write_json(models / "preprocessors" / "mine" / "config.json", {"architectures": ["DPTForDepthEstimation"]})
+    write_tensors(models / "preprocessors" / "mine" / "model.safetensors", {"weight": (1, 1)})
     write_unet_model(models / "mine")
     write_upscaler(models / "upscalers/mine.safetensors", make_compact().state_dict())
     assert list(model_manager.resources) == [
@@ -463,6 +467,7 @@ async def test_every_kind_of_resource_is_listed_and_described_the_same_way(
         "ip_adapter",
         "vae",
         "detector",
+        "preprocessor",
         "upscaler",
     ]
     for resource in model_manager.resources.values():

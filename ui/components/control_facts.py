@@ -19,6 +19,8 @@ PREPROCESSOR_LABELS: Mapping[Preprocessor, str] = {
     "tile": mark("Tile: without details"),
     "color": mark("Grid of colours"),
     "invert": mark("Invert"),
+    "depth": mark("Depth"),
+    "segmentation": mark("Segments"),
 }
 MODE_LABELS: Mapping[ControlMode, str] = {
     "balanced": mark("Both alike"),

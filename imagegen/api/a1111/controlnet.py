@@ -20,7 +20,7 @@ from imagegen.media.control_maps.colors import TILE_RATE
 from imagegen.media.control_maps.preprocessors import PREPROCESSORS
 from imagegen.media.metadata.infotext import CONTROL_MODES
 from imagegen.schema.base import User
-from imagegen.schema.controls import MAX_CONTROLS, ControlMode, ControlType
+from imagegen.schema.controls import MAX_CONTROLS, ControlMode, ControlType, Preprocessor
 from imagegen.schema.models import AdapterInfo
 from imagegen.service import Service
 
@@ -66,7 +66,9 @@ THRESHOLDS: Mapping[str, tuple[float, float]] = {"canny": (LOW, HIGH), "tile_res
 # With one of these thresholds, this module returns the picture unchanged.
 IDLE_TILE, IDLE_THRESHOLDS = "tile_resample", (None, -1, 0, 1)
 HASH_PATTERN = re.compile(r" \[[0-9a-f]{8}\]$")
-MODULES = {name: key for key, each in PREPROCESSORS.items() for name in (key, *each.a1111_names)}
+MODULES: Mapping[str, Preprocessor] = {
+    name: key for key, each in PREPROCESSORS.items() for name in (key, *each.a1111_names)
+}
 
 
 # Which of them a unit names makes no difference: the file of an IP-Adapter says which image encoder it needs.
@@ -185,7 +187,7 @@ def find_network(model: Any, infos: Sequence[AdapterInfo], place: str) -> str:
     return next((info.id for info in infos if name in (info.id, info.name)), name)
 
 
-def find_preprocessor(module: Any, threshold_a: Any, threshold_b: Any, prefix: str, field: str) -> str:
+def find_preprocessor(module: Any, threshold_a: Any, threshold_b: Any, prefix: str, field: str) -> Preprocessor:
     """Returns the preprocessor that a module of the web UI with these thresholds is.
 
     `prefix` comes before the names of the thresholds in errors; the module is `prefix` and `field`. Raises

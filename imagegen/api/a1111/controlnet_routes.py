@@ -114,7 +114,9 @@ def create_controlnet_router(service: Service, responses: dict[int | str, dict[s
             raise InvalidRequest("controlnet_input_images", "must hold at least one picture")
         maps = []
         for picture in body.controlnet_input_images:
-            image_id = await store_control_map(service, picture, preprocessor, user, "controlnet_input_images")
+            image_id = await store_control_map(
+                service, picture, preprocessor, user, "controlnet_input_images", "controlnet_module"
+            )
             file = await service.get_input_path(image_id, user)
             maps.append(encode_base64(await asyncio.to_thread(file.read_bytes)))
         return Detected(images=tuple(maps))

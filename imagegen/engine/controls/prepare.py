@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,11 +17,11 @@ from imagegen.engine.controls.kinds import get_kind
 from imagegen.engine.controls.loading import share_with_denoiser
 from imagegen.engine.models.loaded import LoadedModel
 from imagegen.engine.models.network_cache import LoadedNetwork
+from imagegen.engine.preprocessors.networks import make_control_map
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
 from imagegen.engine.run_loop import run_in_thread, wait_for
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.media.control_maps.preprocessors import PREPROCESSORS
-from imagegen.schema.controls import ControlUse
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Box, Size
 
@@ -31,12 +31,14 @@ def prepare_controls(
     model: LoadedModel,
     pipeline: Pipeline,
     controlnets: Sequence[LoadedNetwork],
+    preprocessors: Sequence[LoadedNetwork],
     input_images: Mapping[str, Image.Image],
     box: Box | None,
 ) -> JobControls:
     """Returns the controls of a stage. Other jobs go on while maps are made.
 
-    `input_images` are pictures by place. `box` is the part of the picture that is painted, None for all of it.
+    `preprocessors` are those of the controls whose preprocessor is a network, in their order. `input_images` are
+    pictures by place. `box` is the part of the picture that is painted, None for all of it.
     Raises InvalidRequest for a model whose networks are not shared, and ModelLoadFailed for a ControlNet that does not
     fit.
     """
@@ -44,7 +46,7 @@ def prepare_controls(
     if request.controls and model.shared_networks is None:
         raise InvalidRequest("controls", "cannot be used with a model that shares a small GPU (low_memory)")
     size = request.width, request.height
-    controls = []
+    controls, networks = [], iter(preprocessors)
     for number, (use, controlnet) in enumerate(zip(request.controls, controlnets, strict=True)):
         kind = get_kind(controlnet.network)
         try:
@@ -52,7 +54,10 @@ def prepare_controls(
         except ValueError as error:
             raise ModelLoadFailed(controlnet.source.name, f"it does not fit the model: {error}") from None
         image = input_images[f"controls[{number}].image"]
-        pixels = wait_for(run_in_thread(partial(build_condition, image, use, size, box)))
+        make = PREPROCESSORS[use.preprocessor].make
+        fitted = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+        control_map = make_control_map(next(networks), fitted) if make is None else make_in_thread(make, fitted)
+        pixels = read_pixels(control_map, size, box)
         parameter = next(controlnet.network.parameters())
         condition = kind.build_condition(pixels.to(parameter), controlnet.network, model.family, pipeline)
         controls.append(
@@ -80,13 +85,16 @@ def get_shared(controlnet: LoadedNetwork, model: LoadedModel) -> BatchedNetwork:
     return shared[model.denoiser]
 
 
-def build_condition(image: Image.Image, use: ControlUse, size: Size, box: Box | None) -> Tensor:
-    """Returns the control map of a picture as numbers in 0..1, of shape (1, 3, height, width).
+def make_in_thread(make: Callable[[Image.Image], Image.Image], image: Image.Image) -> Image.Image:
+    """Returns the control map of a picture. Other jobs go on meanwhile."""
+    return wait_for(run_in_thread(partial(make, image)))
 
-    The picture is cropped to the proportions of `size`, and then to `box`, which is enlarged to `size`.
+
+def read_pixels(control_map: Image.Image, size: Size, box: Box | None) -> Tensor:
+    """Returns a control map as numbers in 0..1, of shape (1, 3, height, width); if there is a `box`, only that part.
+
+    The part is enlarged to `size`.
     """
-    fitted = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-    control_map = PREPROCESSORS[use.preprocessor].make(fitted)
     if box is not None and box != (0, 0, *size):
         control_map = control_map.resize(size, Image.Resampling.BILINEAR, box)
     return torch.from_numpy(np.asarray(control_map, dtype=np.float32) / 255).permute(2, 0, 1).unsqueeze(0)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from PIL import Image
 from torch import nn
 from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from imagegen.engine.detectors.detection import Detection
-from imagegen.engine.log_filters import suppress_messages
-from imagegen.engine.models.loading import disable_progress_bars
-from imagegen.engine.models.safe_configs import open_safe_folder, remove_code
-from imagegen.library.network_index import PROCESSOR_FILE
+from imagegen.engine.models.transformers_network import create_processor, read_transformers_network
 from imagegen.schema.models import AdapterSource
-from imagegen.text import truncate
 
 
 class TransformersDetector(nn.Module):
@@ -48,24 +41,6 @@ def read_transformers_detector(source: AdapterSource) -> TransformersDetector:
 
     Raises OSError, and ValueError for weights that are not those of its configuration.
     """
-    network_class = getattr(transformers, source.architecture)
-    with (
-        open_safe_folder(source.path.parent) as folder,
-        disable_progress_bars(),
-        suppress_messages("transformers.modeling_utils", ""),  # Of tensors, which are checked below.
-        suppress_messages("transformers.utils.loading_report", ""),
-    ):
-        network, facts = network_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if facts[problem]:
-            name = truncate(min(map(str, facts[problem])))
-            raise ValueError(f"its tensors are not those of its configuration: {problem.replace('_', ' ')} {name}")
-    return TransformersDetector(network, create_processor(source.path.with_name(PROCESSOR_FILE), source.architecture))
-
-
-def create_processor(file: Path, architecture: str) -> Any:
-    """Returns what prepares pictures. Without a file, it is as the detectors of this class were trained."""
-    processor_class: Any = YolosImageProcessorPil if architecture.startswith("Yolos") else RTDetrImageProcessorPil
-    return processor_class.from_dict(remove_code(json.loads(file.read_bytes())) if file.is_file() else {})
+    is_yolos = source.architecture.startswith("Yolos")
+    processor_class: Any = YolosImageProcessorPil if is_yolos else RTDetrImageProcessorPil
+    return TransformersDetector(read_transformers_network(source), create_processor(source, processor_class))

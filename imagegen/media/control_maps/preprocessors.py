@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from PIL import Image
@@ -10,21 +10,22 @@ from PIL import Image
 from imagegen.media.control_maps.canny import canny
 from imagegen.media.control_maps.colors import color, gray, invert, none, tile
 from imagegen.media.control_maps.lines import scribble, softedge
+from imagegen.schema.controls import Preprocessor as PreprocessorName
 
 
 @dataclass(frozen=True)
 class Preprocessor:
-    """`make` returns the control map of an RGB picture, an RGB picture of the same size.
+    """`make` returns the control map of an RGB picture, an RGB picture of the same size; None if a network does.
 
     `summary` is for help texts. `a1111_names` are the modules of the web UI's ControlNet extension that do the same.
     """
 
-    make: Callable[[Image.Image], Image.Image]
+    make: Callable[[Image.Image], Image.Image] | None
     summary: str
     a1111_names: tuple[str, ...] = ()
 
 
-PREPROCESSORS = {
+PREPROCESSORS: Mapping[PreprocessorName, Preprocessor] = {
     "none": Preprocessor(none, "the picture is a control map already", ("none",)),
     "canny": Preprocessor(canny, "thin white lines at the edges, on black", ("canny",)),
     "softedge": Preprocessor(softedge, "soft white lines at the edges, on black"),
@@ -36,5 +37,15 @@ PREPROCESSORS = {
         invert,
         "the negative: black lines on white become white on black",
         ("invert (from white bg & black line)", "invert"),
+    ),
+    "depth": Preprocessor(
+        None,
+        "what is near is light, by a network",
+        ("depth_anything", "depth_anything_v2", "depth_midas", "depth_leres", "depth_leres++", "depth_zoe"),
+    ),
+    "segmentation": Preprocessor(
+        None,
+        "a colour for each kind of thing, as in ADE20K, by a network",
+        ("seg_ofade20k", "seg_ufade20k"),
     ),
 }

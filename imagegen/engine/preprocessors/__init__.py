@@ -1,0 +1,1 @@
+"""Learned preprocessors: networks that make control maps of pictures, such as depth."""

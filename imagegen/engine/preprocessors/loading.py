@@ -1,0 +1,38 @@
+"""Reads a learned preprocessor from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
+from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
+
+from imagegen.engine.models.network_cache import NetworkKind
+from imagegen.engine.models.transformers_network import create_processor, read_transformers_network
+from imagegen.engine.preprocessors.networks import DepthPreprocessor, LearnedPreprocessor, SegmentationPreprocessor
+from imagegen.library.preprocessor_models import PREPROCESSOR_BY_CLASS
+from imagegen.schema.controls import Preprocessor
+from imagegen.schema.models import AdapterSource
+
+# By what they make: the module, and what prepares pictures for it.
+NETWORKS: Mapping[Preprocessor, tuple[type[LearnedPreprocessor], type]] = {
+    "depth": (DepthPreprocessor, DPTImageProcessorPil),
+    "segmentation": (SegmentationPreprocessor, SegformerImageProcessorPil),
+}
+
+
+def read_preprocessor(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
+    """Returns a LearnedPreprocessor in main memory, and its weights. Raises OSError and ValueError."""
+    module_class, processor_class = NETWORKS[PREPROCESSOR_BY_CLASS[source.architecture]]
+    module = module_class(read_transformers_network(source), create_processor(source, processor_class))
+    return module, module.state_dict()
+
+
+def choose_preprocessor_dtype(_: AdapterSource, __: torch.dtype) -> torch.dtype:
+    """Returns float32: these networks are small, and maps have steps in half precision."""
+    return torch.float32
+
+
+PREPROCESSOR_NETWORKS = NetworkKind(read_preprocessor, choose_dtype=choose_preprocessor_dtype)
