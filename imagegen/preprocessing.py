@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from imagegen.errors import attribute_errors_to
-from imagegen.media.control_maps.preprocessors import PREPROCESSORS
-from imagegen.media.png import encode_png
+from imagegen.media.control_maps.preprocessors import PREPROCESSORS, fit_picture
 from imagegen.schema.base import User
-from imagegen.schema.controls import MAP_PLACE, Preprocessor
+from imagegen.schema.controls import MAP_PLACE, ControlUse, Preprocessor
+from imagegen.schema.sizes import Size
 from imagegen.service import Service
 
 
@@ -27,17 +27,27 @@ async def store_control_map(
     """
     with attribute_errors_to(field):
         image_id = await service.add_encoded_input(picture, user, MAP_PLACE)
-    if PREPROCESSORS[preprocessor].make is None:
-        find = service.model_manager.find_preprocessor
-        network = await asyncio.to_thread(find, preprocessor, preprocessor_field)
-        map_id = await service.model_manager.memory.make_map(network, image_id)
-        return await service.add_input(service.images.input_path(map_id), user, MAP_PLACE)
-    content = await asyncio.to_thread(make_control_map, service, image_id, preprocessor)
-    return await service.add_input(content, user, MAP_PLACE)
+    map_id = await make_control_map(service, image_id, preprocessor, preprocessor_field)
+    return await service.add_input(service.images.input_path(map_id), user, MAP_PLACE)
 
 
-def make_control_map(service: Service, image_id: str, preprocessor: Preprocessor) -> bytes:
-    """Returns the control map of an input picture as a PNG file, by a preprocessor that is no network."""
-    make = PREPROCESSORS[preprocessor].make
-    assert make is not None
-    return encode_png(make(service.images.load_input(image_id)))
+async def make_request_map(service: Service, use: ControlUse, size: Size) -> str:
+    """Stores the control map of a request in the size of its picture, and returns its id. It belongs to no user.
+
+    Raises InvalidRequest, and what the worker raises.
+    """
+    images = service.images
+    fitted_id = await asyncio.to_thread(lambda: images.write_input(fit_picture(images.load_input(use.image), size)))
+    return await make_control_map(service, fitted_id, use.preprocessor, "preprocessor")
+
+
+async def make_control_map(service: Service, image_id: str, preprocessor: Preprocessor, field: str) -> str:
+    """Stores the control map of an input picture, and returns its id. `field` names the preprocessor in errors.
+
+    Raises InvalidRequest, and what the worker raises.
+    """
+    make, images = PREPROCESSORS[preprocessor].make, service.images
+    if make is None:
+        network = await asyncio.to_thread(service.model_manager.find_preprocessor, preprocessor, field)
+        return await service.model_manager.memory.make_map(network, image_id)
+    return await asyncio.to_thread(lambda: images.write_input(make(images.load_input(image_id))))

@@ -15,7 +15,7 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 
 
 def convert_picture(file: Path, target_format: ImageFormat, quality: int = 90) -> bytes:
-    """Returns a finished picture as a file of another format, with its settings in Exif; as PNG, the file itself.
+    """Returns a picture as a file of another format, with its settings in Exif, if it has any; as PNG, the file itself.
 
     `quality` is 0 to 100, and applies to JPEG and WebP.
     """
@@ -25,7 +25,7 @@ def convert_picture(file: Path, target_format: ImageFormat, quality: int = 90) -
     with Image.open(file) as image:
         # JPEG has no transparency: white shows through.
         picture = convert_to_rgb(image) if target_format == "jpeg" else image
-        picture.save(
-            buffer, format=target_format.upper(), quality=quality, exif=build_exif(str(image.info["parameters"]))
-        )
+        settings = image.info.get("parameters")
+        exif = {} if settings is None else {"exif": build_exif(str(settings))}
+        picture.save(buffer, format=target_format.upper(), quality=quality, **exif)
     return buffer.getvalue()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from huggingface_hub.errors import HfHubHTTPError
 from mcp.types import ImageContent, TextContent
 from PIL import Image, ImageDraw
 
+from imagegen.media.control_maps.canny import canny
 from tests.acceptance.conftest import Studio
 from tests.acceptance.test_api_tab import NODE_MODULES
 from tests.acceptance.test_api_tab import run as run_code
 from tests.acceptance.test_inpainting import call_tool, encode, to_base64
 from tests.acceptance.test_parity import DoorResult, Fields, Refused, read_door_result, receive_from_websocket
+from tests.hub.preprocessors import save_depth_anything
 from ui.code_samples import LANGUAGES, SampleRequest
 
 PICTURE = Image.new("RGB", (128, 128), "white")
@@ -259,3 +262,57 @@ def test_controlnets_are_listed_in_each_api(studio: Studio) -> None:
     assert types["model_list"] == ["None", "studio-edges"]
     loaded = httpx.post(f"{studio.url}/v1/controlnets/load", json={"controlnet": "studio-edges"}, timeout=60).json()
     assert loaded == listed[0]
+
+
+@pytest.fixture
+def depth(studio: Studio) -> Iterator[None]:
+    """A network for depth in the models folder of the studio."""
+    folder = studio.models_dir / "preprocessors"
+    save_depth_anything(folder / "tiny-depth")
+    yield
+    shutil.rmtree(folder)
+
+
+def test_a_worker_makes_the_maps_of_networks_for_every_api(studio: Studio, depth: None, tmp_path: Path) -> None:
+    sent = {"image": to_base64(PICTURE), "preprocessor": "depth"}
+    rest = httpx.post(f"{studio.url}/v1/preprocess", json=sent, timeout=60).json()
+    tool = call_tool(studio, "preprocess", sent)
+    body = {"controlnet_module": "depth_midas", "controlnet_input_images": [to_base64(PICTURE)]}
+    web_ui = httpx.post(f"{studio.url}/controlnet/detect", json=body, timeout=60).json()
+    encoded = [rest["image_b64"], tool.content[0].data, web_ui["images"][0]]
+    maps = [np.asarray(Image.open(BytesIO(base64.b64decode(each)))) for each in encoded]
+    assert all((each == maps[0]).all() for each in maps)
+    assert maps[0].shape == (128, 128, 3) and (maps[0].min(), maps[0].max()) == (0, 255)
+    listed = httpx.get(f"{studio.url}/v1/preprocessors/list").json()
+    assert [(each["id"], each["preprocessor"]) for each in listed] == [("tiny-depth", "depth")]
+    by_name = by_rest(studio, CONTROL | {"preprocessor": "depth"}, tmp_path)
+    by_id = by_rest(studio, CONTROL | {"preprocessor": "none", "image": rest["id"]}, tmp_path)
+    assert by_name.pixels == by_id.pixels
+    assert by_automatic1111(studio, CONTROL | {"preprocessor": "depth_anything"}, tmp_path).pixels == by_name.pixels
+
+
+def test_the_maps_of_units_follow_the_pictures_in_the_web_uis_answers(studio: Studio) -> None:
+    edges = {"image": to_base64(PICTURE), "model": "studio-edges", "module": "canny"}
+    ready = {"image": to_base64(PICTURE), "model": "studio-edges"}
+    quiet = {**ready, "save_detected_map": False}
+    body = {"prompt": "a red circle", "steps": 1, "seed": 3, "width": 96, "height": 128}
+
+    def draw(*units: Fields, **settings: object) -> list[Image.Image]:
+        scripts = {"ControlNet": {"args": [*units, {"enabled": False}]}}
+        sent = body | {"alwayson_scripts": scripts, "override_settings": settings}
+        answer = httpx.post(f"{studio.url}/sdapi/v1/txt2img", json=sent, timeout=60).json()
+        assert len(json.loads(answer["info"])["infotexts"]) == 1
+        return [Image.open(BytesIO(base64.b64decode(each))) for each in answer["images"]]
+
+    # A square picture is cropped to the shape of the one that follows it.
+    fitted = PICTURE.crop((16, 0, 112, 128))
+    picture, first, second = draw(edges, quiet, ready)
+    assert (picture.size, first.size, second.size) == ((96, 128),) * 3
+    assert first.tobytes() == canny(fitted).tobytes() and second.tobytes() == fitted.tobytes()
+    assert [each.format for each in draw(edges, samples_format="jpg")] == ["JPEG", "JPEG"]
+    assert len(draw(edges, control_net_no_detectmap=True)) == 1
+    options = f"{studio.url}/sdapi/v1/options"
+    for value in (True, False):
+        httpx.post(options, json={"control_net_no_detectmap": value}).raise_for_status()
+        assert httpx.get(options).json()["control_net_no_detectmap"] is value
+        assert len(draw(edges)) == (1 if value else 2)

@@ -17,6 +17,9 @@ from imagegen.service import Service
 
 SEND_SEED_DESCRIPTION = "An option of the web UI's page, which the studio keeps for its user until it stops."
 CHOSEN_VAE_DESCRIPTION = f"{VAE_DESCRIPTION} The studio keeps it for its user until it stops."
+NO_MAPS_DESCRIPTION = (
+    "Whether the control maps of units are left out of answers. The studio keeps it for its user until it stops."
+)
 # The users whose options are kept: those who changed one last.
 MAX_USERS = 1000
 CHECKPOINT_DESCRIPTION = "A title from sd-models."
@@ -35,6 +38,7 @@ class Options(FrozenModel):
     randn_source: str = "CPU"
     eta_noise_seed_delta: int = 0
     send_seed: bool = Field(True, description=SEND_SEED_DESCRIPTION)
+    control_net_no_detectmap: bool = Field(False, description=NO_MAPS_DESCRIPTION)
 
 
 class NewOptions(BaseModel):
@@ -46,6 +50,7 @@ class NewOptions(BaseModel):
     ] = None
     sd_vae: Annotated[Any, VAE_SCHEMA] = None
     send_seed: StrictBool | None = Field(None, description=SEND_SEED_DESCRIPTION)
+    control_net_no_detectmap: StrictBool | None = Field(None, description=NO_MAPS_DESCRIPTION)
 
 
 OPTIONS_FIXED = OVERRIDE_SETTINGS_FIXED | {
@@ -58,11 +63,12 @@ NewOptionsBody = create_fields_model("NewOptions", NewOptions, OPTIONS_FIXED, {}
 @dataclass(frozen=True)
 class UserOptions:
     """What one user set. `send_seed` is for the web UI's page, and has no effect on pictures; `vae` is None for the
-    model's own.
+    model's own; with `no_detected_maps`, no control maps follow the pictures of an answer.
     """
 
     send_seed: bool = True
     vae: str | None = None
+    no_detected_maps: bool = False
 
 
 class OptionStore:
@@ -88,4 +94,5 @@ async def build_options(service: Service, user: User, options: UserOptions) -> O
         sd_checkpoint_hash=await asyncio.to_thread(find_sha256, service.model_manager, model),
         sd_vae=options.vae or AUTOMATIC,
         send_seed=options.send_seed,
+        control_net_no_detectmap=options.no_detected_maps,
     )

@@ -83,6 +83,9 @@ class OverrideFields(OpenModel):
     samples_format: Literal["png", "jpg", "jpeg", "webp"] | None = Field(
         None, description="The format of the pictures in the answer."
     )
+    control_net_no_detectmap: bool | None = Field(
+        None, description="Whether the control maps of units are left out of the answer."
+    )
     jpeg_quality: Annotated[int, READ_NUMBER] | None = Field(None, ge=1, le=100, description="For jpg, jpeg and webp.")
 
 

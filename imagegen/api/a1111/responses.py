@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -13,13 +14,14 @@ from imagegen.api.a1111.fixed_fields import IMG2IMG_IGNORED, TXT2IMG_IGNORED
 from imagegen.api.a1111.requests import Img2ImgFields, OverrideFields, Txt2ImgFields
 from imagegen.api.rest.messages import read_picture_base64
 from imagegen.api.rest.openapi import API_TITLE
+from imagegen.media.base64_images import encode_base64
 from imagegen.media.metadata.infotext import (
     MODEL_HASH_DIGITS,
     build_mask_settings,
     format_a1111_parameters,
     list_hires_settings,
 )
-from imagegen.media.outputs import ImageFormat
+from imagegen.media.outputs import ImageFormat, convert_picture
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.events import Result
 from imagegen.schema.receipt import Receipt
@@ -38,6 +40,7 @@ class Done(FrozenModel):
 class Pictures(FrozenModel):
     images: list[str] = Field(
         description="Files in base64, with their settings inside: PNG, or as samples_format in override_settings says."
+        " The control maps of ControlNet's units follow."
     )
     parameters: dict[str, Any] = Field(description="The request, without the fields that are ignored.")
     info: str = Field(
@@ -46,11 +49,14 @@ class Pictures(FrozenModel):
 
 
 async def build_pictures_answer(
-    images: ImageStore, body: Txt2ImgFields, result: Result, ignored: Sequence[str]
+    images: ImageStore, body: Txt2ImgFields, result: Result, map_ids: Sequence[str], ignored: Sequence[str]
 ) -> Pictures:
-    """`ignored` are the names of fields of the request that had no effect."""
+    """`map_ids` are those of control maps, which follow the pictures; `ignored` are the names of fields of the request
+    that had no effect.
+    """
     pictures = result.pictures if body.send_images else ()
     files = [await read_picture(images, picture.id, body.override_settings) for picture in pictures]
+    files += [await read_map(images, map_id, body.override_settings) for map_id in map_ids]
     receipts = [picture.receipt for picture in result.pictures]
     info = build_info(body, receipts) | {"ignored": ignored}
     return Pictures(images=files, parameters=dump_parameters(body), info=json.dumps(info))
@@ -58,9 +64,18 @@ async def build_pictures_answer(
 
 async def read_picture(images: ImageStore, picture_id: str, settings: OverrideFields | None) -> str:
     """Returns a picture in base64, in the format of the settings."""
+    return await read_picture_base64(images, picture_id, *choose_format(settings))
+
+
+async def read_map(images: ImageStore, map_id: str, settings: OverrideFields | None) -> str:
+    """Returns a control map in base64, in the format of the settings."""
+    return encode_base64(await asyncio.to_thread(convert_picture, images.input_path(map_id), *choose_format(settings)))
+
+
+def choose_format(settings: OverrideFields | None) -> tuple[ImageFormat, int]:
+    """Returns the format of the pictures in an answer, and their quality."""
     file_format = FILE_FORMATS[(settings and settings.samples_format) or "png"]
-    quality = (settings and settings.jpeg_quality) or DEFAULT_JPEG_QUALITY
-    return await read_picture_base64(images, picture_id, file_format, quality)
+    return file_format, (settings and settings.jpeg_quality) or DEFAULT_JPEG_QUALITY
 
 
 def dump_parameters(body: Txt2ImgFields) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from imagegen.api.a1111 import extras
 from imagegen.api.a1111.checkpoints import resolve_model_title
 from imagegen.api.a1111.controlnet_routes import create_controlnet_router
+from imagegen.api.a1111.detected_maps import make_detected_maps
 from imagegen.api.a1111.list_routes import add_list_routes, add_placeholder_routes
 from imagegen.api.a1111.options import NewOptions, NewOptionsBody, Options, OptionStore, build_options
 from imagegen.api.a1111.png_info import Caption, InterrogateBody, PngInfo, PngInfoBody, read_caption, read_png_info
@@ -85,7 +86,8 @@ def add_txt2img_routes(router: APIRouter, service: Service, options: OptionStore
             ignored = await asyncio.to_thread(list_ignored_fields, service, body)
             log_ignored_fields(http.url.path, ignored)
             _, result = await wait_for_result(service, generation_request, user, http, previews=True)
-        return await build_pictures_answer(service.images, body, result, ignored)
+        map_ids = await make_detected_maps(service, body, result, options.get(user).no_detected_maps)
+        return await build_pictures_answer(service.images, body, result, map_ids, ignored)
 
     async def txt2img(body: Any, user: CurrentUser, http: Request) -> Pictures:
         """Generates pictures from a prompt, and responds when they are finished. A disconnect cancels the job."""
@@ -141,6 +143,8 @@ def add_option_routes(router: APIRouter, service: Service, options: OptionStore)
             options.set(user, replace(options.get(user), vae=vae))
         if body.send_seed is not None:
             options.set(user, replace(options.get(user), send_seed=body.send_seed))
+        if body.control_net_no_detectmap is not None:
+            options.set(user, replace(options.get(user), no_detected_maps=body.control_net_no_detectmap))
         return Done()
 
     add_post_route(router, "options", changed, NewOptionsBody)

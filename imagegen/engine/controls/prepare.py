@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from imagegen.engine.batching.network import BatchedNetwork
@@ -21,7 +21,7 @@ from imagegen.engine.preprocessors.networks import make_control_map
 from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
 from imagegen.engine.run_loop import run_in_thread, wait_for
 from imagegen.errors import InvalidRequest, ModelLoadFailed
-from imagegen.media.control_maps.preprocessors import PREPROCESSORS
+from imagegen.media.control_maps.preprocessors import PREPROCESSORS, fit_picture
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Box, Size
 
@@ -55,7 +55,7 @@ def prepare_controls(
             raise ModelLoadFailed(controlnet.source.name, f"it does not fit the model: {error}") from None
         image = input_images[f"controls[{number}].image"]
         make = PREPROCESSORS[use.preprocessor].make
-        fitted = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+        fitted = fit_picture(image, size)
         control_map = make_control_map(next(networks), fitted) if make is None else make_in_thread(make, fitted)
         pixels = read_pixels(control_map, size, box)
         parameter = next(controlnet.network.parameters())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from imagegen.media.control_maps.canny import canny
 from imagegen.media.control_maps.colors import color, gray, invert, none, tile
 from imagegen.media.control_maps.lines import scribble, softedge
 from imagegen.schema.controls import Preprocessor as PreprocessorName
+from imagegen.schema.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Preprocessor:
     make: Callable[[Image.Image], Image.Image] | None
     summary: str
     a1111_names: tuple[str, ...] = ()
+
+
+def fit_picture(picture: Image.Image, size: Size) -> Image.Image:
+    """Returns a picture cropped to the proportions of the one that follows it, and in its size."""
+    return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
 
 
 PREPROCESSORS: Mapping[PreprocessorName, Preprocessor] = {
