@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.log_filters import suppress_messages
+from imagegen.engine.models.folder_tensors import check_networks
 from imagegen.engine.models.quantization import build_quantization_options
 from imagegen.engine.models.safe_configs import open_safe_folder
 from imagegen.engine.models.single_file import apply_training
@@ -77,6 +78,7 @@ def load_pipeline_from_folder(folder: Path, source: ModelSource, family: ModelFa
         raise ModelLoadFailed(source.name, f"its pipeline is {truncate(str(index['_class_name']))}")
     unused = {name: None for name in UNUSED_COMPONENTS if index.get(name, [None])[0] is not None}
     late = family.load_late_components(folder)
+    variant = detect_variant(folder / family.facts.denoiser)
     pipeline_class: Any = getattr(diffusers, source.pipeline)
     pipeline: Pipeline = pipeline_class.from_pretrained(
         str(folder),
@@ -84,7 +86,7 @@ def load_pipeline_from_folder(folder: Path, source: ModelSource, family: ModelFa
         use_safetensors=True,
         local_files_only=True,
         trust_remote_code=False,
-        variant=detect_variant(folder / family.facts.denoiser),
+        variant=variant,
         **build_quantization_options(source, dtype),
         **family.load_components(folder),
         **dict.fromkeys(late),
@@ -92,6 +94,7 @@ def load_pipeline_from_folder(folder: Path, source: ModelSource, family: ModelFa
     )
     if late:
         pipeline.register_modules(**late)
+    check_networks(pipeline, folder, source.name, variant)
     return pipeline
 
 

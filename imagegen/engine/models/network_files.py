@@ -6,6 +6,7 @@ Each tensor of its file has its place in the network, or the file is refused.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from imagegen.text import hide_paths, truncate
 logger = logging.getLogger(__name__)
 
 READ_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, RecursionError)
+# The names of attention layers before diffusers 0.18; many VAEs on the Hub have them.
+OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+OLD_ATTENTION_PATTERN = re.compile(rf"(?<=\.attentions\.\d\.)({'|'.join(OLD_ATTENTION_NAMES)})(?=\.)")
 # Returns a network without memory (on the device "meta") and its weights by their names there.
 NetworkReader = Callable[[AdapterSource], tuple[nn.Module, Mapping[str, Tensor]]]
 
@@ -43,6 +47,11 @@ def load_network(source: AdapterSource, read: NetworkReader, device: torch.devic
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Returns the tensors of a file, or of all files in an index. Raises OSError, ValueError and SafetensorError."""
     return {name: tensor for part in list_parts(path) for name, tensor in load_file(part).items()}
+
+
+def rename_attention(name: str) -> str:
+    """Returns the name of a tensor as diffusers has it today."""
+    return OLD_ATTENTION_PATTERN.sub(lambda match: OLD_ATTENTION_NAMES[match[1]], name)
 
 
 def check_converted(weights: Mapping[str, Tensor], converted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:

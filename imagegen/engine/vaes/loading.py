@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from imagegen.engine.batching.network import BatchedNetwork
 from imagegen.engine.batching.proxies import create_decoder_network
 from imagegen.engine.log_filters import suppress_messages
 from imagegen.engine.models.network_cache import NetworkKind
-from imagegen.engine.models.network_files import check_converted, read_weights
+from imagegen.engine.models.network_files import check_converted, read_weights, rename_attention
 from imagegen.engine.models.safe_configs import remove_code
 from imagegen.library.checkpoint_detection import CONFIGS_DIR
 from imagegen.library.family_facts import STABLE_DIFFUSION_XL
@@ -26,9 +25,6 @@ from imagegen.library.weight_files import read_header
 from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterSource
 
 CLASSES: Mapping[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-# The names of attention layers before diffusers 0.18; many VAEs on the Hub have them.
-OLD_ATTENTION_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-OLD_ATTENTION_PATTERN = re.compile(rf"(?<=\.attentions\.\d\.)({'|'.join(OLD_ATTENTION_NAMES)})(?=\.)")
 
 
 def read_vae(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
@@ -49,11 +45,6 @@ def read_vae(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
     else:
         weights = {rename_attention(name): each for name, each in weights.items()}
     return network, weights
-
-
-def rename_attention(name: str) -> str:
-    """Returns the name of a tensor as diffusers has it today."""
-    return OLD_ATTENTION_PATTERN.sub(lambda match: OLD_ATTENTION_NAMES[match[1]], name)
 
 
 def read_vae_config(source: AdapterSource) -> dict[str, Any]:
