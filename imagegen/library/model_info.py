@@ -12,7 +12,7 @@ from imagegen.library import architectures
 from imagegen.library.catalogue import CatalogueEntry
 from imagegen.library.checkpoint_detection import read_input_channels
 from imagegen.library.families import describe_obstacle, find_family, get_family
-from imagegen.library.family_facts import EDM_SAMPLERS, FAMILIES, Family
+from imagegen.library.family_facts import EDM_SAMPLERS, FAMILIES, FLUX2_KLEIN, Family
 from imagegen.library.vae_latents import find_model_latents
 from imagegen.library.weight_files import measure_weight_bytes, parse_components, read_header
 from imagegen.schema.field_types import SamplerName
@@ -58,6 +58,10 @@ def check_pipeline_class(pipeline: object, reference: str) -> str:
     return pipeline
 
 
+# Those of FLUX.2 klein base, as in diffusers.
+UNDISTILLED_STEPS, UNDISTILLED_GUIDANCE_SCALE = 50, 4.0
+
+
 def build_model_info(entry: CatalogueEntry, source: ModelSource | None) -> ModelInfo:
     """Returns what is known of a model; without a source, the model is not on disk.
 
@@ -87,7 +91,7 @@ def describe_model(entry: CatalogueEntry, source: ModelSource | None) -> ModelIn
         ).model_copy(update={"samplers": samplers, **list_limits(family, folder)}),
         width=entry.width or width,
         height=entry.height or height,
-        steps=entry.steps or family.steps,
+        steps=entry.steps or (UNDISTILLED_STEPS if is_undistilled(family, guidance) else family.steps),
         guidance_scale=entry.guidance_scale or get_guidance_scale(family, guidance, only_inpaints),
         sampler=choose_sampler(entry, family, samplers),
         strength=entry.strength or (1.0 if only_inpaints else 0.6),
@@ -177,11 +181,23 @@ def get_guidance_scale(family: Family, guidance: Guidance, only_inpaints: bool) 
     """Returns the default guidance scale. A denoiser that gets its scale as an input was trained to inpaint at 30."""
     if guidance == "none":
         return 1.0
+    if is_undistilled(family, guidance):
+        return UNDISTILLED_GUIDANCE_SCALE
     return 30.0 if only_inpaints and guidance == "embedded" else family.guidance_scale
 
 
+def is_undistilled(family: Family, guidance: Guidance) -> bool:
+    """Returns whether a model of a family that needs no guidance was not distilled, and needs it."""
+    return family.guidance == "none" and guidance != "none"
+
+
 def detect_guidance(family: Family, folder: Path | None) -> Guidance:
-    """Returns the family's guidance, or "none" for a model that was distilled to need none."""
+    """Returns the family's guidance, or "none" for a model that was distilled to need none.
+
+    A FLUX.2 klein that was not distilled needs guidance, for which its pipeline takes no negative prompt.
+    """
+    if family.pipeline == FLUX2_KLEIN.pipeline and folder is not None:
+        return "none" if read_json(folder / "model_index.json").get("is_distilled") else "embedded"
     if family.guidance == "embedded" and folder is not None:
         config = read_json(folder / family.denoiser / "config.json")
         return "embedded" if config.get("guidance_embeds", family.pipeline not in FAMILIES) else "none"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 from imagegen.engine.engine import EngineResult
@@ -13,6 +17,7 @@ from imagegen.errors import InvalidRequest
 from imagegen.schema.events import Cancelled, Progress
 from tests.hub.tiny import TINY
 from tests.integration.engine_harness import EngineHarness, new_control, run_until_cancelled
+from tests.integration.test_batching import difference
 
 START = Image.fromarray(np.linspace(0, 255, 80 * 100 * 3).reshape(80, 100, 3).astype(np.uint8))
 
@@ -85,3 +90,17 @@ def test_what_it_cannot_do_is_refused_by_name(
 def test_a_prompt_beyond_the_token_limit_is_refused(harness: EngineHarness) -> None:
     with pytest.raises(InvalidRequest, match="prompt: is .* tokens long, and tiny-sana accepts 300"):
         harness.generate_image("tiny-sana", prompt="red circle " * 330)
+
+
+def test_a_klein_that_was_not_distilled_is_guided_as_in_diffusers(harness: EngineHarness) -> None:
+    folder = harness.folder / "klein-base"
+    shutil.copytree(harness.model("tiny-flux2-klein")[1].path, folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"is_distilled": False}))
+    pipeline = Flux2KleinPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator("cpu").manual_seed(1)
+    arguments = {"prompt": "a red circle", "num_inference_steps": 3, "guidance_scale": 4.0, "generator": generator}
+    expected = pipeline(**arguments, width=64, height=64).images[0]
+    assert difference(harness.generate_image("klein-base"), expected) <= 1
+    assert difference(harness.generate_image("klein-base", guidance_scale=1.0), expected) > 1

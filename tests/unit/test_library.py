@@ -160,6 +160,20 @@ def test_a_distilled_model_has_distilled_guidance(
 
 
 @pytest.mark.parametrize(
+    ("is_distilled", "guidance", "scale", "steps"), [(True, "none", 1.0, 4), (False, "embedded", 4.0, 50)]
+)
+def test_a_klein_that_was_not_distilled_needs_guidance(
+    known: Library, models: Path, is_distilled: bool, guidance: str, scale: float, steps: int
+) -> None:
+    folder = write_transformer_model(models / "klein", "Flux2KleinPipeline")
+    index = json.loads((folder / "model_index.json").read_text())
+    write_json(folder / "model_index.json", index | {"is_distilled": is_distilled})
+    info = known.models.get("klein").info
+    assert (info.can.guidance, info.guidance_scale, info.steps) == (guidance, scale, steps)
+    assert not info.can.negative_prompt
+
+
+@pytest.mark.parametrize(
     ("part", "spoil"),
     [
         ("unet", lambda folder: (folder / "unet").rename(folder / "denoiser")),
