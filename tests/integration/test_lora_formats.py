@@ -179,6 +179,14 @@ def test_norms_of_columns_of_a_layer_that_is_several_are_refused(tmp_path: Path)
         ({"lora_A.weight": (2, 32), "lora_B.weight": (32, 3)}, "the shapes of its tensors for transformer.x do not"),
         ({"lora_A.weight": (), "lora_B.weight": (32, 3)}, "the shapes of its tensors for transformer.x do not"),
         (
+            {"lora_A.weight": (0, 32), "lora_B.weight": (32, 0), "alpha": ()},
+            "the shapes of its tensors for transformer.x do not",
+        ),
+        (
+            {"lora_A.weight": (2, 32), "lora_B.weight": (32, 2), "alpha": (2,)},
+            "the shapes of its tensors for transformer.x do not",
+        ),
+        (
             {"lora_A.weight": (2, 32), "lora_B.weight": (32, 2), "dora_scale": (31, 1)},
             "the shapes of its tensors for transformer.x do not",
         ),

@@ -71,7 +71,7 @@ def build_update(layer: str, tensors: Roles, statements: LoraStatements) -> Laye
         bias = FullDelta(tensors["diff_b"]) if "diff_b" in tensors else None
         if "up_bias" in tensors:
             bias = FullDelta(tensors["up_bias"].float() * scale)
-    except (IndexError, RuntimeError):
+    except (IndexError, RuntimeError, ZeroDivisionError):
         raise UnsupportedLora(f"the shapes of its tensors for {layer} do not go together") from None
     return LayerUpdate(weight, bias)
 
