@@ -95,6 +95,21 @@ def test_each_class_has_its_colour_of_ade20k(
     assert len(set.union(*colours.values())) == len(colours) > 1, "each class has another"
 
 
+def test_a_file_may_lack_what_its_network_never_uses(engine: Engine, tmp_path: Path) -> None:
+    for name in ("whole", "lacking", "broken"):
+        preprocessors.save_dpt(tmp_path / name)
+    for name, part in {"lacking": "layers.0.residual_layer1.", "broken": "layers.1.residual_layer1."}.items():
+        file = tmp_path / name / "model.safetensors"
+        weights = load_file(file)
+        kept = {each: weights[each] for each in weights if part not in each}
+        assert len(kept) < len(weights)
+        save_file(kept, file, {"format": "pt"})
+    whole, lacking = (engine.make_map(get_source(tmp_path, name), PICTURE) for name in ("whole", "lacking"))
+    assert whole.tobytes() == lacking.tobytes()
+    with pytest.raises(ModelLoadFailed, match=r"missing keys neck\.fusion_stage\.layers\.1\.residual_layer1"):
+        engine.make_map(get_source(tmp_path, "broken"), PICTURE)
+
+
 @pytest.mark.parametrize("number", KNOWN_COLORS)
 def test_known_classes_have_known_colours(engine: Engine, tmp_path: Path, number: int) -> None:
     preprocessors.save_segformer(tmp_path / "mine")

@@ -17,10 +17,11 @@ from imagegen.schema.models import AdapterSource
 from imagegen.text import truncate
 
 
-def read_transformers_network(source: AdapterSource) -> nn.Module:
+def read_transformers_network(source: AdapterSource, unused_parts: tuple[str, ...] = ()) -> nn.Module:
     """Returns a network of the class `source.architecture` in main memory, in float32.
 
-    Raises OSError, and ValueError for weights that are not those of its configuration.
+    The file may lack tensors whose names begin with `unused_parts`: the network never uses them. Raises OSError, and
+    ValueError for weights that are not those of its configuration.
     """
     network_class = getattr(transformers, source.architecture)
     with (
@@ -33,8 +34,11 @@ def read_transformers_network(source: AdapterSource) -> nn.Module:
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if facts[problem]:
-            name = truncate(min(map(str, facts[problem])))
+        names = [str(each) for each in facts[problem]]
+        if problem == "missing_keys":
+            names = [each for each in names if not each.startswith(unused_parts)]
+        if names:
+            name = truncate(min(names))
             raise ValueError(f"its tensors are not those of its configuration: {problem.replace('_', ' ')} {name}")
     loaded: nn.Module = network
     return loaded

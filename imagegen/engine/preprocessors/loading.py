@@ -26,7 +26,8 @@ NETWORKS: Mapping[Preprocessor, tuple[type[LearnedPreprocessor], type]] = {
 def read_preprocessor(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
     """Returns a LearnedPreprocessor in main memory, and its weights. Raises OSError and ValueError."""
     module_class, processor_class = NETWORKS[PREPROCESSOR_BY_CLASS[source.architecture]]
-    module = module_class(read_transformers_network(source), create_processor(source, processor_class))
+    network = read_transformers_network(source, module_class.unused_parts)
+    module = module_class(network, create_processor(source, processor_class))
     return module, module.state_dict()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +25,12 @@ METRIC = "metric"
 
 
 class LearnedPreprocessor(nn.Module, ABC):
-    """A network, and how pictures are prepared for it."""
+    """A network, and how pictures are prepared for it.
+
+    `unused_parts` are the beginnings of the names of tensors that files may lack, since the network never uses them.
+    """
+
+    unused_parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, network: Any, processor: Any) -> None:
         super().__init__()
@@ -45,7 +50,13 @@ class LearnedPreprocessor(nn.Module, ABC):
 
 
 class DepthPreprocessor(LearnedPreprocessor):
-    """What is near is light, as ControlNets for depth were trained. The range is that of the picture."""
+    """What is near is light, as ControlNets for depth were trained. The range is that of the picture.
+
+    The first layer that joins features has nothing to add to them, and files such as Intel/dpt-large on the Hub lack
+    its part for that.
+    """
+
+    unused_parts = ("neck.fusion_stage.layers.0.residual_layer1.",)
 
     def _paint(self, output: Any, size: tuple[int, int]) -> Tensor:
         depth = F.interpolate(output.predicted_depth.unsqueeze(1).float(), size, mode="bicubic", align_corners=False)
