@@ -35,6 +35,7 @@ EMPTY_PATTERNS = tuple(
             r"^posterior_(variance|log_variance_clipped|mean_coef1|mean_coef2)$",
             r"^denoiser\.(log_)?sigmas$",
             r"^(first_stage_model\.)?loss\.",  # The critic of an autoencoder's training.
+            r"^embedding_manager\.embedder\.",  # A copy of the text encoder, from training an embedding.
             r"^(global_step|epoch|optimizer_states|lr_schedulers|callbacks)(\.|$)",
             # Projections of texts that these models do not use, but for the second encoder of Stable Diffusion XL.
             r"^(cond_stage_model|conditioner\.embedders\.0)\.(transformer|model)\.text_projection(\.weight)?$",

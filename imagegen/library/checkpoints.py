@@ -20,6 +20,7 @@ from imagegen.library.checkpoint_names import list_names
 from imagegen.library.checkpoint_sidecar import SIDECAR_SUFFIX, read_sidecar
 from imagegen.library.checkpoint_tensors import check_checkpoint
 from imagegen.library.families import get_family
+from imagegen.library.gguf_files import read_gguf_header
 from imagegen.library.original_tensors import UNET_PREFIX
 from imagegen.library.references import is_safe_path
 from imagegen.library.training_statements import Training, check_edm_values, find_edm_config, read_training
@@ -78,6 +79,18 @@ def inspect_checkpoint(
             )
     check_once(file, file.stat().st_mtime_ns, checkpoint, folder)
     return LoadableCheckpoint(folder, training)
+
+
+def inspect_gguf(file: Path, pipeline: str, config: Path | None, find_base: FindBase) -> LoadableCheckpoint:
+    """Returns how a denoiser in GGUF is loaded. Raises what `inspect_checkpoint` raises."""
+    header = read_gguf_header(file)
+    checkpoint = detect_checkpoint(header)
+    check_pipeline(checkpoint, pipeline)
+    folder = config or find_base(checkpoint.has_guidance)
+    if folder is None:
+        raise BaseMissing
+    check_checkpoint(header, checkpoint, folder)
+    return LoadableCheckpoint(folder, Training())
 
 
 @lru_cache(maxsize=1024)

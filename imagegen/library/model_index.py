@@ -13,9 +13,10 @@ from imagegen.errors import UnknownModel, UnusableModel
 from imagegen.library import references
 from imagegen.library.catalogue import CatalogueEntry, load_catalogue
 from imagegen.library.checkpoint_detection import UnsupportedCheckpoint, detect_checkpoint
-from imagegen.library.checkpoints import BaseMissing, LoadableCheckpoint, inspect_checkpoint
+from imagegen.library.checkpoints import BaseMissing, LoadableCheckpoint, inspect_checkpoint, inspect_gguf
 from imagegen.library.config_limits import find_config_problem
 from imagegen.library.families import get_family
+from imagegen.library.gguf_files import read_gguf_header
 from imagegen.library.model_info import READ_ERRORS, build_model_info, read_json, read_pipeline_class
 from imagegen.library.snapshots import HubFiles, Snapshots
 from imagegen.library.training_statements import Training
@@ -167,12 +168,9 @@ class ModelIndex:
         Raises UnusableModel.
         """
         try:
-            if file.suffix == ".gguf":
-                folder = entry.config or self._find_complete_folder(entry.pipeline, None)
-                if folder is None:
-                    raise BaseMissing
-                return LoadableCheckpoint(folder, training)
             find_base = partial(self._find_complete_folder, entry.pipeline)
+            if file.suffix == ".gguf":
+                return inspect_gguf(file, entry.pipeline, entry.config, find_base)
             return inspect_checkpoint(file, entry.pipeline, entry.config, training, find_base)
         except BaseMissing:
             advice = "load a complete model of its architecture first, such as flux.1-schnell"
@@ -260,11 +258,11 @@ class ModelIndex:
 
 
 def is_complete(path: Path) -> bool:
-    """Returns whether a file or folder has all its weights: safetensors by their headers, GGUF by its magic number."""
+    """Returns whether a file or folder has all its weights, by the headers of its files."""
     try:
         if path.is_file() and path.suffix == ".gguf":
-            with path.open("rb") as file:
-                return file.read(4) == b"GGUF"
+            read_gguf_header(path)
+            return True
         if path.is_file():
             read_header(path)
             return True

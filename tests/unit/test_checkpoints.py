@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,7 @@ def write_flux(models: Path, channels: int = 64, changes: dict[str, Shape] | Non
     [
         ("sd-1", f"{UNET}input_blocks.12.0.in_layers.0.weight"),
         ("sd-1", "first_stage_model.decoder.up.4.block.0.norm1.weight"),
-        ("sd-1", "embedding_manager.embedder.weight"),
+        ("sd-1", "embedding_manager.string_to_param_dict.*"),
         ("sd-1", f"{UNET}out.2.weight_v"),
         ("sd-2", f"{OPEN_CLIP}transformer.resblocks.24.ln_1.weight"),
         ("sd-xl", f"{UNET}middle_block.1.transformer_blocks.10.norm1.weight"),
@@ -184,6 +186,53 @@ def test_a_denoiser_of_flux_fill_inpaints(library: Library, models: Path) -> Non
 def test_a_denoiser_of_flux_depth_is_refused(library: Library, models: Path) -> None:
     write_flux(models, channels=128)
     assert read_refusal(library) == "it is FLUX.1 Depth or Canny, as its 128 input channels say"
+
+
+def write_gguf(file: Path, shapes: Mapping[str, Shape]) -> Path:
+    """Writes a GGUF file of version 3 with metadata of several types; its values are a hole."""
+
+    def pack_text(text: str) -> bytes:
+        return struct.pack("<Q", len(text)) + text.encode()
+
+    metadata = [
+        pack_text("general.architecture") + struct.pack("<I", 8) + pack_text("flux"),
+        pack_text("general.quantization_version") + struct.pack("<II", 4, 2),
+        pack_text("general.tags") + struct.pack("<IIQ", 9, 8, 2) + pack_text("a") + pack_text("b"),
+        pack_text("general.sides") + struct.pack("<IIQ3I", 9, 4, 3, 1, 2, 3),
+    ]
+    content = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), len(metadata)) + b"".join(metadata)
+    for number, (name, shape) in enumerate(shapes.items()):
+        sides = struct.pack(f"<{len(shape)}Q", *reversed(shape))
+        content += pack_text(name) + struct.pack("<I", len(shape)) + sides + struct.pack("<IQ", 8, number * 32)
+    file.write_bytes(content + bytes(32 * len(shapes)))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({}, None),
+        ({"double_blocks.2.img_mod.lin.weight": (48, 8)},
+         "its tensor double_blocks.2.img_mod.lin.weight has no place in its networks"),
+        ({"img_in.bias": (9,)}, "its tensor img_in.bias has the shape 9, where 8 is expected"),
+    ],
+)  # fmt: skip
+def test_a_gguf_file_is_checked_by_its_head(
+    models: Path, tmp_path: Path, change: dict[str, Shape], problem: str | None
+) -> None:
+    base = write_transformer_model(models / "base", **FLUX_CONFIG)
+    write_gguf(models / "mine.gguf", list_flux(base, in_channels=64) | change)
+    entry = {"id": "own", "name": "Own", "path": "mine.gguf", "pipeline": "FluxPipeline", "quantization": "gguf"}
+    write_json(models / "catalogue.json", [entry])
+    library = make_library(tmp_path)
+    if problem is None:
+        source = library.models.get("own").source
+        assert source is not None and source.config == base
+        write_names(models / "mine.gguf", "safetensors")
+        assert library.models.get("own").source is None
+        return
+    with pytest.raises(UnusableModel, match=f"own cannot be used: {problem}"):
+        library.models.get("own")
 
 
 @pytest.mark.parametrize(
