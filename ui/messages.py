@@ -15,9 +15,8 @@ from imagegen.schema.events import Result
 from imagegen.schema.markers import ImageMode
 from imagegen.schema.request import INPUT_IMAGES, GenerationRequest
 
-# The problems of a field without a value, and what to do then: about the prompt, and about each kind of picture.
+# The problems of a field without a value, and what to do then about each kind of picture.
 MISSING = ("is required", "must not be empty")
-PROMPT_ADVICE = mark("Describe the picture in the prompt.")
 IMAGE_ADVICE: Mapping[ImageMode, str] = {
     "rgb": mark("Add a start image."),
     "mask": mark("Paint over what is to change."),
@@ -71,11 +70,8 @@ def describe_problem(error: Exception) -> Problem:
 
 def find_advice(error: InvalidRequest) -> str | None:
     """Returns what to do about an error that says that a field has no value, None for other errors."""
-    if error.problem not in MISSING:
-        return None
-    if error.field == "prompt":
-        return PROMPT_ADVICE
-    return IMAGE_ADVICE[INPUT_IMAGES[error.field].mode] if error.field in INPUT_IMAGES else None
+    is_known = error.problem in MISSING and error.field in INPUT_IMAGES
+    return IMAGE_ADVICE[INPUT_IMAGES[error.field].mode] if is_known else None
 
 
 def get_label(field: str) -> str:

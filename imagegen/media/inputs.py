@@ -78,8 +78,10 @@ def load_input_image(source: Path | bytes, field: str, mode: ImageMode = "rgb") 
     except TOO_MANY_PIXELS_ERRORS:
         raise build_pixel_limit_error(field) from None
     except DECODE_ERRORS:
-        problem = f"must be a whole picture in one of {', '.join(INPUT_FORMATS)}"
-        raise InvalidRequest(field, problem + ("; it is HEIC" if is_heic(source) else "")) from None
+        formats = ", ".join(INPUT_FORMATS)
+        if is_heic(source):
+            raise InvalidRequest(field, f"must be a whole picture in one of {formats}; it is HEIC") from None
+        raise InvalidRequest(field, f"must be a whole picture in one of {formats}") from None
 
 
 def is_heic(source: Path | bytes) -> bool:

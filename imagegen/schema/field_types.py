@@ -77,7 +77,7 @@ NUMBER_VALIDATOR = BeforeValidator(check_number)
 
 PrintableText = Annotated[str, AfterValidator(check_printable)]
 
-Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS), AfterValidator(check_printable)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(check_printable)]
 
 # A name, a repository as `owner/name`, or a file in either.
 Reference = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(check_printable)]

@@ -412,7 +412,7 @@ def test_image_to_image_needs_a_picture(page: Page) -> None:
 
 
 BAD_INPUT = (
-    ("", "", "Describe the picture in the prompt."),
+    ("<hypernet:x:1>", "", "Prompt must not contain <hypernet:…>: only <lora:name:weight> is supported."),
     ("x" * 5000, "", "Prompt must have at most 4000 characters."),
     (PROMPT, "many", "Seed must be a number."),
     (PROMPT, "-1", "Seed must be between 0 and 4294967295."),

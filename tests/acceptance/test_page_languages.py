@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from imagegen.languages.catalogue import LANGUAGES, Language, read_catalogue
-from imagegen.languages.messages import translate_message
+from imagegen.languages.messages import describe_field_problem, translate_message
 from imagegen.languages.translation import translate, use_language
 from tests.acceptance.conftest import TIMEOUT_MILLISECONDS, Studio, empty_studio, open_window, wait_until_painted
 from tests.acceptance.test_library_page import make_picture
@@ -66,7 +66,9 @@ def test_the_page_speaks_the_language_of_the_browser(browser: Browser, studio: S
     language = LANGUAGES[code]
     with use_language(language):
         tabs = [translate(name) for name in ("Library", "Models", "LoRAs", "API", "Create")]
-        refusal = translate("Describe the picture in the prompt.")
+        refusal = describe_field_problem(
+            translate("Prompt"), "must not contain AND in capitals, because prompts cannot be combined"
+        )
         advanced, ready, details = (
             translate("Advanced"),
             translate("ready"),
@@ -83,6 +85,7 @@ def test_the_page_speaks_the_language_of_the_browser(browser: Browser, studio: S
         expect(page.locator(".details dl")).to_be_visible(timeout=TIMEOUT_MILLISECONDS)
         page.get_by_role("button", name=advanced).click()
         assert find_english(page.evaluate(LIST_TEXTS), language) == []
+        page.locator(".workspace .prompt textarea").fill("a boat AND a car")
         page.get_by_role("button", name=generate, exact=True).click()
         expect(page.locator(".field-problem")).to_have_text(refusal, timeout=TIMEOUT_MILLISECONDS)
         page.locator(".workspace .prompt textarea").fill("a green car")
