@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from imagegen.errors import AdministratorRequired, InvalidRequest, attribute_errors_to
 from imagegen.library.library import Library
-from imagegen.library.preprocessor_models import PreprocessorIndex
+from imagegen.library.preprocessor_models import PreprocessorIndex, find_person_detector
 from imagegen.library.prompt_tokens import measure_prompt
 from imagegen.library.references import normalize_reference
 from imagegen.library.resource import Resource, ResourceInfo, Usage
@@ -205,20 +205,21 @@ class ModelManager:
             with attribute_errors_to(f"controls[{number}].controlnet"):
                 yield self.library.adapters["controlnet"].get_source(use.controlnet, use.weight)
 
-    def find_preprocessor(self, name: Preprocessor, field: str) -> AdapterSource:
-        """Returns the network for a learned preprocessor. Reads its whole file, for its checksum.
+    def list_preprocessor_networks(self, name: Preprocessor, field: str) -> tuple[AdapterSource, ...]:
+        """Returns the networks for a learned preprocessor. Reads their whole files, for their checksums.
 
-        Raises InvalidRequest for the field if there is none.
+        Raises InvalidRequest for the field if one of them is missing.
         """
         index = self.library.adapters["preprocessor"]
         assert isinstance(index, PreprocessorIndex)
         with attribute_errors_to(field):
-            return index.get_source_for(name)
+            others = (find_person_detector(self.library.adapters["detector"]),) if name == "pose" else ()
+            return index.get_source_for(name), *others
 
     def _resolve_preprocessors(self, request: GenerationRequest) -> Iterator[AdapterSource]:
         for number, use in enumerate(request.controls):
             if use.preprocessor in LEARNED_PREPROCESSORS:
-                yield self.find_preprocessor(use.preprocessor, f"controls[{number}].preprocessor")
+                yield from self.list_preprocessor_networks(use.preprocessor, f"controls[{number}].preprocessor")
 
     def _resolve_ip_adapters(self, request: GenerationRequest) -> Iterator[AdapterSource]:
         for number, use in enumerate(request.references):

@@ -48,6 +48,6 @@ async def make_control_map(service: Service, image_id: str, preprocessor: Prepro
     """
     make, images = PREPROCESSORS[preprocessor].make, service.images
     if make is None:
-        network = await asyncio.to_thread(service.model_manager.find_preprocessor, preprocessor, field)
-        return await service.model_manager.memory.make_map(network, image_id)
+        networks = await asyncio.to_thread(service.model_manager.list_preprocessor_networks, preprocessor, field)
+        return await service.model_manager.memory.make_map(networks, image_id)
     return await asyncio.to_thread(lambda: images.write_input(make(images.load_input(image_id))))

@@ -154,19 +154,19 @@ class Engine:
 
         self._enqueue(model, run, loading).result()
 
-    def make_map(self, preprocessor: AdapterSource, image: Image.Image) -> Image.Image:
-        """Returns the control map of a picture, by a network, which is loaded before. Waits for it.
+    def make_map(self, networks: Sequence[AdapterSource], image: Image.Image) -> Image.Image:
+        """Returns the control map of a picture, by a preprocessor and the networks that it needs, which are loaded.
 
-        Raises ModelLoadFailed, ModelTooLarge and OutOfMemory.
+        Waits for it. Raises ModelLoadFailed, ModelTooLarge and OutOfMemory.
         """
         maps: list[Image.Image] = []
 
         def run() -> None:
             with (
                 convert_out_of_memory(),
-                self._networks.use([preprocessor], self.store.make_room, lambda _: None) as (network,),
+                self._networks.use(networks, self.store.make_room, lambda _: None) as loaded,
             ):
-                maps.append(make_control_map(network, image))
+                maps.append(make_control_map(loaded, image))
 
         self._enqueue(None, run, JobControl(threading.Event(), threading.Event())).result()
         return maps[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 import diffusers
@@ -89,12 +89,14 @@ def build_used_controls(inputs: JobInputs) -> Iterator[UsedControl]:
     controlnets = [adapter for adapter in inputs.adapters if adapter.kind == "controlnet"]
     preprocessors = iter([adapter for adapter in inputs.adapters if adapter.kind == "preprocessor"])
     for use, controlnet in zip(inputs.request.controls, controlnets, strict=True):
-        network = next(preprocessors) if use.preprocessor in LEARNED_PREPROCESSORS else None
+        networks = [*islice(preprocessors, LEARNED_PREPROCESSORS.get(use.preprocessor, 0)), None, None]
+        network, detector, *_ = networks
         yield UsedControl(
             **dict(use),
             sha256=controlnet.sha256,
             preprocessor_model=network and network.id,
             preprocessor_sha256=network and network.sha256,
+            preprocessor_detector_sha256=detector and detector.sha256,
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imagegen.errors import InvalidRequest, NotOnDisk, UnusableModel
+from imagegen.library.adapters import AdapterIndex
 from imagegen.library.detectors import (
     BACKBONE_SETTINGS,
     MAX_PICTURE_SIDE,
@@ -24,12 +25,18 @@ PREPROCESSOR_BY_CLASS: Mapping[str, Preprocessor] = {
     "DepthAnythingForDepthEstimation": "depth",
     "SegformerForSemanticSegmentation": "segmentation",
     "UperNetForSemanticSegmentation": "segmentation",
+    "VitPoseForPoseEstimation": "pose",
 }
 # A model on the Hub for each.
 EXAMPLES: Mapping[Preprocessor, str] = {
     "depth": "depth-anything/Depth-Anything-V2-Small-hf",
     "segmentation": "nvidia/segformer-b0-finetuned-ade-512-512",
+    "pose": "usyd-community/vitpose-base-simple",
 }
+# What finds the persons whose poses are drawn, and an example.
+PERSON, DETECTOR_EXAMPLE = "person", "PekingU/rtdetr_r18vd"
+# The joints of COCO.
+JOINTS = 17
 # How many classes ADE20K has, by whose colours ControlNets know segments.
 SEGMENT_CLASSES = 150
 
@@ -79,4 +86,17 @@ def find_problem(config: Mapping[str, Any], preprocessor: Preprocessor, processo
     count = len(names) if isinstance(names, dict) else 0
     if preprocessor == "segmentation" and count != SEGMENT_CLASSES:
         return f"it knows {count} classes instead of the {SEGMENT_CLASSES} of ADE20K"
+    if preprocessor == "pose" and count != JOINTS:
+        return f"it knows {count} joints instead of the {JOINTS} of COCO"
+    if (config.get("backbone_config") or {}).get("num_experts", 1) != 1:
+        return "it has several experts, which is not supported"
     return None
+
+
+def find_person_detector(detectors: AdapterIndex) -> AdapterSource:
+    """Returns the first detector of persons on disk, as a network for preprocessors. Raises InvalidRequest for none."""
+    found = [each.info.id for each in detectors.list_available() if PERSON in each.info.labels]
+    if not found:
+        problem = f"pose needs a detector of persons in the folder detectors, too, such as {DETECTOR_EXAMPLE}"
+        raise InvalidRequest("preprocessor", problem)
+    return detectors.get_source(min(found)).model_copy(update={"kind": "preprocessor"})

@@ -17,10 +17,10 @@ MAP_PLACE = "controls[0].image"
 
 # What makes a control map of a picture; "none" takes the picture as it is.
 Preprocessor = Literal[
-    "none", "canny", "softedge", "scribble", "gray", "tile", "color", "invert", "depth", "segmentation"
+    "none", "canny", "softedge", "scribble", "gray", "tile", "color", "invert", "depth", "segmentation", "pose"
 ]
-# Those that are networks, which must be on disk.
-LEARNED_PREPROCESSORS: tuple[Preprocessor, ...] = ("depth", "segmentation")
+# Those that are networks, which must be on disk, and how many: poses need a detector of persons, too.
+LEARNED_PREPROCESSORS: Mapping[Preprocessor, int] = {"depth": 1, "segmentation": 1, "pose": 2}
 ControlMode = Literal["balanced", "prompt", "control"]
 # What a control map shows. Union ControlNets must know it.
 ControlType = Literal[
@@ -35,6 +35,7 @@ TYPE_BY_PREPROCESSOR: Mapping[Preprocessor, ControlType] = {
     "tile": "tile",
     "depth": "depth",
     "segmentation": "segmentation",
+    "pose": "pose",
 }
 Share = Annotated[float, Field(ge=0, le=1), NUMBER_VALIDATOR]
 

@@ -28,12 +28,14 @@ class UsedEmbedding(FrozenModel):
 class UsedControl(ControlUse):
     """`sha256` is of the ControlNet's weights.
 
-    `preprocessor_model` is the id of a network that made the control map, and `preprocessor_sha256` is of its weights.
+    `preprocessor_model` is the id of a network that made the control map, and `preprocessor_sha256` is of its weights;
+    `preprocessor_detector_sha256` is of those of the detector of persons, for poses.
     """
 
     sha256: str
     preprocessor_model: str | None = None
     preprocessor_sha256: str | None = None
+    preprocessor_detector_sha256: str | None = None
 
 
 class UsedReference(ReferencePicture):

@@ -129,7 +129,7 @@ class EngineHost:
         """Stores the control map of an input picture, and reports its id or why there is none."""
         reply = MapMade(worker=self.name, map_id=command.map_id)
         try:
-            made = self.engine.make_map(command.preprocessor, self.images.load_input(command.image_id))
+            made = self.engine.make_map(command.networks, self.images.load_input(command.image_id))
             reply = reply.model_copy(update={"image_id": self.images.write_input(made)})
         except Exception as error:
             reply = reply.model_copy(update=build_error_fields(error))

@@ -99,7 +99,7 @@ class CancelWarm(FrozenModel):
 
 
 class MakeMap(FrozenModel):
-    """Makes the control map of an input picture, with a preprocessor that is a network.
+    """Makes the control map of an input picture, with a preprocessor that is a network, and those that it needs.
 
     The worker replies with MapMade.
     """
@@ -107,7 +107,7 @@ class MakeMap(FrozenModel):
     type: Literal["map"] = "map"
     map_id: str
     image_id: str
-    preprocessor: AdapterSource
+    networks: tuple[AdapterSource, ...]
 
 
 class ReleaseModel(FrozenModel):

@@ -55,16 +55,16 @@ class ModelMemory:
         if reply.message is not None:
             raise RemoteError(reply.code or JobFailed.code, reply.message)
 
-    async def make_map(self, preprocessor: AdapterSource, image_id: str) -> str:
-        """Returns the id of the control map of an input picture, which a worker makes with a network.
+    async def make_map(self, networks: tuple[AdapterSource, ...], image_id: str) -> str:
+        """Returns the id of the control map of an input picture, which a worker makes with a network, and its others.
 
         Raises WorkerUnavailable, WorkerLost and what loading raises.
         """
         await self._wait_until_ready()
-        worker, map_id = self.registry.choose_for_loading(preprocessor.id), uuid.uuid4().hex
+        worker, map_id = self.registry.choose_for_loading(networks[0].id), uuid.uuid4().hex
         future: asyncio.Future[MapMade] = asyncio.get_running_loop().create_future()
         self._pending_maps[map_id] = worker, future
-        self.worker.make_map(MakeMap(map_id=map_id, image_id=image_id, preprocessor=preprocessor), worker)
+        self.worker.make_map(MakeMap(map_id=map_id, image_id=image_id, networks=networks), worker)
         try:
             reply = await future
         finally:

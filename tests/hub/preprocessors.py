@@ -18,9 +18,12 @@ from transformers import (
     SegformerForSemanticSegmentation,
     UperNetConfig,
     UperNetForSemanticSegmentation,
+    VitPoseBackboneConfig,
+    VitPoseConfig,
+    VitPoseForPoseEstimation,
 )
 
-from tests.hub.detectors import save
+from tests.hub.detectors import save, save_yolos
 
 CLASSES = {number: f"class {number}" for number in range(150)}
 SIZE: dict[str, Any] = {"size": {"height": 64, "width": 64}}
@@ -90,6 +93,32 @@ def save_upernet(folder: Path) -> None:
         label2id=names,
     )
     save_network(lambda: UperNetForSemanticSegmentation(config), folder, SIZE)
+
+
+def save_vitpose(folder: Path) -> None:
+    """Saves a ViTPose that sees each joint somewhere."""
+    backbone = VitPoseBackboneConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=[64, 48], patch_size=[16, 16]
+    )
+    names = {number: f"joint {number}" for number in range(17)}
+    config = VitPoseConfig(
+        backbone_config=backbone, id2label=names, label2id={name: number for number, name in names.items()}
+    )
+
+    def build() -> Any:
+        network = VitPoseForPoseEstimation(config)
+        network.head.conv.bias.fill_(1)
+        return network
+
+    save_network(build, folder, {"size": {"height": 64, "width": 48}})
+
+
+def save_person_detector(folder: Path) -> None:
+    """Saves a detector that finds a person in the middle of each picture."""
+    save_yolos(folder, [(0.5, 0.5, 0.5, 0.8)])
+    config = folder / "config.json"
+    labels = {"id2label": {"0": "person", "1": "hand"}, "label2id": {"person": 0, "hand": 1}}
+    config.write_text(json.dumps(json.loads(config.read_text()) | labels))
 
 
 def save_network(build: Any, folder: Path, processor: dict[str, Any]) -> None:

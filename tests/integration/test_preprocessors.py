@@ -46,7 +46,7 @@ def test_depth_is_that_of_transformers(
     engine: Engine, tmp_path: Path, save: Callable[[Path], None], architecture: str
 ) -> None:
     save(tmp_path / "mine")
-    found = engine.make_map(get_source(tmp_path, "mine"), PICTURE)
+    found = engine.make_map([get_source(tmp_path, "mine")], PICTURE)
     network: Any = getattr(transformers, architecture).from_pretrained(tmp_path / "mine")
     processor: Any = DPTImageProcessorPil.from_pretrained(tmp_path / "mine")
     with torch.no_grad():
@@ -65,7 +65,7 @@ def test_what_is_near_is_light_also_by_a_network_that_says_distances(engine: Eng
     with torch.no_grad():
         output = network(**processor(PICTURE, return_tensors="pt"))
     (depth,) = processor.post_process_depth_estimation(output, [(PICTURE.height, PICTURE.width)])
-    levels = np.asarray(engine.make_map(get_source(tmp_path, "metric"), PICTURE).convert("L"))
+    levels = np.asarray(engine.make_map([get_source(tmp_path, "metric")], PICTURE).convert("L"))
     distances = depth["predicted_depth"].numpy()
     assert levels.flat[distances.argmin()] == 255 and levels.flat[distances.argmax()] == 0
 
@@ -82,7 +82,7 @@ def test_each_class_has_its_colour_of_ade20k(
 ) -> None:
     save(tmp_path / "mine")
     source = get_source(tmp_path, "mine")
-    found = np.asarray(engine.make_map(source, PICTURE))
+    found = np.asarray(engine.make_map([source], PICTURE))
     network: Any = getattr(transformers, architecture).from_pretrained(tmp_path / "mine")
     processor: Any = SegformerImageProcessorPil.from_pretrained(tmp_path / "mine")
     with torch.no_grad():
@@ -104,10 +104,10 @@ def test_a_file_may_lack_what_its_network_never_uses(engine: Engine, tmp_path: P
         kept = {each: weights[each] for each in weights if part not in each}
         assert len(kept) < len(weights)
         save_file(kept, file, {"format": "pt"})
-    whole, lacking = (engine.make_map(get_source(tmp_path, name), PICTURE) for name in ("whole", "lacking"))
+    whole, lacking = (engine.make_map([get_source(tmp_path, name)], PICTURE) for name in ("whole", "lacking"))
     assert whole.tobytes() == lacking.tobytes()
     with pytest.raises(ModelLoadFailed, match=r"missing keys neck\.fusion_stage\.layers\.1\.residual_layer1"):
-        engine.make_map(get_source(tmp_path, "broken"), PICTURE)
+        engine.make_map([get_source(tmp_path, "broken")], PICTURE)
 
 
 @pytest.mark.parametrize("number", KNOWN_COLORS)
@@ -117,7 +117,7 @@ def test_known_classes_have_known_colours(engine: Engine, tmp_path: Path, number
     weights = load_file(file)
     weights["decode_head.classifier.bias"][number] = 1e6
     save_file(weights, file, {"format": "pt"})
-    assert engine.make_map(get_source(tmp_path, "mine"), PICTURE).getcolors() == [
+    assert engine.make_map([get_source(tmp_path, "mine")], PICTURE).getcolors() == [
         (PICTURE.width * PICTURE.height, KNOWN_COLORS[number])
     ]
 
@@ -128,7 +128,7 @@ def test_a_picture_follows_the_map_that_a_network_makes(harness: EngineHarness, 
     square = PICTURE.resize((64, 64))
     by_name = make_inputs(harness, "tiny-sd15", {"preprocessor": "depth"}, lines=square)
     by_name = replace(by_name, adapters=[*by_name.adapters, source])
-    made = harness.engine.make_map(source, square)
+    made = harness.engine.make_map([source], square)
     by_map = make_inputs(harness, "tiny-sd15", {}, lines=made)
     events = harness.run(by_name)
     assert difference(get_final_image(events), get_final_image(harness.run(by_map))) <= 1
@@ -142,14 +142,14 @@ def test_a_picture_follows_the_map_that_a_network_makes(harness: EngineHarness, 
 def test_networks_count_as_memory_and_make_room_for_models(harness: EngineHarness, tmp_path: Path) -> None:
     engine = Engine("cpu")
     preprocessors.save_depth_anything(tmp_path / "mine")
-    engine.make_map(get_source(tmp_path, "mine"), PICTURE)
+    engine.make_map([get_source(tmp_path, "mine")], PICTURE)
     assert engine.store.measure_usage()["cpu"] > 0
     engine.release("mine")
     assert engine.store.measure_usage().get("cpu", 0) == 0
     inputs: JobInputs = harness.make_inputs("tiny-sd15")
     get_final_image(list(engine.generate(inputs, new_control())))
     models = sum(model.size_bytes for model in engine.store.models.values())
-    engine.make_map(get_source(tmp_path, "mine"), PICTURE)
+    engine.make_map([get_source(tmp_path, "mine")], PICTURE)
     assert engine.store.measure_usage()["cpu"] > models
 
 
@@ -158,4 +158,4 @@ def test_tensors_that_are_not_those_of_the_configuration_are_refused_by_name(eng
     file = tmp_path / "mine" / "model.safetensors"
     save_file(load_file(file) | {"more.weight": torch.ones(1)}, file, {"format": "pt"})
     with pytest.raises(ModelLoadFailed, match=r"unexpected keys more\.weight"):
-        engine.make_map(get_source(tmp_path, "mine"), PICTURE)
+        engine.make_map([get_source(tmp_path, "mine")], PICTURE)

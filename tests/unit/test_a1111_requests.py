@@ -256,7 +256,7 @@ def test_errors_use_the_field_names_of_a1111(service: Service, fields: dict[str,
     [
         ({"module": "canny", "threshold_a": 50}, "threshold_a: must be 100"),
         ({"module": "tile_resample", "threshold_a": 4}, "threshold_a: must be 8 for tile_resample"),
-        ({"module": "openpose"}, "module: must be one of none, canny"),
+        ({"module": "mlsd"}, "module: must be one of none, canny"),
         ({"control_mode": 3}, "control_mode: must be one of Balanced"),
         ({"union_control_type": "Inpaint"}, "union_control_type: must be one of Unknown, All, OpenPose"),
         ({"resize_mode": 2}, "resize_mode: must be one of Just Resize"),

@@ -11,17 +11,19 @@ import pytest
 from PIL import Image
 
 from imagegen.errors import InvalidRequest, UnusableModel, WorkerLost
-from imagegen.library.preprocessor_models import PreprocessorIndex
+from imagegen.library.preprocessor_models import PreprocessorIndex, find_person_detector
 from imagegen.library.snapshots import Snapshots
 from imagegen.media.base64_images import encode_base64
 from imagegen.media.png import encode_png
 from imagegen.workers.messages import MapMade, WorkerGone
+from tests.doubles import make_library
 from tests.unit.in_process_studio import InProcessStudio, run_in_process_studio
-from tests.unit.model_files import write_json, write_tensors
+from tests.unit.model_files import write_detector, write_json, write_tensors
 from tests.unit.wait import wait_until_true
 
 DEPTH = {"architectures": ["DepthAnythingForDepthEstimation"]}
 SEGMENTS = {"architectures": ["SegformerForSemanticSegmentation"], "id2label": {str(n): str(n) for n in range(150)}}
+POSE = {"architectures": ["VitPoseForPoseEstimation"], "id2label": {str(n): str(n) for n in range(17)}}
 PICTURE = encode_base64(encode_png(Image.new("RGB", (32, 32), "red")))
 
 
@@ -55,6 +57,8 @@ def test_what_is_missing_is_named(index: PreprocessorIndex) -> None:
         ({"architectures": ["ZoeDepthForDepthEstimation"]}, "it is none of the networks that can be used: DPTFor"),
         (DEPTH | {"use_pretrained_backbone": True}, "a part of its network is elsewhere"),
         (SEGMENTS | {"id2label": {"0": "road"}}, "it knows 1 classes instead of the 150 of ADE20K"),
+        (POSE | {"id2label": {"0": "nose"}}, "it knows 1 joints instead of the 17 of COCO"),
+        (POSE | {"backbone_config": {"num_experts": 6}}, "it has several experts"),
     ],
     ids=str,
 )
@@ -64,6 +68,16 @@ def test_another_network_is_refused_with_the_reason(
     write(tmp_path / "mine", config)
     with pytest.raises(UnusableModel, match=problem):
         index.get("mine")
+
+
+def test_a_pose_needs_a_detector_of_persons_too(tmp_path: Path) -> None:
+    library = make_library(tmp_path)
+    detectors = library.adapters["detector"]
+    with pytest.raises(InvalidRequest, match="pose needs a detector of persons in the folder detectors"):
+        find_person_detector(detectors)
+    write_detector(tmp_path / "models" / "detectors" / "mine", id2label={"0": "person"})
+    source = find_person_detector(detectors)
+    assert (source.id, source.kind, source.architecture) == ("mine", "preprocessor", "YolosForObjectDetection")
 
 
 async def preprocess(studio: InProcessStudio, **reply: Any) -> httpx.Response:
@@ -97,7 +111,7 @@ async def test_a_worker_makes_the_map_and_its_errors_are_answers(tmp_path: Path)
         write(tmp_path / "models" / "preprocessors" / "mine", DEPTH)
         made = studio.service.images.write_input(Image.new("RGB", (32, 32), "grey"))
         assert (await preprocess(studio, image_id=made)).json()["id"] == made
-        assert studio.worker.maps[0].preprocessor.id == "mine"
+        assert studio.worker.maps[0].networks[0].id == "mine"
         broken = await preprocess(studio, code="model_broken", message="It is broken.")
         assert broken.json()["error"]["message"] == "It is broken."
         assert (await preprocess(studio)).json()["error"]["code"] == WorkerLost.code

@@ -21,6 +21,7 @@ PREPROCESSOR_LABELS: Mapping[Preprocessor, str] = {
     "invert": mark("Invert"),
     "depth": mark("Depth"),
     "segmentation": mark("Segments"),
+    "pose": mark("A pose"),
 }
 MODE_LABELS: Mapping[ControlMode, str] = {
     "balanced": mark("Both alike"),

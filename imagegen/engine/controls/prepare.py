@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from imagegen.engine.protocols import Pipeline, get_vae_scale_factor
 from imagegen.engine.run_loop import run_in_thread, wait_for
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.media.control_maps.preprocessors import PREPROCESSORS, fit_picture
+from imagegen.schema.controls import LEARNED_PREPROCESSORS
 from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Box, Size
 
@@ -56,7 +58,8 @@ def prepare_controls(
         image = input_images[f"controls[{number}].image"]
         make = PREPROCESSORS[use.preprocessor].make
         fitted = fit_picture(image, size)
-        control_map = make_control_map(next(networks), fitted) if make is None else make_in_thread(make, fitted)
+        own = list(islice(networks, LEARNED_PREPROCESSORS.get(use.preprocessor, 0)))
+        control_map = make_control_map(own, fitted) if make is None else make_in_thread(make, fitted)
         pixels = read_pixels(control_map, size, box)
         parameter = next(controlnet.network.parameters())
         condition = kind.build_condition(pixels.to(parameter), controlnet.network, model.family, pipeline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -36,9 +37,19 @@ class LearnedPreprocessor(nn.Module, ABC):
         super().__init__()
         self.network, self.processor = network, processor
 
+    @abstractmethod
+    def make(self, image: Image.Image, *others: nn.Module) -> Image.Image:
+        """Returns the control map of an RGB picture, an RGB picture of the same size.
+
+        `others` are the further networks that the preprocessor needs.
+        """
+
+
+class PixelPreprocessor(LearnedPreprocessor):
+    """A network whose output says something of each pixel."""
+
     @torch.no_grad()
-    def make(self, image: Image.Image) -> Image.Image:
-        """Returns the control map of an RGB picture, an RGB picture of the same size."""
+    def make(self, image: Image.Image, *others: nn.Module) -> Image.Image:
         inputs = self.processor(images=image, return_tensors="pt").to(self.network.device)
         output = self.network(pixel_values=inputs["pixel_values"])
         pixels = self._paint(output, (image.height, image.width))
@@ -49,7 +60,7 @@ class LearnedPreprocessor(nn.Module, ABC):
         """Returns the pixels in 0..255, of shape (height, width) or (height, width, 3). `size` is height and width."""
 
 
-class DepthPreprocessor(LearnedPreprocessor):
+class DepthPreprocessor(PixelPreprocessor):
     """What is near is light, as ControlNets for depth were trained. The range is that of the picture.
 
     The first layer that joins features has nothing to add to them, and files such as Intel/dpt-large on the Hub lack
@@ -65,7 +76,7 @@ class DepthPreprocessor(LearnedPreprocessor):
         return levels / levels.max().clamp(min=torch.finfo(levels.dtype).tiny) * 255
 
 
-class SegmentationPreprocessor(LearnedPreprocessor):
+class SegmentationPreprocessor(PixelPreprocessor):
     """Each class has its colour, by which ControlNets for segments were trained."""
 
     def _paint(self, output: Any, size: tuple[int, int]) -> Tensor:
@@ -73,17 +84,19 @@ class SegmentationPreprocessor(LearnedPreprocessor):
         return torch.tensor(PALETTE, device=logits.device)[logits[0].argmax(dim=0)]
 
 
-def make_control_map(loaded: LoadedNetwork, image: Image.Image) -> Image.Image:
+def make_control_map(loaded: Sequence[LoadedNetwork], image: Image.Image) -> Image.Image:
     """Returns the control map of a picture. Called in a task; other jobs go on meanwhile.
 
-    Raises ModelLoadFailed for a network that cannot look at it.
+    The first network is the preprocessor, and it needs the others. Raises ModelLoadFailed for a network that cannot
+    look at the picture.
     """
-    network: Any = loaded.network
+    network, *others = [each.network for each in loaded]
+    preprocessor: Any = network
     try:
-        control_map: Image.Image = wait_for(run_in_thread(partial(network.make, image.convert("RGB"))))
+        control_map: Image.Image = wait_for(run_in_thread(partial(preprocessor.make, image.convert("RGB"), *others)))
     except READ_ERRORS as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
         problem = truncate(" ".join(str(error).split()), 300)
-        raise ModelLoadFailed(loaded.source.name, f"it cannot look at a picture: {problem}") from error
+        raise ModelLoadFailed(loaded[0].source.name, f"it cannot look at a picture: {problem}") from error
     return control_map

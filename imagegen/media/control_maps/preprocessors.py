@@ -54,4 +54,5 @@ PREPROCESSORS: Mapping[PreprocessorName, Preprocessor] = {
         "a colour for each kind of thing, as in ADE20K, by a network",
         ("seg_ofade20k", "seg_ufade20k"),
     ),
+    "pose": Preprocessor(None, "the joints and limbs of persons, as OpenPose draws them, by a network", ("openpose",)),
 }
