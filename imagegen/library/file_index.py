@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Generic, Protocol, TypeVar
 
@@ -66,10 +66,13 @@ class FileIndex(ABC, Generic[EntryT]):
             raise UnknownModel(self.kind, reference, self.list_ids())
         return self._read(*located)
 
-    def list_available(self) -> list[EntryT]:
-        """Returns all usable files, each id once. For a file that cannot be used, `get` raises the reason."""
+    def list_available(self, has_some: Callable[[str], bool] = lambda _: True) -> list[EntryT]:
+        """Returns all usable files, each id once. For a file that cannot be used, `get` raises the reason.
+
+        Of the repositories of the Hub, it looks into those for whose name `has_some` returns True.
+        """
         entries: dict[str, EntryT] = {}
-        for reference, path in (*self._scan_folders(), *self._scan_caches()):
+        for reference, path in (*self._scan_folders(), *self._scan_caches(has_some)):
             try:
                 entries.setdefault(reference, self._read(reference, path))
             except (UnusableModel, NotOnDisk):
@@ -142,8 +145,8 @@ class FileIndex(ABC, Generic[EntryT]):
                 if references.is_safe_path(file):
                     yield file.removesuffix(WEIGHTS_SUFFIX), folder / file
 
-    def _scan_caches(self) -> Iterator[tuple[str, Path]]:
-        for repository in self.snapshots.list_repositories():
+    def _scan_caches(self, has_some: Callable[[str], bool]) -> Iterator[tuple[str, Path]]:
+        for repository in filter(has_some, self.snapshots.list_repositories()):
             yield from self._scan_snapshot(repository)
 
     def _scan_snapshot(self, repository: str) -> Iterator[tuple[str, Path]]:

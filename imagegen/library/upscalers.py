@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +38,8 @@ class UpscalerIndex(FileIndex[Upscaler]):
             return found
         return super().get(reference)
 
-    def list_available(self) -> list[Upscaler]:
-        return [*(build_filter(name) for name in FILTERS), *super().list_available()]
+    def list_available(self, has_some: Callable[[str], bool] = lambda _: True) -> list[Upscaler]:
+        return [*(build_filter(name) for name in FILTERS), *super().list_available(has_some)]
 
     def get_hub_files(self, reference: str) -> HubFiles | None:
         if find_filter(reference) is not None:

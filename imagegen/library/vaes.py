@@ -9,7 +9,7 @@ from typing import Any
 from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
 from imagegen.library.adapters import AdapterIndex
 from imagegen.library.network_index import NetworkIndex, has_config, read_network_config
-from imagegen.library.vae_latents import UnknownVae, detect_latents, is_diffusers_vae, read_latents
+from imagegen.library.vae_latents import UnknownVae, detect_latents, is_diffusers_vae, match_name, read_latents
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterSource, Latents
 
@@ -35,10 +35,13 @@ class VaeIndex(NetworkIndex):
 
 
 def find_preview_decoder(vaes: AdapterIndex, latents: Latents | None) -> AdapterSource | None:
-    """Returns the first AutoencoderTiny that is known to be for these latents; None if there is none."""
+    """Returns the first AutoencoderTiny that is known to be for these latents; None if there is none.
+
+    Nothing but their names tells those on the Hub apart, so that it looks into repositories with such a name alone.
+    """
     if latents is None or latents.architecture == UNKNOWN_ARCHITECTURE:
         return None
-    for vae in vaes.list_available():
+    for vae in vaes.list_available(lambda name: match_name(name, latents.channels) == latents.architecture):
         if vae.info.latents == latents and has_config(vae.path):
             with suppress(OSError, ValueError, UnknownModel, UnusableModel, NotOnDisk):
                 if read_network_config(vae.path).get("_class_name") == TINY_CLASS:

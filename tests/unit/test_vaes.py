@@ -163,11 +163,17 @@ async def test_previews_are_made_with_the_small_vae_for_the_latents_of_the_model
     """That a VAE is small is in its configuration, and for which latents it is in its name."""
     folder = tmp_path / "models" / "vaes"
     write_vae(folder / "a-large-one-for-sd1")
-    for name in ("small", "taesd", "taesdxl"):
+    for name in ("small", "taesd", "taesd3"):
         write_vae(folder / name, _class_name="AutoencoderTiny")
     write_unet_model(tmp_path / "models" / "sd")
+    write_unet_model(tmp_path / "models" / "xl", 2048, "StableDiffusionXLPipeline")
+    write_json(tmp_path / "models" / "xl" / "vae" / "config.json", VAE_CONFIG | {"scaling_factor": 0.13025})
+    downloaded = make_snapshot_folder(tmp_path / "cache", "someone/taesd-for-xl")
+    write_vae(downloaded, _class_name="AutoencoderTiny")
     async with run_in_process_studio(tmp_path) as studio:
         manager = studio.service.model_manager
+        _, of_the_hub = resolve_request(manager, GenerationRequest(prompt="a boat", model="xl"))
+        assert of_the_hub.preview_decoder is not None and of_the_hub.preview_decoder.id == "someone/taesd-for-xl"
         _, sources = resolve_request(manager, GenerationRequest(prompt="a boat", model="sd"))
         assert sources.preview_decoder is not None and sources.preview_decoder.id == "taesd"
         assert sources.adapters == ()
