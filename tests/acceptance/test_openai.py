@@ -174,7 +174,7 @@ def test_an_unknown_model_is_reported_as_such(client: OpenAI, name: str) -> None
         ({"size": "1024x1024"}, "size"),
         ({"quality": "best"}, "quality"),
         ({"background": "transparent"}, "background"),
-        ({"prompt": ""}, "prompt"),
+        ({"prompt": "<hypernet:x>"}, "prompt"),
         ({"stream": True, "partial_images": 4}, "partial_images"),
         ({"extra_body": {"steps": 0}}, "steps"),
         ({"extra_body": {"colour": "red"}}, "colour"),

@@ -67,7 +67,8 @@ def test_the_page_speaks_the_language_of_the_browser(browser: Browser, studio: S
     with use_language(language):
         tabs = [translate(name) for name in ("Library", "Models", "LoRAs", "API", "Create")]
         refusal = describe_field_problem(
-            translate("Prompt"), "must not contain AND in capitals, because prompts cannot be combined"
+            translate("Prompt"),
+            "must not contain AND in capitals, because prompts cannot be combined with the model embedded",
         )
         advanced, ready, details = (
             translate("Advanced"),

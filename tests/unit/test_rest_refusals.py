@@ -26,7 +26,7 @@ async def studio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[InPr
 @pytest.mark.parametrize(
     ("path", "body", "code", "field"),
     [
-        ("txt2img", {"prompt": ""}, "invalid_request", "prompt"),
+        ("txt2img", {"prompt": "<hypernet:x>"}, "invalid_request", "prompt"),
         ("txt2img", {}, "invalid_request", "prompt"),
         ("txt2img", REQUEST_BODY | {"steps": 0}, "invalid_request", "steps"),
         ("txt2img", REQUEST_BODY | {"steps": True}, "invalid_request", "steps"),
