@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from imagegen.library.training_statements import Training
 from imagegen.library.weight_files import find_missing_part, list_weight_files, read_header
 from imagegen.schema.models import ModelInfo, ModelSource, PredictionType
 from imagegen.text import truncate
+
+logger = logging.getLogger(__name__)
 
 # Subfolders of the models folder that contain other resources.
 RESERVED_FOLDERS = (
@@ -62,6 +65,7 @@ class ModelIndex:
     def __init__(self, shipped: Path, folder: Path, snapshots: Snapshots, follow_links: bool = False) -> None:
         self.folder, self.snapshots, self.follow_links = folder, snapshots, follow_links
         self.entries = load_catalogue(shipped, folder)
+        self._refusals: set[str] = set()
 
     @property
     def default_id(self) -> str:
@@ -106,9 +110,19 @@ class ModelIndex:
         """Returns the catalogue's models, then those in the models folder, then complete ones in the Hub's caches."""
         models = [self._describe_or_absent(entry) for entry in self.entries.values()]
         for entry in (*self._scan_folder(), *self._scan_caches()):
-            with suppress(UnusableModel):
+            try:
                 models.append(self.describe(entry))
+            except UnusableModel as refusal:
+                self._log_refusal(refusal)
         return models
+
+    def _log_refusal(self, refusal: UnusableModel) -> None:
+        """Logs, once, why a file or folder is not in the list."""
+        if str(refusal) not in self._refusals:
+            self._refusals.add(str(refusal))
+            logger.warning(
+                "A model is not listed", extra={"action": "model_not_listed", "problem": truncate(str(refusal), 400)}
+            )
 
     def _describe_or_absent(self, entry: CatalogueEntry) -> Model:
         """Returns a catalogue model, without a source if its files cannot be used."""
@@ -225,7 +239,8 @@ class ModelIndex:
             if path not in paths and path.name not in RESERVED_FOLDERS:
                 try:
                     entry = self._find_in_folder(path.name)
-                except UnusableModel:
+                except UnusableModel as refusal:
+                    self._log_refusal(refusal)
                     continue
                 if entry is not None:
                     yield entry

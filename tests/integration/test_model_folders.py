@@ -55,6 +55,14 @@ def test_a_missing_tensor_is_named(whole: Path, tmp_path: Path) -> None:
         load_pipeline(source, torch.float32)
 
 
+def test_a_weight_of_another_shape_is_no_message_of_a_library(whole: Path, tmp_path: Path) -> None:
+    source = change(whole, tmp_path / "mine", UNET, lambda weights: weights.update({"conv_out.bias": torch.ones(5)}))
+    with pytest.raises(ModelLoadFailed) as failed:
+        load_pipeline(source, torch.float32)
+    problem = "its files do not fit its configuration; the log says why"
+    assert str(failed.value) == f"The model mine cannot be loaded: {problem}"
+
+
 def test_old_names_of_attention_are_known(whole: Path, tmp_path: Path) -> None:
     def rename(weights: dict[str, Tensor]) -> None:
         for name in [name for name in weights if ".attentions." in name]:

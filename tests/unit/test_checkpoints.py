@@ -105,6 +105,16 @@ def test_text_encoders_beside_a_denoiser_of_flux_are_named(library: Library, mod
     assert read_refusal(library) == f"its tensor {name} has no place in its networks"
 
 
+def test_a_file_that_is_not_listed_is_logged_once(
+    library: Library, models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_checkpoint(models / NAME, changes={LAST_BIAS: None})
+    for _ in range(2):
+        library.models.list_available()
+    problems = [getattr(record, "problem", "") for record in caplog.records]
+    assert problems == [f"model: {NAME} cannot be used: it has no tensor {LAST_BIAS}"]
+
+
 def test_a_missing_tensor_is_named(library: Library, models: Path) -> None:
     write_checkpoint(models / NAME, changes={LAST_BIAS: None})
     assert read_refusal(library) == f"it has no tensor {LAST_BIAS}"

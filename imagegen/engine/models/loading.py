@@ -18,6 +18,7 @@ from imagegen.engine.families.base import ModelFamily
 from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.log_filters import suppress_messages
 from imagegen.engine.models.folder_tensors import check_networks
+from imagegen.engine.models.out_of_memory import is_out_of_memory
 from imagegen.engine.models.quantization import build_quantization_options
 from imagegen.engine.models.safe_configs import open_safe_folder
 from imagegen.engine.models.single_file import apply_training
@@ -27,7 +28,7 @@ from imagegen.library.memory_estimate import detect_variant
 from imagegen.library.model_info import read_pipeline_class
 from imagegen.library.weight_files import UNUSED_COMPONENTS
 from imagegen.schema.models import ModelSource
-from imagegen.text import hide_paths, truncate
+from imagegen.text import truncate
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def load_pipeline(source: ModelSource, dtype: torch.dtype) -> Pipeline:
         RecursionError,
     ) as error:
         logger.warning("A model cannot be loaded", exc_info=error, extra={"action": "model_broken", "model": source.id})
-        raise ModelLoadFailed(source.name, truncate(hide_paths(" ".join(str(error).split())), 300)) from None
+        raise ModelLoadFailed(source.name, describe_error(error)) from None
     if type(pipeline).__name__ != source.pipeline:
         raise ModelLoadFailed(source.name, f"it is a {type(pipeline).__name__}, not a {source.pipeline}")
     pipeline.scheduler = apply_training(pipeline.scheduler, source.prediction_type, source.zero_snr)
@@ -69,6 +70,17 @@ def load_pipeline(source: ModelSource, dtype: torch.dtype) -> Pipeline:
         pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config, timestep_spacing="trailing")
     family.prepare(pipeline, dtype)
     return pipeline
+
+
+def describe_error(error: Exception) -> str:
+    """Returns why a model cannot be loaded, for its user. What a library says of its own functions is in the log."""
+    if isinstance(error, RuntimeError) and is_out_of_memory(error):
+        return "there is not enough memory for it"
+    if isinstance(error, ImportError):
+        return "it needs a Python package that is not installed here; the log says which"
+    if isinstance(error, OSError):
+        return "one of its files cannot be read; the log says why"
+    return "its files do not fit its configuration; the log says why"
 
 
 def load_pipeline_from_folder(folder: Path, source: ModelSource, family: ModelFamily, dtype: torch.dtype) -> Pipeline:
