@@ -16,7 +16,6 @@ from imagegen.library.checkpoint_detection import (
     UnsupportedCheckpoint,
     detect_checkpoint,
 )
-from imagegen.library.checkpoint_names import list_names
 from imagegen.library.checkpoint_sidecar import SIDECAR_SUFFIX, read_sidecar
 from imagegen.library.checkpoint_tensors import check_checkpoint
 from imagegen.library.families import get_family
@@ -54,7 +53,7 @@ def inspect_checkpoint(
     reading a configuration raises.
     """
     header = read_header(file)
-    checkpoint = detect_file(file, file.stat().st_size, file.stat().st_mtime_ns)
+    checkpoint = detect_checkpoint_file(file)
     check_pipeline(checkpoint, pipeline)
     sidecar = read_sidecar(file)
     said = Training(
@@ -73,7 +72,7 @@ def inspect_checkpoint(
         folder = config or CONFIGS_DIR / (find_edm_config(header) or choose_config(checkpoint.config, training))
         check_zero_snr(folder, training)
         check_edm_values(file, header, folder)
-        if folder.parent == CONFIGS_DIR and checkpoint.config == "sd-xl" and DEEPEST_LAYER not in list_names(header):
+        if folder.parent == CONFIGS_DIR and checkpoint.config == "sd-xl" and DEEPEST_LAYER not in header.shapes:
             raise UnsupportedCheckpoint(
                 "it is a smaller Stable Diffusion XL, such as SSD-1B; load a folder in diffusers format instead"
             )
@@ -91,6 +90,12 @@ def inspect_gguf(file: Path, pipeline: str, config: Path | None, find_base: Find
         raise BaseMissing
     check_checkpoint(header, checkpoint, folder)
     return LoadableCheckpoint(folder, Training())
+
+
+def detect_checkpoint_file(file: Path) -> Checkpoint:
+    """Returns what a checkpoint is. Raises UnsupportedCheckpoint, BrokenWeights and OSError."""
+    status = file.stat()
+    return detect_file(file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1024)

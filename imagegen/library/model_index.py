@@ -13,8 +13,14 @@ from typing import get_args
 from imagegen.errors import UnknownModel, UnusableModel
 from imagegen.library import references
 from imagegen.library.catalogue import CatalogueEntry, load_catalogue
-from imagegen.library.checkpoint_detection import UnsupportedCheckpoint, detect_checkpoint
-from imagegen.library.checkpoints import BaseMissing, LoadableCheckpoint, inspect_checkpoint, inspect_gguf
+from imagegen.library.checkpoint_detection import UnsupportedCheckpoint
+from imagegen.library.checkpoints import (
+    BaseMissing,
+    LoadableCheckpoint,
+    detect_checkpoint_file,
+    inspect_checkpoint,
+    inspect_gguf,
+)
 from imagegen.library.config_limits import find_config_problem
 from imagegen.library.families import get_family
 from imagegen.library.gguf_files import read_gguf_header
@@ -339,7 +345,7 @@ def create_folder_entry(path: Path, reference: str) -> CatalogueEntry:
 def create_file_entry(path: Path, reference: str) -> CatalogueEntry:
     """Returns an entry for a single-file checkpoint. Raises UnusableModel for a file of another architecture."""
     try:
-        checkpoint = detect_checkpoint(read_header(path))
+        checkpoint = detect_checkpoint_file(path)
     except UnsupportedCheckpoint as error:
         raise UnusableModel(reference, str(error)) from None
     except READ_ERRORS:
