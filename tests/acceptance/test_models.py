@@ -164,7 +164,7 @@ def test_two_loras_are_stacked_and_taken_off_again(client: Client) -> None:
 
 def test_an_embedding_is_loaded_and_used(client: Client) -> None:
     client.predict("studio/tiny-sd15", api_name="/load_model")
-    assert client.predict("studio/embedding", api_name="/load_embedding")["trigger"] == ["studio-cat"]
+    assert client.predict("studio/embedding", api_name="/load_embedding")["trigger"] == ["embedding", "studio-cat"]
     known, receipt = picture(client, prompt="a studio-cat", model="studio/tiny-sd15", embeddings=["studio/embedding"])
     assert receipt["embeddings"][0]["embedding"] == "studio/embedding"
     assert known != picture(client, prompt="a studio-cat", model="studio/tiny-sd15")[0]
