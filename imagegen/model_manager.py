@@ -29,6 +29,7 @@ from imagegen.schema.models import (
     ModelInfo,
     ModelSource,
     ModelStatus,
+    RefusedFile,
     UpscalerInfo,
     Upscalers,
 )
@@ -262,6 +263,14 @@ class ModelManager:
     def list_downloads(self) -> list[DownloadStatus]:
         """Returns the downloads of models and adapters that go on, the oldest first."""
         return self.library.downloads.list_all()
+
+    def list_refused_files(self) -> list[RefusedFile]:
+        """Returns the files and folders in the models folder that cannot be used. Reads the disk."""
+        return [
+            RefusedFile(kind=resource.kind, id=refusal.reference, problem=refusal.reason)
+            for resource in self.library.resources
+            for refusal in resource.list_refused()
+        ]
 
     async def _load(self, source: ModelSource) -> None:
         """Loads a model onto a device, and computes the checksum that receipts need."""

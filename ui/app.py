@@ -128,14 +128,14 @@ def connect_use_buttons(models_tab: ResourceTab, adapters_tab: ResourceTab, crea
             return {models_tab.problem: str(error)}
         return {tabs: gr.Tabs(selected=create.tab_id), models_tab.problem: "", **updates}
 
-    async def use_adapter(reference: str, model: str, *selected: list[str] | None) -> Any:
+    async def use_adapter(reference: str, model: str, prompt: str, *selected: list[str] | None) -> Any:
         try:
-            updates = await form.add_adapter(reference, model, selected)
+            updates = await form.add_adapter(reference, model, selected, prompt)
         except ImageGenError as error:
             return {adapters_tab.problem: str(error)}
         return {tabs: gr.Tabs(selected=create.tab_id), adapters_tab.problem: "", **updates}
 
-    selection = [form.controls[name] for name in ("model", "loras", "embeddings")]
+    selection = [form.controls[name] for name in ("model", "prompt", "loras", "embeddings")]
     models_tab.connect_use(use_model, [], [tabs, *form.outputs])
     adapters_tab.connect_use(use_adapter, selection, [tabs, *form.outputs])
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from imagegen.errors import InvalidRequest
 from imagegen.schema.base import User
+from imagegen.schema.embedding_words import find_used_embeddings
 from imagegen.schema.field_types import MAX_LORAS
 from imagegen.schema.input_images import ENTRY_IMAGES
 from imagegen.schema.models import MODEL_DEFAULT_FIELDS, AdapterKind, UpscalerField
@@ -361,11 +362,13 @@ class Form:
         shown |= {section: gr.update(visible=name not in unsupported) for name, section in self.sections.items()}
         return shown | {self.suited_model: reference} | facts | self.sizes.adapt(model)
 
-    async def add_adapter(self, reference: str, model: str, selected: Sequence[list[str] | None]) -> Updates:
+    async def add_adapter(
+        self, reference: str, model: str, selected: Sequence[list[str] | None], prompt: str | None = None
+    ) -> Updates:
         """Returns the updates that add an adapter to the `selected` LoRAs and embeddings.
 
-        `reference` is the adapter's kind and its id, with a space between them. Raises InvalidRequest for one that does
-        not fit.
+        `reference` is the adapter's kind and its id, with a space between them. The word of an embedding is added to
+        the `prompt`, if there is one without it. Raises InvalidRequest for an adapter that does not fit.
         """
         name, _, adapter = reference.partition(" ")
         kind: AdapterKind = "embedding" if name == "embedding" else "lora"
@@ -376,7 +379,10 @@ class Form:
         updates = await self.adapt_to_model(model)
         names = selected[0 if kind == "lora" else 1] or []
         chosen = [*(name for name in names if name != adapter), adapter]
-        return updates | {self.controls[field]: set_update_value(updates[self.controls[field]], chosen)}
+        updates |= {self.controls[field]: set_update_value(updates[self.controls[field]], chosen)}
+        if kind == "embedding" and prompt is not None and not find_used_embeddings([prompt], {adapter: source.trigger}):
+            updates[self.controls["prompt"]] = gr.update(value=", ".join(filter(None, (prompt, source.trigger[0]))))
+        return updates
 
     async def list_model_choices(self, current: str) -> tuple[str, Updates]:
         """Returns the model to select, the current one if it is still on disk, and the update of the list of models."""

@@ -25,7 +25,17 @@ DELETE_HELP = "Whether to delete it from the disk too, which only an administrat
 def add_resource_endpoints(service: Service, demo: gr.Blocks) -> None:
     for name in service.resources:
         ResourceEndpoints(service, name).register(demo)
+    add_refused_files_endpoint(service, demo)
     add_token_endpoint(service, demo)
+
+
+def add_refused_files_endpoint(service: Service, demo: gr.Blocks) -> None:
+    async def list_refused_files(_: gr.Request) -> list[JsonObject]:
+        with raise_as_gradio_error():
+            return [file.model_dump() for file in await asyncio.to_thread(service.model_manager.list_refused_files)]
+
+    summary = "Lists the files in the models folder that cannot be used, each with the reason."
+    add_endpoint(demo, list_refused_files, "list_refused_files", summary, {}, "files")
 
 
 def add_token_endpoint(service: Service, demo: gr.Blocks) -> None:

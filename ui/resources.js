@@ -4,7 +4,7 @@
 // for it.
 (() => {
   const { ask, askJson, button, callPage, make, notify, readEvents } = StudioElements;
-  const { code, locale, translate, translateMessage } = StudioLanguage;
+  const { code, locale, translate, translateCount, translateMessage } = StudioLanguage;
   const BUSY_MILLISECONDS = 1000;
   const QUIET_MILLISECONDS = 4000;
   const HUB = "https://huggingface.co/";
@@ -238,7 +238,8 @@
       this.top = this.buildTop();
       this.status = make("p", { className: "resource-status", textContent: translate("Reading the list …"), attributes: { role: "status" } });
       this.sections = make("div", { className: "resource-sections" });
-      this.append(this.top, this.status, this.sections, this.question.dialog, this.detailsDialog.dialog);
+      this.refused = make("details", { className: "resource-refused", hidden: true }, make("summary"), make("ul"));
+      this.append(this.top, this.status, this.sections, this.refused, this.question.dialog, this.detailsDialog.dialog);
       this.pictures = new IntersectionObserver((entries) => this.findPictures(entries), { rootMargin: "300px" });
       new IntersectionObserver((entries) => this.show(entries.at(-1).isIntersecting)).observe(this);
       document.addEventListener("visibilitychange", () => this.poll());
@@ -270,7 +271,10 @@
 
     // The tab was opened or left. What was painted meanwhile may be the picture of a card.
     show(isShown) {
-      if (isShown && !this.isShown) this.askedPictures = new Set();
+      if (isShown && !this.isShown) {
+        this.askedPictures = new Set();
+        this.showRefusedFiles().catch(() => {});
+      }
       this.isShown = isShown;
       if (!isShown) return this.problems.clear();
       for (const { element } of this.cards.values()) {
@@ -278,6 +282,16 @@
         this.pictures.observe(element);
       }
       this.poll();
+    }
+
+    // Files in the models folder that are not in the list, each with the reason.
+    async showRefusedFiles() {
+      const files = (await askJson("refused_files")).filter(({ kind }) => this.kinds.includes(kind));
+      const [summary, list] = this.refused.children;
+      this.refused.hidden = !files.length;
+      summary.textContent = translateCount("{count} file cannot be used", "{count} files cannot be used", files.length);
+      list.replaceChildren(...files.map(({ id, problem }) =>
+        make("li", {}, make("strong", { textContent: id }), `: ${translateMessage(problem)}`)));
     }
 
     findPictures(entries) {

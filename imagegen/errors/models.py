@@ -31,6 +31,7 @@ class UnusableModel(InvalidRequest):
 
     def __init__(self, reference: str, problem: str, field: str = "model") -> None:
         super().__init__(field, f"{truncate(reference)} cannot be used: {problem}")
+        self.reference, self.reason = reference, problem
 
 
 class TokensUnknown(InvalidRequest):

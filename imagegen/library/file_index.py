@@ -23,6 +23,7 @@ from imagegen.library.weight_files import (
 
 WEIGHTS_SUFFIX = ".safetensors"
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
+PICKLE_PROBLEM = "it is a pickle, which may run code; convert it to safetensors"
 
 
 class FileInfo(Protocol):
@@ -79,6 +80,31 @@ class FileIndex(ABC, Generic[EntryT]):
                 continue
         return list(entries.values())
 
+    def list_refused(self) -> list[UnusableModel]:
+        """Returns why files in the folders cannot be used. What another file needs is not among them."""
+        refusals = []
+        for reference, path in self._scan_folders():
+            try:
+                self._read(reference, path)
+            except UnusableModel as refusal:
+                if not self._is_part(path):
+                    refusals.append(refusal)
+            except NotOnDisk:
+                continue
+        return [*refusals, *self._refuse_pickles()]
+
+    def _refuse_pickles(self) -> Iterator[UnusableModel]:
+        """Yields an error for each pickle in the folders without a usable file of the same name."""
+        for folder in self.folders:
+            for path in sorted(folder.rglob("*")):
+                name = path.relative_to(folder).as_posix()
+                if path.suffix in PICKLE_SUFFIXES and path.is_file() and not path.with_suffix(WEIGHTS_SUFFIX).exists():
+                    yield UnusableModel(name, PICKLE_PROBLEM, self.kind)
+
+    def _is_part(self, path: Path) -> bool:
+        """Returns whether a file belongs to resources of this kind without being one."""
+        return False
+
     def get_hub_files(self, reference: str) -> HubFiles | None:
         """Returns the files to download for a reference; None for a local file.
 
@@ -106,8 +132,7 @@ class FileIndex(ABC, Generic[EntryT]):
         """Raises UnusableModel for the name of a pickle, and for one without its suffix where there is nothing else."""
         is_pickle = PurePosixPath(reference).suffix in PICKLE_SUFFIXES
         if is_pickle or (self._find_in_folders(reference) is None and self._find_pickle(reference)):
-            problem = "it is a pickle, which may run code; convert it to safetensors"
-            raise UnusableModel(reference, problem, self.kind)
+            raise UnusableModel(reference, PICKLE_PROBLEM, self.kind)
 
     def _find_pickle(self, reference: str) -> bool:
         paths = (

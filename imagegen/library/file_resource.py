@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic
 
-from imagegen.errors import NotOnDisk, UnknownModel
+from imagegen.errors import NotOnDisk, UnknownModel, UnusableModel
 from imagegen.library.deletion import delete_download
 from imagegen.library.file_index import FileIndex
 from imagegen.library.hub import DownloadPlan, HubClient
@@ -33,6 +33,9 @@ class FileResource(Generic[InfoT_co]):
         except (NotOnDisk, UnknownModel):
             return False
         return True
+
+    def list_refused(self) -> list[UnusableModel]:
+        return self.index.list_refused()
 
     def list_missing_parts(self, reference: str) -> list[ResourceReference]:
         return []

@@ -79,6 +79,9 @@ class IpAdapterIndex(NetworkIndex):
             own = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
             yield from (root / file for file in sort_by_distance(files, own))
 
+    def _is_part(self, path: Path) -> bool:
+        return read_config(path.parent / CONFIG_FILE).get("model_type") == ENCODER_TYPE
+
     def _is_of_hub(self, path: Path) -> bool:
         return not any(path.is_relative_to(folder) for folder in self.folders)
 

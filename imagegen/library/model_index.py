@@ -23,6 +23,7 @@ from imagegen.library.checkpoints import (
 )
 from imagegen.library.config_limits import find_config_problem
 from imagegen.library.families import get_family
+from imagegen.library.file_index import PICKLE_PROBLEM, PICKLE_SUFFIXES
 from imagegen.library.gguf_files import read_gguf_header
 from imagegen.library.model_info import READ_ERRORS, build_model_info, read_json, read_pipeline_class
 from imagegen.library.snapshots import HubFiles, Snapshots
@@ -115,12 +116,21 @@ class ModelIndex:
     def list_available(self) -> list[Model]:
         """Returns the catalogue's models, then those in the models folder, then complete ones in the Hub's caches."""
         models = [self._describe_or_absent(entry) for entry in self.entries.values()]
-        for entry in (*self._scan_folder(), *self._scan_caches()):
+        for found in self._scan_folder():
+            if isinstance(found, Model):
+                models.append(found)
+            else:
+                self._log_refusal(found)
+        for entry in self._scan_caches():
             try:
                 models.append(self.describe(entry))
             except UnusableModel as refusal:
                 self._log_refusal(refusal)
         return models
+
+    def list_refused(self) -> list[UnusableModel]:
+        """Returns why files and folders in the models folder cannot be used."""
+        return [found for found in self._scan_folder() if isinstance(found, UnusableModel)]
 
     def _log_refusal(self, refusal: UnusableModel) -> None:
         """Logs, once, why a file or folder is not in the list."""
@@ -238,18 +248,20 @@ class ModelIndex:
             return create_folder_entry(path, reference)
         return None
 
-    def _scan_folder(self) -> Iterator[CatalogueEntry]:
-        """Yields usable models only; `get` raises the reason for the others."""
+    def _scan_folder(self) -> Iterator[Model | UnusableModel]:
+        """Yields the models in the folder, and for each file or folder that is none the reason."""
         paths = {entry.path for entry in self.entries.values()}
         for path in sorted(self.folder.glob("*")):
-            if path not in paths and path.name not in RESERVED_FOLDERS:
-                try:
-                    entry = self._find_in_folder(path.name)
-                except UnusableModel as refusal:
-                    self._log_refusal(refusal)
-                    continue
+            if path in paths or path.name in RESERVED_FOLDERS:
+                continue
+            try:
+                entry = self._find_in_folder(path.name)
                 if entry is not None:
-                    yield entry
+                    yield self.describe(entry)
+                elif path.suffix in PICKLE_SUFFIXES and path.is_file():
+                    yield UnusableModel(path.name, PICKLE_PROBLEM)
+            except UnusableModel as refusal:
+                yield refusal
 
     def _scan_caches(self) -> Iterator[CatalogueEntry]:
         catalogued = {(entry.repository, entry.file) for entry in self.entries.values()}

@@ -39,6 +39,9 @@ class ModelResource:
     def list_available(self, usage: Usage) -> list[ModelStatus]:
         return [self._build_status(model, usage) for model in self.index.list_available()]
 
+    def list_refused(self) -> list[UnusableModel]:
+        return self.index.list_refused()
+
     def describe(self, reference: str, usage: Usage) -> ModelStatus:
         return self._build_status(self.index.get(reference), usage)
 

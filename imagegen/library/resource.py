@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from imagegen.errors import UnusableModel
 from imagegen.library.downloads import Download
 from imagegen.library.hub import DownloadPlan
 from imagegen.schema.models import (
@@ -78,6 +79,9 @@ class Resource(Protocol[InfoT_co]):
 
     def list_available(self, usage: Usage) -> Sequence[InfoT_co]:
         """Returns what is known of each."""
+
+    def list_refused(self) -> Sequence[UnusableModel]:
+        """Returns why files in the models folder cannot be used."""
 
     def describe(self, reference: str, usage: Usage) -> InfoT_co:
         """Returns what is known of one. Raises InvalidRequest."""

@@ -174,6 +174,17 @@ class DownloadStatus(FrozenModel):
     size: int | None = None
 
 
+class RefusedFile(FrozenModel):
+    """A file or folder in the models folder that cannot be used, by its path, and why.
+
+    `kind` is that of the resources in its folder, such as "model" or "lora".
+    """
+
+    kind: str
+    id: str
+    problem: str
+
+
 class WorkerMemory(FrozenModel):
     """What fits into the memory of a worker: bytes of a model that runs at full speed, and of one that runs at all.
 

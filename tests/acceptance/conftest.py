@@ -221,6 +221,7 @@ def hub_studio(hub: StandInHub, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("hub-studio")
     (folder / "models").mkdir()
     (folder / "models" / "catalogue.json").write_text(json.dumps(OWN_CATALOGUE))
+    (folder / "models" / "old.ckpt").write_bytes(b"a pickle")
     flags = ("--requests-per-minute", "100000")
     with running_studio(folder, *flags, environment=hub.environment(folder / "hf")) as studio:
         yield studio

@@ -195,6 +195,7 @@ def test_an_embedding_is_loaded_as_what_it_is_and_used(page: Page) -> None:
     use(page, embedding)
     open_settings(page)
     expect(current_tab(page).locator(".token", has_text="studio/embedding")).to_be_visible()
+    expect(prompt(page)).to_have_value(re.compile("embedding$"))
 
 
 # What is typed in a tab, and the message at its field. Neighbours have different messages.
@@ -363,6 +364,9 @@ def test_cards_are_found_by_words(page: Page) -> None:
     expect(cards.locator(".resource-status")).to_have_text("No model fits.")
     search.fill("")
     expect(card(cards, "embedded")).to_be_visible()
+    refused = cards.locator(".resource-refused")
+    refused.get_by_text("1 file cannot be used").click()
+    expect(refused.get_by_role("listitem")).to_have_text(re.compile("old.ckpt: it is a pickle, which may run code"))
     expect(card(cards, "flux.1-dev")).to_contain_text("Its terms must be accepted first")
 
 

@@ -60,7 +60,7 @@ TABLE = {
             /sdapi/v1/loras /sdapi/v1/lycos /sdapi/v1/memory /sdapi/v1/options /sdapi/v1/progress
             /sdapi/v1/prompt-styles /sdapi/v1/realesrgan-models /sdapi/v1/samplers /sdapi/v1/schedulers
             /sdapi/v1/script-info /sdapi/v1/scripts /sdapi/v1/sd-models /sdapi/v1/sd-vae /sdapi/v1/upscalers
-            /v1/albums /v1/controlnets/list /v1/controlnets/picture /v1/downloads /v1/embeddings/list
+            /v1/albums /v1/controlnets/list /v1/controlnets/picture /v1/downloads /v1/embeddings/list /v1/refused_files
             /v1/embeddings/picture /v1/jobs /v1/loras/list
             /v1/loras/picture /v1/models /v1/models/list /v1/models/picture /v1/models/{model_id:path} /v1/pictures
             /v1/pictures/usage /v1/status /v1/ip_adapters/list /v1/ip_adapters/picture

@@ -42,9 +42,9 @@ def test_only_these_endpoints_are_published(client: Client) -> None:
     assert sorted(info["named_endpoints"]) == [
         "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_detectors", "/list_embeddings",
         "/list_ip_adapters", "/list_loras", "/list_models", "/list_pictures", "/list_preprocessors",
-        "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_detector", "/load_embedding", "/load_ip_adapter",
-        "/load_lora", "/load_model", "/load_preprocessor", "/load_upscaler", "/load_vae",
-        "/outpaint", "/preprocess",
+        "/list_refused_files", "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_detector",
+        "/load_embedding", "/load_ip_adapter", "/load_lora", "/load_model", "/load_preprocessor", "/load_upscaler",
+        "/load_vae", "/outpaint", "/preprocess",
         "/txt2img", "/unload_controlnet", "/unload_detector",
         "/unload_embedding", "/unload_ip_adapter", "/unload_lora", "/unload_model", "/unload_preprocessor",
         "/unload_upscaler", "/unload_vae",

@@ -25,7 +25,7 @@ from imagegen.media.thumbnails import encode_small
 from imagegen.model_manager import ManagedResource
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.field_types import Reference
-from imagegen.schema.models import DownloadStatus, LoadProgress
+from imagegen.schema.models import DownloadStatus, LoadProgress, RefusedFile
 from imagegen.schema.prompt_weights import PromptLength
 from imagegen.schema.request import CountedPrompt
 from imagegen.service import Service
@@ -52,6 +52,11 @@ def create_resource_router(service: Service) -> APIRouter:
     async def downloads() -> list[DownloadStatus]:
         """Returns the running downloads of models, LoRAs and embeddings, of all users."""
         return service.model_manager.list_downloads()
+
+    @router.get("/refused_files", tags=["Models"])
+    async def refused_files() -> list[RefusedFile]:
+        """Returns the files and folders in the models folder that cannot be used, each with the reason."""
+        return await asyncio.to_thread(service.model_manager.list_refused_files)
 
     @router.post("/tokens", tags=["Models"])
     async def tokens(body: CountedPrompt, user: CurrentUser) -> PromptLength:
