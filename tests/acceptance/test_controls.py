@@ -21,6 +21,7 @@ from mcp.types import ImageContent, TextContent
 from PIL import Image, ImageDraw
 
 from imagegen.media.control_maps.canny import canny
+from imagegen.schema.controls import ControlUse
 from tests.acceptance.conftest import Studio
 from tests.acceptance.test_api_tab import NODE_MODULES
 from tests.acceptance.test_api_tab import run as run_code
@@ -158,7 +159,7 @@ def test_the_same_request_gives_the_same_picture_and_the_same_receipt(
 
 def test_the_receipt_makes_the_picture_again(studio: Studio, first: DoorResult) -> None:
     (used,) = first.receipt["controls"]
-    control = {name: value for name, value in used.items() if name != "sha256"}
+    control = {name: used[name] for name in ControlUse.model_fields}
     assert {name: control[name] for name in CONTROL} == CONTROL and len(used["sha256"]) == 64
     again = {name: first.receipt[name] for name in FIELDS} | {"controls": [control]}
     answer = httpx.post(f"{studio.url}/v1/txt2img", json=again, timeout=60).json()
