@@ -239,7 +239,7 @@
       this.status = make("p", { className: "resource-status", textContent: translate("Reading the list …"), attributes: { role: "status" } });
       this.sections = make("div", { className: "resource-sections" });
       this.refused = make("details", { className: "resource-refused", hidden: true }, make("summary"), make("ul"));
-      this.append(this.top, this.status, this.sections, this.refused, this.question.dialog, this.detailsDialog.dialog);
+      this.append(this.top, this.refused, this.status, this.sections, this.question.dialog, this.detailsDialog.dialog);
       this.pictures = new IntersectionObserver((entries) => this.findPictures(entries), { rootMargin: "300px" });
       new IntersectionObserver((entries) => this.show(entries.at(-1).isIntersecting)).observe(this);
       document.addEventListener("visibilitychange", () => this.poll());

@@ -143,7 +143,7 @@ def describe_file(names: Iterable[str]) -> str:
         return "it is a denoiser of Stable Diffusion alone, without its text encoders"
     kind = next((kind for pattern, *kind in OTHER_KINDS if any(map(pattern.search, names))), None)
     if kind is not None:
-        return f"it is {kind[0]}, which belongs into the folder {kind[1]}"
+        return f"it is {kind[0]}, which belongs in the folder {kind[1]}"
     if any(map(DIFFUSERS_NAMES.search, bare)):
         return "it is one part of a model in diffusers format; use the whole folder"
     return f"it is not a checkpoint of {SUPPORTED}"

@@ -75,7 +75,7 @@ COMPOSED_MESSAGES = (
     "it has no tensor {tensor}",
     "it is not a checkpoint of {known}",
     "it is {architecture}, and single files can be {known}; load a folder in diffusers format instead",
-    "it is {kind}, which belongs into the folder {folder}",
+    "it is {kind}, which belongs in the folder {folder}",
     "it is {name}, as its {count} input channels say",
     "its tensor {tensor} has no place in its networks",
     "its tensor {tensor} has the shape {shape}, where {expected} is expected",

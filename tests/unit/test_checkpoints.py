@@ -265,8 +265,8 @@ def test_other_architectures_are_named(library: Library, models: Path, names: tu
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("control_model.input_blocks.0.0.weight", "it is a ControlNet, which belongs into the folder controlnets"),
-        ("decoder.conv_in.weight", "it is a VAE, which belongs into the folder vaes"),
+        ("control_model.input_blocks.0.0.weight", "it is a ControlNet, which belongs in the folder controlnets"),
+        ("decoder.conv_in.weight", "it is a VAE, which belongs in the folder vaes"),
         (FIRST_LAYER, "it is a denoiser of Stable Diffusion alone, without its text encoders"),
         ("down_blocks.0.resnets.0.conv1.weight", "it is one part of a model in diffusers format; use the whole folder"),
     ],

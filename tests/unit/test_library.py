@@ -367,7 +367,7 @@ def test_a_single_file_that_cannot_be_used_is_refused_with_the_reason(
         case "empty":
             file.write_bytes(b"")
     reasons = {
-        "lora": "it is a LoRA, which belongs into the folder loras",
+        "lora": "it is a LoRA, which belongs in the folder loras",
         "unknown": "it is not a checkpoint of Stable Diffusion 1, 2, XL or FLUX.1",
     }
     reason = reasons.get(content, "it is not a complete safetensors file")
