@@ -14,6 +14,7 @@ from gradio.components import Component
 from pydantic import ValidationError
 
 from imagegen.errors import InvalidRequest
+from imagegen.schema.adapter_fields import check_architecture
 from imagegen.schema.base import User
 from imagegen.schema.embedding_words import find_used_embeddings
 from imagegen.schema.field_types import MAX_LORAS
@@ -22,7 +23,7 @@ from imagegen.schema.models import MODEL_DEFAULT_FIELDS, AdapterKind, UpscalerFi
 from imagegen.schema.receipt import NOT_IN_RECEIPT, Receipt
 from imagegen.schema.request import INPUT_IMAGES, REQUIRES, GenerationRequest, LoraUse, list_task_fields
 from imagegen.schema.tasks import TASKS, TaskName
-from imagegen.schema.validation import check_architecture, parse_request
+from imagegen.schema.validation import parse_request
 from imagegen.service import Service
 from ui.components.control_facts import render_control_facts
 from ui.components.events import UNQUEUED_EVENT

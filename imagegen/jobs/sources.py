@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from imagegen.library.model_index import get_last_modified
 from imagegen.library.shards import list_parts
 from imagegen.model_manager import ModelManager
+from imagegen.schema.adapter_fields import set_adapter_fields
 from imagegen.schema.field_types import MAX_SEED
 from imagegen.schema.models import AdapterSource, ModelInfo, ModelSource, UpscalerSource
 from imagegen.schema.receipt import RequestedAs
@@ -18,7 +19,7 @@ from imagegen.schema.request import GenerationRequest
 from imagegen.schema.sizes import Size
 from imagegen.schema.start_size import choose_size
 from imagegen.schema.tasks import TASKS
-from imagegen.schema.validation import fill_in_defaults, set_adapter_fields
+from imagegen.schema.validation import fill_in_defaults
 from imagegen.storage.jobs import JobSources
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from imagegen.errors import InvalidRequest
-from imagegen.schema.controls import TYPE_BY_PREPROCESSOR, ControlType, ControlUse
-from imagegen.schema.embedding_words import find_used_embeddings
-from imagegen.schema.field_types import LATENT_UPSCALER, MAX_LORAS
+from imagegen.schema.field_types import LATENT_UPSCALER
 from imagegen.schema.input_images import get_entry_type
 from imagegen.schema.markers import Needs
-from imagegen.schema.models import MODEL_DEFAULT_FIELDS, UNKNOWN_ARCHITECTURE, AdapterSource, Capabilities, ModelInfo
-from imagegen.schema.request import INPUT_IMAGES, NEEDS, REQUIRES, GenerationRequest, LoraUse
+from imagegen.schema.models import MODEL_DEFAULT_FIELDS, Capabilities, ModelInfo
+from imagegen.schema.request import INPUT_IMAGES, NEEDS, REQUIRES, GenerationRequest
 from imagegen.schema.sizes import Size, scale_hires_size
 from imagegen.schema.tasks import TASKS, TaskName
 from imagegen.text import truncate
@@ -216,128 +214,6 @@ def describe_missing_capability(needs: Needs) -> str:
     if needs.neutral is None:
         return "cannot be used"
     return f"must be {needs.neutral} or left open: there is no {needs.capability.replace('_', ' ')}"
-
-
-def set_adapter_fields(
-    request: GenerationRequest, model: ModelInfo, adapters: Sequence[AdapterSource]
-) -> GenerationRequest:
-    """Returns the request with the adapters' own names. `adapters` of one kind are in the order of the request.
-
-    Raises InvalidRequest for a LoRA or an embedding that is there twice, for an adapter that does not fit, and for more
-    LoRAs than MAX_LORAS.
-    """
-    controlnets = [adapter for adapter in adapters if adapter.kind == "controlnet"]
-    for number, (use, controlnet) in enumerate(zip(request.controls, controlnets, strict=True)):
-        check_architecture(f"controls[{number}].controlnet", controlnet, model)
-        check_control_mode(f"controls[{number}].mode", use, controlnet)
-    ip_adapters = [adapter for adapter in adapters if adapter.kind == "ip_adapter"]
-    for number, ip_adapter in enumerate(ip_adapters):
-        check_architecture(f"references[{number}].ip_adapter", ip_adapter, model)
-    vae = next((adapter for adapter in adapters if adapter.kind == "vae"), None)
-    if vae is not None:
-        check_latents(vae, model)
-    detector = next((adapter for adapter in adapters if adapter.kind == "detector"), None)
-    if detector is not None:
-        check_label(request.detail_label, detector)
-    others = [adapter for adapter in adapters if adapter.kind in ("lora", "embedding")]
-    names = [(adapter.kind, adapter.id) for adapter in others]
-    for adapter in others:
-        field = "loras" if adapter.kind == "lora" else "embeddings"
-        if names.count((adapter.kind, adapter.id)) > 1:
-            raise InvalidRequest(field, f"{truncate(adapter.id)} is there twice")
-        check_architecture(field, adapter, model)
-    loras = tuple(LoraUse(lora=each.id, weight=each.weight) for each in adapters if each.kind == "lora")
-    if len(loras) > MAX_LORAS:
-        raise InvalidRequest(
-            "loras",
-            f"must have at most {MAX_LORAS - len(model.loras)} entries with the model {model.id},"
-            f" which has {len(model.loras)} of its own",
-        )
-    embeddings = tuple(each.id for each in adapters if each.kind == "embedding")
-    check_embedding_words(request, adapters)
-    controls = tuple(
-        use.model_copy(
-            update={
-                "controlnet": controlnet.id,
-                "control_type": choose_control_type(f"controls[{number}].control_type", use, controlnet),
-            }
-        )
-        for number, (use, controlnet) in enumerate(zip(request.controls, controlnets, strict=True))
-    )
-    references = request.references
-    if ip_adapters:
-        references = tuple(
-            use.model_copy(update={"ip_adapter": ip_adapter.id})
-            for use, ip_adapter in zip(references, ip_adapters, strict=True)
-        )
-    return request.model_copy(
-        update={
-            "loras": loras,
-            "embeddings": embeddings,
-            "controls": controls,
-            "references": references,
-            "vae": vae and vae.id,
-            "detail_detector": detector and detector.id,
-        }
-    )
-
-
-def check_embedding_words(request: GenerationRequest, adapters: Sequence[AdapterSource]) -> None:
-    """Raises InvalidRequest for an embedding without its word in any prompt: it would have no effect."""
-    words = {each.id: each.trigger for each in adapters if each.kind == "embedding"}
-    used = find_used_embeddings((*request.prompts, request.negative_prompt, request.detail_prompt), words)
-    for embedding, (word, *_) in words.items():
-        if embedding not in used:
-            raise InvalidRequest("embeddings", f"{truncate(embedding)} needs its word {truncate(word)} in a prompt")
-
-
-def check_architecture(field: str, adapter: AdapterSource, model: ModelInfo) -> None:
-    """Raises InvalidRequest for an adapter that was made for another architecture."""
-    if adapter.architecture not in (model.architecture, UNKNOWN_ARCHITECTURE):
-        raise InvalidRequest(
-            field,
-            f"{truncate(adapter.id)} was made for {adapter.architecture},"
-            f" and the model {model.id} is {model.architecture}",
-        )
-
-
-def check_control_mode(field: str, use: ControlUse, controlnet: AdapterSource) -> None:
-    """Raises InvalidRequest for a mode that only ControlNets of another architecture have."""
-    if use.mode not in controlnet.control_modes:
-        raise InvalidRequest(
-            field, f"must be {' or '.join(controlnet.control_modes)} with a ControlNet for {controlnet.architecture}"
-        )
-
-
-def choose_control_type(field: str, use: ControlUse, controlnet: AdapterSource) -> ControlType | None:
-    """Returns what the map of a control shows, for a union ControlNet; None for others. Raises InvalidRequest."""
-    known = controlnet.control_types
-    chosen = use.control_type or TYPE_BY_PREPROCESSOR.get(use.preprocessor)
-    if known and chosen not in known:
-        raise InvalidRequest(field, f"must be one of {', '.join(known)} with {truncate(controlnet.id)}")
-    if use.control_type is not None and not known:
-        raise InvalidRequest(field, f"must be left open: {truncate(controlnet.id)} is no union ControlNet")
-    return chosen if known else None
-
-
-def check_latents(vae: AdapterSource, model: ModelInfo) -> None:
-    """Raises InvalidRequest for a VAE whose latents are not those of the model."""
-    latents, own = vae.latents, model.latents
-    assert latents is not None and own is not None
-    if not latents.fits(own):
-        raise InvalidRequest(
-            "vae",
-            f"{truncate(vae.id)} has latents with {latents.channels} channels for {latents.pixels} pixels"
-            f" ({latents.architecture}), and the model {model.id} has {own.channels} for {own.pixels}"
-            f" ({own.architecture})",
-        )
-
-
-def check_label(label: str, detector: AdapterSource) -> None:
-    """Raises InvalidRequest for a label of objects that the detector does not know."""
-    if label and label not in detector.labels:
-        known = truncate(", ".join(detector.labels), 300)
-        raise InvalidRequest("detail_label", f"must be one of {known} with the detector {truncate(detector.id)}")
 
 
 def lowercase_first(text: str) -> str:

@@ -18,7 +18,7 @@ from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed, ModelTooLarge
 from imagegen.library.controlnets import ControlNetIndex
 from imagegen.library.snapshots import Snapshots
-from imagegen.schema.validation import set_adapter_fields
+from imagegen.schema.adapter_fields import set_adapter_fields
 from tests.hub.controlnets import save_controlnet, write_original
 from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, get_final_image, new_control
 from tests.integration.test_batching import PassCounter, difference

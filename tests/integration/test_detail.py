@@ -24,9 +24,9 @@ from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.library.detectors import DetectorIndex
 from imagegen.library.snapshots import Snapshots
+from imagegen.schema.adapter_fields import set_adapter_fields
 from imagegen.schema.events import Progress
 from imagegen.schema.models import AdapterSource, UpscalerSource
-from imagegen.schema.validation import set_adapter_fields
 from tests.hub.controlnets import save_controlnet
 from tests.hub.detectors import Place, save_rt_detr, save_yolos
 from tests.hub.tiny import TINY, TINY_INPAINTING

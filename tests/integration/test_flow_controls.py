@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from imagegen.engine.engine import JobInputs
 from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed
-from imagegen.schema.validation import set_adapter_fields
+from imagegen.schema.adapter_fields import set_adapter_fields
 from tests.hub import controlnets
 from tests.hub.loras import diffusers_lora
 from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, get_final_image

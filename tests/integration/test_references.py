@@ -26,9 +26,9 @@ from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed
 from imagegen.library.ip_adapters import IpAdapterIndex
 from imagegen.library.snapshots import Snapshots
+from imagegen.schema.adapter_fields import set_adapter_fields
 from imagegen.schema.events import Cancelled, Progress
 from imagegen.schema.models import AdapterSource
-from imagegen.schema.validation import set_adapter_fields
 from tests.hub.ip_adapters import save_image_encoder, save_ip_adapter
 from tests.integration.engine_harness import (
     ANY_IMAGE,

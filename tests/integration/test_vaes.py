@@ -26,8 +26,8 @@ from imagegen.engine.vaes.loading import read_vae, share_vae
 from imagegen.errors import InvalidRequest, ModelLoadFailed, ModelTooLarge
 from imagegen.library.snapshots import Snapshots
 from imagegen.library.vaes import VaeIndex, find_preview_decoder
+from imagegen.schema.adapter_fields import set_adapter_fields
 from imagegen.schema.events import Progress
-from imagegen.schema.validation import set_adapter_fields
 from tests.hub.vaes import save_tiny_vae, save_vae, write_old_names, write_original
 from tests.integration.engine_harness import EngineHarness, get_final_image, new_control
 from tests.integration.test_batching import PassCounter, difference

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from imagegen.errors import InvalidRequest
+from imagegen.schema.adapter_fields import set_adapter_fields
 from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterKind, AdapterSource, Capabilities, ModelInfo
 from imagegen.schema.request import GenerationRequest, LoraUse
-from imagegen.schema.validation import fill_in_defaults, find_capability_problems, parse_request, set_adapter_fields
+from imagegen.schema.validation import fill_in_defaults, find_capability_problems, parse_request
 
 IMAGE = "0" * 64
 ABLE = Capabilities(
