@@ -339,9 +339,10 @@ class Service:
                     yield event
         finally:
             if not keep_running:
-                # A caller in a cancelled scope of anyio could not wait for anything else.
+                # A caller in a cancelled scope of anyio could not wait for anything else, and one that is cancelled
+                # again, such as by a socket that closes while it is written to, would leave the job running.
                 with anyio.CancelScope(shield=True):
-                    await self.cancel(job_id, user)
+                    await run_to_end(self.cancel(job_id, user))
 
     async def _submit_unless_cancelled(self, request: GenerationRequest, user: User) -> str:
         """Submits a job and returns its id. If the caller is cancelled meanwhile, the job is cancelled too."""
@@ -350,8 +351,12 @@ class Service:
             return await asyncio.shield(submission)
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True), suppress(ImageGenError):
-                await self.cancel(await submission, user)
+                await run_to_end(self._cancel_submission(submission, user))
             raise
+
+    async def _cancel_submission(self, submission: asyncio.Task[str], user: User) -> None:
+        """Raises what `submit` and `cancel` raise."""
+        await self.cancel(await submission, user)
 
     def _resolve_request(
         self, request: GenerationRequest, requested: RequestedAs | None

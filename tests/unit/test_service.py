@@ -339,6 +339,24 @@ async def test_a_caller_in_a_cancelled_scope_still_cancels_the_job(service: Serv
     assert worker.cancelled == [worker.current_job_id]
 
 
+async def test_a_caller_who_is_cancelled_twice_still_cancels_the_job(service: Service, worker: ScriptedWorker) -> None:
+    """So is a socket that closes while it is written to."""
+
+    async def follow() -> None:
+        async with aclosing(service.generate(REQUEST, ANN)) as events:
+            async for _ in events:
+                pass
+
+    task = asyncio.create_task(follow())
+    await wait_until_true(lambda: worker.submitted)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await wait_until_true(lambda: worker.cancelled == [worker.current_job_id])
+
+
 @pytest.mark.parametrize("is_stored", [False, True])
 async def test_a_caller_who_leaves_while_the_request_is_submitted_leaves_no_job_behind(
     service: Service, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch, is_stored: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from imagegen.errors import ImageGenError, InvalidRequest, map_exception
 from imagegen.schema.base import User
 from imagegen.schema.validation import parse_model
 from imagegen.service import Service
+from imagegen.supervision import run_to_end
 
 # Returns the user of a socket again, and raises if they may not use the studio any more.
 Reauthenticate = Callable[[], Awaitable[User]]
@@ -43,9 +44,16 @@ class WebSocketSession:
         except ImageGenError as error:
             await close_with_error(self.socket, error)
         finally:
-            for task in self.job_tasks.values():
-                task.cancel()
-            await asyncio.gather(*self.job_tasks.values(), return_exceptions=True)
+            await run_to_end(self.end_jobs(dict(self.job_tasks)))
+
+    async def end_jobs(self, job_tasks: Mapping[str, asyncio.Task[None]]) -> None:
+        """Cancels jobs whose socket is closed. A task that is cancelled before it began does not do so itself."""
+        for task in job_tasks.values():
+            task.cancel()
+        await asyncio.gather(*job_tasks.values(), return_exceptions=True)
+        for job_id in job_tasks:
+            with suppress(ImageGenError):
+                await self.service.cancel(job_id, self.user)
 
     async def handle_message(self, text: str) -> None:
         try:
