@@ -37,7 +37,7 @@ CLASS_MARKS = (
     ("control_all_x_embedder.", "ZImageControlNetModel"),
     ("controlnet_cond_embedding.", "ControlNetModel"),
 )
-# The architectures of the models that ControlNets of a class are for; UNets are told apart by their shapes.
+# The architectures of the models that ControlNets of a class are for. Of UNets, the shapes of tensors say it.
 ARCHITECTURE_BY_CLASS = {
     "FluxControlNetModel": FLUX.architecture,
     "SD3ControlNetModel": STABLE_DIFFUSION_3.architecture,

@@ -19,6 +19,7 @@ INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 
 
 # How the files of a format begin that phones write and Pillow cannot read.
+HEIC_HEAD_BYTES = 12
 HEIC_PATTERN = re.compile(rb"....ftyp(?:heic|heix|hevc|hevx|mif1|msf1)", re.DOTALL)
 
 
@@ -85,11 +86,14 @@ def load_input_image(source: Path | bytes, field: str, mode: ImageMode = "rgb") 
 
 
 def is_heic(source: Path | bytes) -> bool:
-    """Returns whether a file, or its content, begins as one in the format HEIC."""
-    if isinstance(source, Path):
+    """Returns whether a file, or its content, begins as one in the format HEIC. A file that is gone does not."""
+    if isinstance(source, bytes):
+        return HEIC_PATTERN.match(source) is not None
+    try:
         with source.open("rb") as file:
-            source = file.read(12)
-    return HEIC_PATTERN.match(source) is not None
+            return HEIC_PATTERN.match(file.read(HEIC_HEAD_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def check_dimensions(image: Image.Image, field: str) -> None:

@@ -43,6 +43,8 @@ def find_used_embeddings(prompts: Iterable[str], words: Mapping[str, Sequence[st
 
     `words` are those of each, by its id. A word that several have stands for the last of them.
     """
+    if not words:
+        return []
     owners = {word: embedding for embedding, own in words.items() for word in own}
     texts = (text for prompt in prompts for section in parse_sections(prompt) for text, _ in section)
     used = {owners[found.word] for text in texts for found in find_words(text, owners)}

@@ -67,6 +67,11 @@ def test_heic_is_refused_by_name(store: ImageStore, file: Path) -> None:
                 store.add_input(source, FIELD)
 
 
+def test_an_upload_that_is_gone_is_refused_by_name(store: ImageStore, file: Path) -> None:
+    with pytest.raises(InvalidRequest, match="init_image: must be a whole picture"):
+        store.add_input(file, FIELD)
+
+
 def test_long_texts_are_no_fault_of_a_picture(store: ImageStore, file: Path) -> None:
     info = PngInfo()
     info.add_text("workflow", "x" * 3_000_000, zip=True)

@@ -30,7 +30,7 @@ class Delta(Protocol):
     def select_rows(self, rows: Rows) -> Delta:
         """Returns what is added to some rows of a weight, of which the model has made a layer of its own.
 
-        Raises ValueError if that cannot be told from these rows alone.
+        Raises ValueError if these rows alone do not determine it.
         """
 
 

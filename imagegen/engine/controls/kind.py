@@ -74,8 +74,12 @@ class ControlNetKind(ABC):
         return False
 
     def complete(self, network: Any, denoiser: Any) -> nn.Module:
-        """Returns a copy of a ControlNet that needs parts of a denoiser, with these parts. The weights are shared."""
-        raise NotImplementedError
+        """Returns a copy of a ControlNet that needs parts of a denoiser, with these parts, and any other as it is.
+
+        The weights are shared.
+        """
+        complete: nn.Module = network
+        return complete
 
     @abstractmethod
     def flatten_output(self, output: Any) -> tuple[Tensor, ...]:
