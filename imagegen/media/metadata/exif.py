@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from PIL import ExifTags, Image
 
-# The standard's 8-byte prefixes, and the encodings of the text that follows.
-COMMENT_ENCODINGS = {b"ASCII\0\0\0": "ascii", b"UNICODE\0": "utf-16-be"}
+# The standard's 8-byte prefixes, and the encodings of the text that follows. Writers leave ASCII for UTF-8.
+COMMENT_ENCODINGS = {b"ASCII\0\0\0": "utf-8", b"\0\0\0\0\0\0\0\0": "utf-8", b"JIS\0\0\0\0\0": "iso2022_jp"}
+UNICODE_PREFIX = b"UNICODE\0"
+BYTE_ORDERS = ("utf-16-be", "utf-16-le")
 
 
 def build_exif(text: str) -> Image.Exif:
@@ -24,10 +26,37 @@ def read_user_comment(image: Image.Image) -> str:
 
 
 def encode_user_comment(text: str) -> bytes:
-    return b"UNICODE\0" + text.encode("utf-16-be")
+    return UNICODE_PREFIX + text.encode("utf-16-be")
 
 
 def decode_user_comment(value: bytes) -> str:
-    """Reads a comment without a known prefix as UTF-8."""
-    encoding = COMMENT_ENCODINGS.get(value[:8])
-    return value[8:].decode(encoding, "replace") if encoding else value.decode("utf-8", "replace")
+    """Returns the text of a comment. One without a known prefix is UTF-8, or UTF-16 if it begins with its mark."""
+    prefix, rest = value[:8], value[8:]
+    if prefix == UNICODE_PREFIX:
+        return decode_utf16(rest)
+    if value.startswith((b"\xfe\xff", b"\xff\xfe")):
+        return decode_utf16(value)
+    encoding = COMMENT_ENCODINGS.get(prefix)
+    return (rest.decode(encoding, "replace") if encoding else value.decode("utf-8", "replace")).rstrip("\0")
+
+
+def decode_utf16(value: bytes) -> str:
+    """Returns the text in the byte order of its mark, or else in the one that gives more ASCII characters.
+
+    The standard means the byte order of the Exif block, but many writers have one order only. UTF-8 occurs, too.
+    """
+    if value.startswith((b"\xfe\xff", b"\xff\xfe")):
+        return value.decode("utf-16", "replace").rstrip("\0")
+    if b"\0" not in value:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    texts = [value.decode(order, "replace") for order in BYTE_ORDERS]
+    return max(texts, key=lambda text: sum(map(str.isascii, text.replace("\0", "")))).rstrip("\0")
+
+
+def read_exif_texts(image: Image.Image) -> dict[str, str]:
+    """Returns the texts in the first block of Exif by the names of their fields, such as "Software"."""
+    named = ((ExifTags.TAGS.get(number, str(number)), value) for number, value in image.getexif().items())
+    return {name: value.rstrip("\0") for name, value in named if isinstance(value, str)}

@@ -26,6 +26,7 @@ CONTROL_MODES: Mapping[ControlMode, str] = {
     "control": "ControlNet is more important",
 }
 CONTROLNET_HASH_DIGITS = 8
+JSON_DECODER = json.JSONDecoder(strict=False)
 # The meaning of an infotext without these settings.
 DEFAULT_SETTINGS = {"Clip skip": "1", "RNG": "GPU"}
 
@@ -51,9 +52,27 @@ def iterate_pairs(line: str) -> Iterator[tuple[str, str]]:
     while position < len(line):
         match = PAIR_PATTERN.match(line, position)
         if match is not None:
-            yield match[1], unquote(match[2])
-        comma = line.find(",", position)
-        position = match.end() if match is not None else comma + 1 if comma >= 0 else len(line)
+            end = find_json_end(line, match.start(2))
+            yield match[1], line[match.start(2) : end] if end else unquote(match[2])
+            position = skip_comma(line, end) if end else match.end()
+        else:
+            comma = line.find(",", position)
+            position = comma + 1 if comma >= 0 else len(line)
+
+
+def find_json_end(line: str, start: int) -> int | None:
+    """Returns where the JSON list or object ends that begins at a place, such as Civitai's; None if there is none."""
+    if not line.startswith(("[", "{"), start):
+        return None
+    try:
+        return JSON_DECODER.raw_decode(line, start)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
+def skip_comma(line: str, position: int) -> int:
+    comma = line.find(",", position)
+    return comma + 1 if comma >= 0 and not line[position:comma].strip() else position
 
 
 def unquote(value: str) -> str:

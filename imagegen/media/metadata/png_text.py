@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 
 from PIL import Image
@@ -35,7 +37,12 @@ def build_png_info(receipt: Receipt) -> PngInfo:
 
 
 def read_file_texts(content: bytes) -> dict[str, str]:
-    """Returns all texts in a picture file, by name, with the settings as `parameters`. Raises InvalidRequest.
+    """Returns all texts in a picture file, by name, with the settings as `parameters`. Raises InvalidRequest."""
+    return read_file(content, lambda _, texts: dict(texts))
+
+
+def read_file(content: bytes, read: Callable[[Image.Image, Mapping[str, str]], dict[str, str]]) -> dict[str, str]:
+    """Returns what `read` returns for a loaded picture and its texts. Raises InvalidRequest.
 
     The whole file is read, because text chunks of a PNG file may come after its pixels.
     """
@@ -45,7 +52,7 @@ def read_file_texts(content: bytes) -> dict[str, str]:
         with Image.open(BytesIO(content), formats=INPUT_FORMATS) as image:
             check_dimensions(image, "image")
             image.load()
-            return read_texts(image)
+            return read(image, read_texts(image))
     except InvalidRequest:
         raise
     except TOO_MANY_PIXELS_ERRORS:
@@ -55,8 +62,12 @@ def read_file_texts(content: bytes) -> dict[str, str]:
 
 
 def read_texts(image: Image.Image) -> dict[str, str]:
-    """Returns the texts of a loaded picture, by name; the settings come from the text chunk or from Exif."""
+    """Returns the texts of a loaded picture, by name; the settings come from the text chunk or from Exif.
+
+    Damaged Exif has no text.
+    """
     texts = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
-    if SETTINGS_KEY not in texts and (user_comment := read_user_comment(image)):
-        texts[SETTINGS_KEY] = user_comment
+    with suppress(*DECODE_ERRORS):
+        if SETTINGS_KEY not in texts and (user_comment := read_user_comment(image)):
+            texts[SETTINGS_KEY] = user_comment
     return texts

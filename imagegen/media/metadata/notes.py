@@ -1,0 +1,37 @@
+"""What the studio says of settings in picture files that it has in another way, or not at all."""
+
+from __future__ import annotations
+
+from imagegen.languages.translation import mark
+
+NO_SUCH_SETTING = mark("The studio has no such setting.")
+NO_NUMBER = mark("It is not a number.")
+LIMITED = mark("It can be from {least} to {most} here.")
+LARGE_SEED = mark("Seeds end at {most} here. Another one gives another picture.")
+SIDE_MULTIPLE = mark("Sides are multiples of {multiple} here.")
+CUT_PROMPT = mark("Prompts have at most {most} characters here; the rest was left out.")
+UNPRINTABLE = mark("Characters that cannot be printed were left out.")
+COMBINED_PROMPT = mark("Prompts cannot be combined with AND here; it is a plain word now.")
+UNKNOWN_TAG = mark("Prompts have no such tag here; it was left out.")
+WEIGHT_SYNTAX = mark("Its weights are written as the studio writes them.")
+JOINED_TEXTS = mark("The graph has several texts for it; they were joined.")
+FIRST_SAMPLER = mark("The graph has {number} samplers; these are the settings of the first.")
+OTHER_SAMPLER = mark("The studio's name for it.")
+NO_SAMPLER = mark("The studio has no such sampler; that of the model is used.")
+NO_SCHEDULE = mark("The studio has no such schedule for this sampler; that of the sampler is used.")
+LAYERS_FROM_ONE = mark("It counts the layers from 1, and the studio counts those that are left out.")
+GPU_NOISE = mark("The noise was made on a GPU, and is made on the CPU here: the same seed gives another picture.")
+OTHER_NOISE = mark("The noise was made in another way: the same seed gives another picture.")
+NEEDS_START_IMAGE = mark("It needs the start image, which is not in the file.")
+NEEDS_PICTURE = mark("It needs a picture, which is not in the file.")
+PICTURE_GONE = mark("Its picture is not yours, or is not here any more.")
+NO_MODEL = mark("This model is not here. {model} is used instead.")
+NOT_HERE = mark("It is not here, and is left out.")
+NO_UPSCALER = mark("It is not here; the studio's own is used.")
+OTHER_FILE = mark("The name is the same, but the checksum is another: it may be another file.")
+UNCHECKED_FILE = mark("It was found by its name; the checksum was not compared.")
+FOUND_BY_CHECKSUM = mark("It has another name here; the checksum is the same.")
+STUDIO_DETECTOR = mark("The studio's own detector of faces.")
+NOT_WITH_MODEL = mark("It cannot be used with the model {model}.")
+NOT_VALID = mark("The studio cannot use this value.")
+LATENT_FILTER = mark("The studio has one way to make latents larger.")
