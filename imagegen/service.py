@@ -290,6 +290,17 @@ class Service:
             return await self.add_input(file, user, field)
         return await self.add_input(await asyncio.to_thread(decode_base64_image, text, field), user, field)
 
+    async def read_encoded_picture(self, text: str, user: User, field: str) -> bytes:
+        """Returns the file of a picture, which is not stored. Raises InvalidRequest and TooManyRequests.
+
+        `text` is the picture in base64 or as a data URI, or the id of a picture or an input picture of the user.
+        """
+        self._upload_limiter.consume(user.id)
+        file = await self._find_own_picture(text, user, field)
+        if file is not None:
+            return await asyncio.to_thread(file.read_bytes)
+        return await asyncio.to_thread(decode_base64_image, text, field)
+
     async def reuse_input(self, image_id: str, user: User, field: str) -> str:
         """Returns the id of an input picture of the user in the mode that `field` needs. Raises UnknownPicture."""
         file = await self.get_input_path(image_id, user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ async def store_uploaded_file(service: Service, file: Path, user: User, field: s
     if not is_upload(file):
         raise InvalidRequest(field, "must be an uploaded file")
     return await service.add_input(file, user, field)
+
+
+async def read_upload(service: Service, file: Any, user: User, field: str) -> bytes:
+    """Returns the content of a picture file, which is not stored: an upload, or what `store_upload` takes as text.
+
+    Raises InvalidRequest and TooManyRequests.
+    """
+    match file:
+        case {"path": str(path)} if Path(path).parent == service.images.pictures_dir:
+            return await service.read_encoded_picture(Path(path).stem, user, field)
+        case {"path": str(path)} if is_upload(Path(path)):
+            return await asyncio.to_thread(Path(path).read_bytes)
+        case str(text) | {"data": str(text)}:
+            return await service.read_encoded_picture(text, user, field)
+        case _:
+            raise InvalidRequest(field, "must be an uploaded file")
 
 
 def is_upload(file: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from imagegen.schema.models import AdapterSource
 
 # The id of the shipped detector, and the class of its network.
 FACES, MTCNN = "faces", "MTCNN"
+# The models for faces of the web UI's ADetailer extension, for which the shipped detector stands.
+FACE_MODEL_PATTERN = re.compile(r"face_yolo\w*\.pt|mediapipe_face_(full|short|mesh)")
 # Classes of transformers that need no other package.
 TRANSFORMERS_DETECTORS = (
     "DFineForObjectDetection",

@@ -75,7 +75,7 @@ TABLE = {
             /sdapi/v1/refresh-embeddings /sdapi/v1/refresh-loras /sdapi/v1/refresh-lycos /sdapi/v1/refresh-vae
             /sdapi/v1/reload-checkpoint /sdapi/v1/skip /sdapi/v1/txt2img /sdapi/v1/unload-checkpoint /v1/images/edits
             /v1/images/generations /v1/images/variations /v1/img2img /v1/inpaint /v1/inputs /v1/jobs /v1/outpaint
-            /v1/preprocess /v1/tokens /v1/txt2img /v1/upscale
+            /v1/png_info /v1/preprocess /v1/tokens /v1/txt2img /v1/upscale
         DELETE /gradio_api/mcp /gradio_api/mcp/http
     """,
     "owned": """

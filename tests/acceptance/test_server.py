@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from PIL import Image
 
 from tests.acceptance.conftest import ROOT, Studio, free_port, running_studio, wait_until_answered
+from tests.support.comfyui_graphs import build_simple_graph
+from tests.support.picture_files import write_png
 
 
 def status(url: str) -> int:
@@ -44,7 +47,7 @@ def test_only_these_endpoints_are_published(client: Client) -> None:
         "/list_ip_adapters", "/list_loras", "/list_models", "/list_pictures", "/list_preprocessors",
         "/list_refused_files", "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_detector",
         "/load_embedding", "/load_ip_adapter", "/load_lora", "/load_model", "/load_preprocessor", "/load_upscaler",
-        "/load_vae", "/outpaint", "/preprocess",
+        "/load_vae", "/outpaint", "/png_info", "/preprocess",
         "/txt2img", "/unload_controlnet", "/unload_detector",
         "/unload_embedding", "/unload_ip_adapter", "/unload_lora", "/unload_model", "/unload_preprocessor",
         "/unload_upscaler", "/unload_vae",
@@ -86,6 +89,21 @@ def test_a_batch_comes_as_lists(client: Client) -> None:
     images, receipts = client.predict("a red circle", seed=5, steps=2, batch_size=2, api_name="/txt2img")
     assert [receipt["seed"] for receipt in receipts] == [5, 6]
     assert len({Path(image).read_bytes() for image in images}) == 2
+
+
+def test_the_settings_of_a_picture_are_read(client: Client, tmp_path: Path) -> None:
+    image, receipt = client.predict("a red circle", seed=7, steps=2, api_name="/txt2img")
+    read = client.predict(handle_file(image), api_name="/png_info")
+    assert read["tool"] == "Image Studio" and read["settings"]["seed"] == 7
+    made, again = client.predict(**read["settings"], api_name="/txt2img")
+    assert again["steps"] == receipt["steps"] and Path(made).read_bytes() == Path(image).read_bytes()
+    file = tmp_path / "comfyui.png"
+    file.write_bytes(write_png({"prompt": build_simple_graph()}))
+    read = client.predict(handle_file(file), api_name="/png_info")
+    assert read["tool"] == "ComfyUI" and read["settings"]["prompt"] == "a red circle"
+    file.write_text("no picture")
+    with pytest.raises(AppError, match="image: must be a whole picture"):
+        client.predict(handle_file(file), api_name="/png_info")
 
 
 def test_a_picture_can_be_painted_anew(client: Client, tmp_path: Path) -> None:

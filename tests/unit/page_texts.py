@@ -142,7 +142,7 @@ ERRORS_WITH_PROBLEMS = {
 }  # fmt: skip
 SOURCES_OF_ERRORS = (
     "imagegen/engine", "imagegen/jobs", "imagegen/library", "imagegen/media/inputs.py",
-    "imagegen/media/masks.py", "imagegen/model_manager.py",
+    "imagegen/media/masks.py", "imagegen/media/metadata", "imagegen/model_manager.py",
     "imagegen/schema", "imagegen/service.py", "ui",
 )  # fmt: skip
 

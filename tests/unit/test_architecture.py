@@ -56,8 +56,8 @@ LAYERS = {
     "model_manager": layer("imagegen.model_manager imagegen.model_loads", "schema library workers"),
     "jobs": layer("imagegen.jobs", "schema settings base library storage workers model_manager"),
     "service": layer(
-        "imagegen.service imagegen.service_runner imagegen.pictures imagegen.preprocessing imagegen.sent_images"
-        " imagegen.users",
+        "imagegen.service imagegen.service_runner imagegen.pictures imagegen.picture_settings imagegen.preprocessing"
+        " imagegen.sent_images imagegen.users",
         "schema settings base media library storage workers model_manager jobs",
     ),
     "api": layer(

@@ -24,7 +24,7 @@ TOOLS = [
     "list_preprocessors", "load_preprocessor", "unload_preprocessor",
     "list_upscalers", "load_upscaler", "unload_upscaler", "list_refused_files",
     "list_pictures", "get_picture", "change_picture",
-    "delete_picture", "list_jobs", "get_job", "cancel_job", "finish_job", "preprocess",
+    "delete_picture", "list_jobs", "get_job", "cancel_job", "finish_job", "preprocess", "png_info",
 ]  # fmt: skip
 
 
@@ -75,7 +75,7 @@ async def test_arguments_have_their_ranges_choices_and_defaults(studio: InProces
 async def test_tools_that_change_nothing_say_so(studio: InProcessStudio) -> None:
     tools = await McpClient(studio).list_tools()
     reading = [tool["name"] for tool in tools if tool["annotations"]["readOnlyHint"]]
-    assert reading == [name for name in TOOLS if name.startswith(("list_", "get_"))]
+    assert reading == [name for name in TOOLS if name.startswith(("list_", "get_", "png_info"))]
 
 
 async def test_the_address_can_select_tools(studio: InProcessStudio) -> None:

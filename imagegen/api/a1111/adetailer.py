@@ -7,13 +7,12 @@ to. What would change the picture, and cannot be done here, is refused by name.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagegen.api.a1111.field_types import read_number
 from imagegen.errors import InvalidRequest
-from imagegen.library.detectors import FACES
+from imagegen.library.detectors import FACE_MODEL_PATTERN, FACES
 from imagegen.model_manager import ModelManager
 from imagegen.schema.models import AdapterInfo
 from imagegen.schema.prompt_tags import TAG_PATTERN
@@ -30,8 +29,6 @@ TAB_NAMES = {
     "detail_padding": "ad_inpaint_only_masked_padding",
 }
 NUMBERS = ("detail_strength", "detail_confidence", "detail_padding")
-# The extension's models for faces, of which the studio has one of its own.
-FACE_MODEL_PATTERN = re.compile(r"face_yolo\w*\.pt|mediapipe_face_(full|short|mesh)")
 # Parts of a prompt that the extension replaces.
 PROMPT_WORDS = ("[SEP]", "[SKIP]", "[PROMPT]")
 # The values of other fields that change nothing, besides None. Fields that are not here are ignored.

@@ -14,9 +14,11 @@ from imagegen.api.mcp.errors import format_mcp_error
 from imagegen.api.mcp.job_tools import JobTools
 from imagegen.api.mcp.library_tools import LibraryTools
 from imagegen.api.mcp.picture_tools import create_picture_tools
+from imagegen.api.mcp.png_info_tool import PngInfoTool
 from imagegen.api.mcp.preprocess_tool import PreprocessTool
 from imagegen.api.mcp.resource_tools import create_resource_tools
 from imagegen.api.mcp.server import ToolServer
+from imagegen.api.mcp.tool import Tool
 from imagegen.api.mcp.transports import SseTransport, StreamableHttpTransport
 from imagegen.service import Service
 
@@ -37,10 +39,14 @@ class AsgiEndpoint:
 
 
 def create_mcp_door(service: Service) -> Door:
-    own_tools = [*LibraryTools(service).create(), *JobTools(service).create(), PreprocessTool(service).create()]
+    own_tools = [*LibraryTools(service).create(), *JobTools(service).create(), *create_file_tools(service)]
     tools = [*create_picture_tools(service), *create_resource_tools(service), *own_tools]
     server = ToolServer(service, tools)
     return Door(name="mcp", format_error=format_mcp_error, router=create_mcp_router(server), prefixes=(MCP_PREFIX,))
+
+
+def create_file_tools(service: Service) -> list[Tool]:
+    return [PreprocessTool(service).create(), PngInfoTool(service).create()]
 
 
 def create_mcp_router(server: ToolServer) -> APIRouter:

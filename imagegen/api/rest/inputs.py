@@ -13,9 +13,12 @@ from imagegen.api.rest.dependencies import IMMUTABLE_HEADERS, CurrentUser
 from imagegen.api.rest.messages import ImageReference
 from imagegen.api.rest.openapi import REST_ERROR_RESPONSES
 from imagegen.media.base64_images import encode_base64
+from imagegen.picture_settings.reader import read_picture_settings
 from imagegen.preprocessing import store_control_map
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.controls import ControlUse, Preprocessor
+from imagegen.schema.field_types import Reference
+from imagegen.schema.picture_settings import PictureSettings
 from imagegen.schema.request import INPUT_IMAGES
 from imagegen.service import Service
 
@@ -47,6 +50,15 @@ class ControlMap(FrozenModel):
     image_b64: str
 
 
+class PictureFile(FrozenModel):
+    image: str = Field(
+        description="The file of a picture, as it is, in base64 or as a data URI; or the id of one of yours."
+    )
+    model: Reference | None = Field(
+        None, description="The model for a picture whose own is not here. Empty: the default one."
+    )
+
+
 def create_inputs_router(service: Service) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["Library"], responses=REST_ERROR_RESPONSES)
 
@@ -61,6 +73,17 @@ def create_inputs_router(service: Service) -> APIRouter:
         image_id = await store_control_map(service, body.image, body.preprocessor, user, "image")
         file = await service.get_input_path(image_id, user)
         return ControlMap(id=image_id, image_b64=encode_base64(await asyncio.to_thread(file.read_bytes)))
+
+    @router.post("/png_info")
+    async def png_info(body: PictureFile, user: CurrentUser) -> PictureSettings:
+        """Reads the settings in the file of a picture, of this studio or of another tool.
+
+        Answers them as fields of a request, and for each setting in the file whether the studio has the same. It reads
+        what AUTOMATIC1111, Forge, SD.Next, Fooocus, ComfyUI, InvokeAI, SwarmUI, NovelAI, Easy Diffusion, Draw Things
+        and Civitai write into PNG, JPEG and WebP files.
+        """
+        content = await service.read_encoded_picture(body.image, user, "image")
+        return await read_picture_settings(service, content, user, body.model)
 
     @router.get("/inputs/{image_id}", response_class=FileResponse, responses=PNG_CONTENT)
     async def start_image(image_id: str, user: CurrentUser) -> Response:
