@@ -20,6 +20,7 @@ from ui.endpoints import add_generation_endpoints
 from ui.gradio_request import get_user
 from ui.library_endpoints import add_library_endpoints
 from ui.page import Page
+from ui.png_info_endpoint import add_png_info_endpoint
 from ui.preprocess_endpoint import add_preprocess_endpoint
 from ui.resource_endpoints import add_resource_endpoints
 from ui.tabs.api import ApiTab
@@ -44,6 +45,7 @@ SCRIPTS = (
     "reference_pictures.js",
     "viewer.js",
     "workspace.js",
+    "picture_reading.js",
     "library.js",
     "resources.js",
 )
@@ -54,6 +56,7 @@ STYLE_SHEETS = (
     "picture_units.css",
     "library.css",
     "viewer.css",
+    "picture_reading.css",
     "resources.css",
 )
 FONTS = "fonts.css"
@@ -75,13 +78,14 @@ def build_ui(service: Service) -> gr.Blocks:
             library = LibraryTab(service, create, pages)
             models_tab, adapters_tab = ResourceTab("Models", "models"), ResourceTab("LoRAs", "loras")
             api = ApiTab(service, create.form)
-        create.connect(demo)
+        create.connect(demo, pages)
         library.connect()
         api.connect()
         connect_use_buttons(models_tab, adapters_tab, create, pages)
         add_generation_endpoints(service, demo)
         add_resource_endpoints(service, demo)
         add_preprocess_endpoint(service, demo)
+        add_png_info_endpoint(service, demo)
         add_library_endpoints(service, demo)
     demo.queue(max_size=MAX_CONCURRENT_EVENTS, default_concurrency_limit=None, api_open=False)
     # By default it polls a thousand times a second, which takes 5 % of a processor core from the worker.

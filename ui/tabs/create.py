@@ -21,6 +21,7 @@ from ui.workspace.job_follower import JobFollower
 from ui.workspace.lora_settings import LoraSettings
 from ui.workspace.model_values import ModelValues
 from ui.workspace.page_state import PageState
+from ui.workspace.picture_reading import PictureReading
 from ui.workspace.prompt_completion import PromptCompletion
 from ui.workspace.saved_form import SavedForm, read_linked_fields, read_saved_fields
 from ui.workspace.stage import Stage
@@ -45,6 +46,7 @@ class CreateTab:
             self.jobs = JobFollower(service, self.form, self.stage, self.controls.queue)
             self.undo = FormUndo(self.form, self.controls.status)
             self.start_images = StartImages(service, self.form, self.undo)
+            self.reading = PictureReading(self.form, self.undo, self.start_images, self.controls.report)
             self.saved = SavedForm(self.form)
             self.model_values = ModelValues(self.form)
             self.lora_settings = LoraSettings(service, self.form, self.undo)
@@ -54,13 +56,14 @@ class CreateTab:
         """The components that change when a picture is used again."""
         return [*self.undo.outputs, *(each for each in self.stage.outputs if each is not self.stage.status)]
 
-    def connect(self, demo: gr.Blocks) -> None:
-        """Connects the controls. They must all be there."""
+    def connect(self, demo: gr.Blocks, pages: gr.Tabs) -> None:
+        """Connects the controls. They must all be there. `pages` are the tabs of the page."""
         model, seed = self.form.controls["model"], self.form.controls["seed"]
         self.jobs.connect(self.controls.run, self.controls.stop, self.controls.finish, self.state, demo)
         self.stage.connect(self.state)
         self.undo.connect()
         self.start_images.connect(self.state)
+        self.reading.connect(self.state, pages, self.tab_id)
         self.saved.connect()
         self.model_values.connect()
         self.lora_settings.connect()

@@ -33,7 +33,10 @@ CHOOSE_TOOL = """(...values) => {
 
 @dataclass(frozen=True)
 class Controls:
-    """The buttons of the controls, the line that tells how things stand, and the list of the jobs that wait."""
+    """The buttons of the controls, the line that tells how things stand, and the list of the jobs that wait.
+
+    `report` is the list of what was read from a picture.
+    """
 
     run: gr.Button
     stop: gr.Button
@@ -41,6 +44,7 @@ class Controls:
     keep_seed: gr.Button
     status: gr.HTML
     queue: gr.HTML
+    report: gr.HTML
 
 
 def build_controls(form: Form) -> Controls:
@@ -50,6 +54,8 @@ def build_controls(form: Form) -> Controls:
             form.textbox(
                 "prompt", lines=3, max_lines=12, info=None, placeholder="Describe a picture", elem_classes="prompt"
             )
+            create_html(render_file_choice(), elem_classes="read-from-picture")
+            report = create_html("", elem_classes="read-report")
         with gr.Column(elem_classes="settings"):
             keep_seed = add_settings(form)
     connect_tools(form, tabs)
@@ -62,7 +68,13 @@ def build_controls(form: Form) -> Controls:
             run = gr.Button("Generate", variant="primary", elem_classes="generate")
             finish = gr.Button("Keep what is there", elem_classes="finish with-icon")
             stop = gr.Button("Stop", variant="stop", elem_classes="stop")
-    return Controls(run, stop, finish, keep_seed, status, queue)
+    return Controls(run, stop, finish, keep_seed, status, queue, report)
+
+
+def render_file_choice() -> str:
+    """Returns the choice of a picture file whose settings picture_reading.js reads."""
+    text = mark("Settings from a picture …")
+    return f'<label data-read-settings><span>{text}</span><input type="file" accept="image/*"></label>'
 
 
 def add_settings(form: Form) -> gr.Button:
