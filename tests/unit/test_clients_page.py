@@ -22,8 +22,8 @@ from tests.unit.source_imports import read_imports
 ACCEPTANCE, NODE = ROOT / "tests/acceptance", ROOT / "tests/node"
 # Packages of requirements-dev.txt that are no clients of the studio.
 TOOLS = {
-    "httpx", "matplotlib", "mypy", "playwright", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "ruff",
-    "schemathesis", "types-greenlet", "types-pyyaml",
+    "httpx", "hypothesis", "matplotlib", "mypy", "playwright", "pytest", "pytest-asyncio", "pytest-timeout",
+    "pytest-xdist", "ruff", "schemathesis", "types-greenlet", "types-pyyaml",
 }  # fmt: skip
 
 

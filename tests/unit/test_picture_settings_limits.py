@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagegen.errors import InvalidRequest
+from imagegen.languages.translation import fill_in
+from imagegen.media.metadata import notes
 from imagegen.media.metadata.file_texts import read_all_texts
 from imagegen.media.metadata.found import MAX_METADATA_CHARS
 from imagegen.media.metadata.readers.table import find_settings
@@ -130,6 +132,20 @@ def test_broken_metadata_in_a_whole_picture_is_none(content: bytes) -> None:
 )
 def test_odd_values_are_read_as_far_as_possible(text: str, resolution: Resolution) -> None:
     resolve({"parameters": text}, resolution)
+
+
+def test_what_the_model_cannot_do_is_missing(manager: ModelManager) -> None:
+    model = manager.get_default()
+    poor = model.model_copy(
+        update={"can": model.can.model_copy(update={"negative_prompt": False, "samplers": ("Euler",)})}
+    )
+    found = find_settings({"parameters": INFOTEXT})
+    assert found is not None
+    answer = Resolution(manager, poor).resolve(found)
+    assert "negative_prompt" not in answer.settings and "sampler" not in answer.settings
+    note = fill_in(notes.NOT_WITH_MODEL, {"model": "embedded"})
+    missing = {each.field for each in answer.fields if (each.status, each.value, each.note) == ("missing", None, note)}
+    assert missing == {"negative_prompt", "sampler"}
 
 
 def test_a_picture_with_too_much_text_is_refused() -> None:

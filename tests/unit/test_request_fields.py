@@ -47,6 +47,7 @@ NAMES_THE_START_IMAGE = (
     "imagegen/engine/",
     "imagegen/api/openai/requests.py",
     "imagegen/api/a1111/",
+    "imagegen/media/metadata/readers/",
 )
 
 
