@@ -46,7 +46,7 @@ OTHER_ARCHITECTURES = (
 OTHER_KINDS = (
     (re.compile(r"(^|[._])lora[._A-Z]|\.hada_|\.lokr_|\.oft_"), "a LoRA", "loras"),
     (re.compile(r"^control_model\.|controlnet_cond_embedding|^input_hint_block"), "a ControlNet", "controlnets"),
-    (re.compile(r"^ip_adapter\.|^image_proj\."), "an IP-Adapter", "ip_adapters"),
+    (re.compile(r"^ip_adapter\.|^image_proj\.|^ip_adapter_proj_model\."), "an IP-Adapter", "ip_adapters"),
     (re.compile(r"^emb_params$|^clip_l$|^clip_g$|^<.*>$"), "a textual inversion", "embeddings"),
     (re.compile(r"^(first_stage_model\.)?decoder\.(conv_in|mid)"), "a VAE", "vaes"),
     (re.compile(r"^(model\.0|conv_first|body\.0)\.weight$"), "an upscaler", "upscalers"),

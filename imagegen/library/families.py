@@ -33,6 +33,8 @@ EXCLUDED = {
 # Pipelines that give their denoiser what the jobs of others cannot be joined with: text features by layer, a cache of
 # attention, lists of lists.
 OWN_PASSES = ("HiDreamImagePipeline", "QwenImage21Pipeline", "ZImageOmniPipeline")
+# Pipelines whose start image can be several pictures.
+SEVERAL_PICTURES = ("Flux2Pipeline",)
 # Pipelines for pictures of pictures that are not used. In diffusers 0.42.1, the first reads a setting that no model
 # has, and the scheduler of the second refuses some strengths.
 UNUSED_SIBLINGS = ("ChromaInpaintPipeline", "LatentConsistencyModelImg2ImgPipeline")
@@ -130,6 +132,7 @@ def derive_family(signature: PipelineSignature) -> Family:
         inpainting=find_sibling(signature, "Inpaint") is not None,
         strength=find_sibling(signature, "Img2Img") is not None,
         clip_skip="clip_skip" in signature.parameters,
+        references=signature.name in SEVERAL_PICTURES,
         step_cache=False,
         loras=False,
         shared_passes=signature.name not in OWN_PASSES,

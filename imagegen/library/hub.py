@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -151,9 +151,12 @@ class HubClient:
             check_file(reference, files, shard)
         return [path, *shards]
 
-    def plan_ip_adapter(self, reference: str, hub_files: HubFiles, kind: str) -> DownloadPlan:
+    def plan_ip_adapter(
+        self, reference: str, hub_files: HubFiles, kind: str, has_encoder: Callable[[IpAdapterFacts], bool]
+    ) -> DownloadPlan:
         """Returns the one file of an IP-Adapter, with the image encoder of its repository that it needs.
 
+        It can do without one if `has_encoder` says that there is another on disk.
         Blocks on the network. Raises HubRequestFailed and UnusableModel.
         """
         commit, files = self._list_files(reference, hub_files)
@@ -167,7 +170,9 @@ class HubClient:
                 encoder = weights[choose_weights(weights)]
                 parts = self._list_parts(reference, repository, commit, encoder, files)
                 return self._plan(reference, repository, commit, [files[name] for name in (path, config, *parts)])
-        raise UnusableModel(reference, describe_missing_encoder(facts), kind)
+        if not has_encoder(facts):
+            raise UnusableModel(reference, describe_missing_encoder(facts), kind)
+        return self._plan(reference, repository, commit, [files[path]])
 
     def _read_ip_adapter(self, reference: str, repository: str, commit: str, path: str, kind: str) -> IpAdapterFacts:
         """Returns what the tensors of an IP-Adapter say. Only the header of its file is fetched."""

@@ -1,7 +1,8 @@
 """The architectures of IP-Adapters: recognized from the names and shapes of a file's tensors, without torch.
 
 The format is that of https://github.com/tencent-ailab/IP-Adapter: the tensors of a projection, which makes tokens of a
-picture's embedding, and keys and values for each cross-attention of a UNet.
+picture's embedding, and keys and values for each cross-attention of a UNet. Those for FLUX.1 have the format of
+https://github.com/XLabs-AI/x-flux, with keys and values for each block of two streams.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from imagegen.library.architectures import get_unet_architecture
+from imagegen.library.family_facts import FLUX, STABLE_DIFFUSION_XL
 from imagegen.library.weight_files import SafetensorsHeader
 from imagegen.text import truncate
 
@@ -19,6 +21,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 PROJECTION_PREFIX = "image_proj."
 ATTENTION_PATTERN = re.compile(r"ip_adapter\.(\d+)\.to_(k|v)_ip\.weight")
+FLUX_PROJECTION_PREFIX = "ip_adapter_proj_model."
+FLUX_ATTENTION_PATTERN = re.compile(
+    r"double_blocks\.(\d+)\.processor\.ip_adapter_double_stream_(k|v)_proj\.(weight|bias)"
+)
 # The tokens that an attention looks at for each reference picture; those of an IP-Adapter with fewer are repeated.
 MAX_TOKENS = 16
 # The tokens of an IP-Adapter that is not "plus".
@@ -43,13 +49,16 @@ PLUS_NAMES = frozenset(
 )
 # Parts of tensor names that only one kind of IP-Adapter has, with what the studio calls it.
 UNSUPPORTED_NETWORKS = (
-    ("double_blocks.", "an IP-Adapter for FLUX.1"),
     ("perceiver_resampler.", "an IP-Adapter for faces (FaceID Plus)"),
     ("_lora.", "an IP-Adapter for faces (FaceID)"),
     ("image_proj.proj.3.", "an IP-Adapter for whole faces (full face)"),
+    ("image_proj.proj.2.", "an IP-Adapter for FLUX.1 in the format of InstantX"),
 )
 # What of the image encoder an IP-Adapter gets: its "projection", or its last "hidden" states but one.
 EncoderOutput = Literal["projection", "hidden"]
+# What IP-Adapters for Kolors get, of CLIP ViT-L, and its width. Kolors has the UNet of Stable Diffusion XL, whose own
+# IP-Adapters get 1280 numbers, of CLIP ViT-H.
+KOLORS_ENCODER: tuple[EncoderOutput, int] = ("hidden", 1024)
 
 
 class UnknownIpAdapter(ValueError):
@@ -76,6 +85,8 @@ def detect_ip_adapter(header: SafetensorsHeader) -> IpAdapterFacts:
     for mark, name in UNSUPPORTED_NETWORKS:
         if any(mark in each for each in shapes):
             raise UnknownIpAdapter(f"it is {name}, which is not supported yet")
+    if any(map(FLUX_ATTENTION_PATTERN.fullmatch, shapes)):
+        return detect_flux_ip_adapter(shapes)
     text_width = check_attention(shapes)
     projection = {
         name.removeprefix(PROJECTION_PREFIX): shape
@@ -85,9 +96,54 @@ def detect_ip_adapter(header: SafetensorsHeader) -> IpAdapterFacts:
     is_plus = PLUS_MARK in projection
     check_names(projection, PLUS_NAMES if is_plus else PLAIN_NAMES)
     facts = read_plus_facts(projection) if is_plus else read_plain_facts(projection, text_width)
+    check_tokens(facts)
+    if (
+        facts.architecture == STABLE_DIFFUSION_XL.architecture
+        and (facts.encoder_output, facts.encoder_width) == KOLORS_ENCODER
+    ):
+        raise UnknownIpAdapter("it is an IP-Adapter for Kolors, which is not supported yet")
+    return facts
+
+
+def detect_flux_ip_adapter(shapes: Shapes) -> IpAdapterFacts:
+    """Returns what the tensors of an IP-Adapter for FLUX.1 say. Raises UnknownIpAdapter."""
+    text_width = check_flux_attention(shapes)
+    projection = {
+        name.removeprefix(FLUX_PROJECTION_PREFIX): shape
+        for name, shape in shapes.items()
+        if not FLUX_ATTENTION_PATTERN.fullmatch(name)
+    }
+    check_names(projection, PLAIN_NAMES, FLUX_PROJECTION_PREFIX)
+    outputs, width = projection["proj.weight"]
+    if outputs % text_width:
+        raise UnknownIpAdapter(f"its {FLUX_PROJECTION_PREFIX}proj.weight does not fit its keys and values")
+    facts = IpAdapterFacts(FLUX.architecture, "projection", width, outputs // text_width)
+    check_tokens(facts)
+    return facts
+
+
+def check_flux_attention(shapes: Shapes) -> int:
+    """Returns the width of the text embeddings of models that an IP-Adapter is for.
+
+    Raises UnknownIpAdapter for keys and values that are not those of each block.
+    """
+    found = [match for match in map(FLUX_ATTENTION_PATTERN.fullmatch, shapes) if match is not None]
+    blocks = [
+        {int(match[1]) for match in found if match.groups()[1:] == (part, tensor)}
+        for part in "kv"
+        for tensor in ("weight", "bias")
+    ]
+    if any(each != set(range(len(blocks[0]))) for each in blocks):
+        raise UnknownIpAdapter("its keys and values are not those of each block")
+    widths = {shapes[match[0]][-1] for match in found if match[3] == "weight"}
+    if len(widths) > 1:
+        raise UnknownIpAdapter("its keys and values are for text embeddings of several widths")
+    return widths.pop()
+
+
+def check_tokens(facts: IpAdapterFacts) -> None:
     if MAX_TOKENS % facts.tokens:
         raise UnknownIpAdapter(f"it makes {facts.tokens} tokens of a picture, and 1, 2, 4, 8 and 16 are supported")
-    return facts
 
 
 def check_attention(shapes: Shapes) -> int:
@@ -108,14 +164,14 @@ def check_attention(shapes: Shapes) -> int:
     return widths.pop()
 
 
-def check_names(projection: Shapes, expected: frozenset[str]) -> None:
+def check_names(projection: Shapes, expected: frozenset[str], prefix: str = PROJECTION_PREFIX) -> None:
     """Raises UnknownIpAdapter for a tensor too many or too few."""
     unknown = next((name for name in projection if name not in expected), None)
     if unknown is not None:
         raise UnknownIpAdapter(f"its tensor {truncate(unknown)} has no place in an IP-Adapter")
     missing = min(expected - projection.keys(), default=None)
     if missing is not None:
-        raise UnknownIpAdapter(f"it has no tensor {PROJECTION_PREFIX}{missing}")
+        raise UnknownIpAdapter(f"it has no tensor {prefix}{missing}")
 
 
 def read_plain_facts(projection: Shapes, text_width: int) -> IpAdapterFacts:

@@ -10,6 +10,7 @@ from typing import Any
 
 from imagegen.errors import NotOnDisk, UnusableModel
 from imagegen.library.config_limits import find_config_problem
+from imagegen.library.family_facts import FLUX
 from imagegen.library.ip_adapter_architectures import (
     EncoderOutput,
     IpAdapterFacts,
@@ -23,8 +24,10 @@ from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterSource
 
 # The setting of an image encoder with the width of what an IP-Adapter gets of it.
 WIDTH_SETTINGS: dict[EncoderOutput, str] = {"projection": "projection_dim", "hidden": "hidden_size"}
-# As transformers identifies a CLIPVisionModelWithProjection.
-ENCODER_TYPE = "clip_vision_model"
+# As transformers identifies a CLIPVisionModelWithProjection, and a CLIPModel, which has a text encoder beside it.
+ENCODER_TYPE, PAIR_TYPE = "clip_vision_model", "clip"
+# A repository with the image encoder of IP-Adapters for FLUX.1, whose own repositories have none.
+FLUX_ENCODER = "openai/clip-vit-large-patch14"
 
 
 class IpAdapterIndex(NetworkIndex):
@@ -53,6 +56,10 @@ class IpAdapterIndex(NetworkIndex):
             architecture=UNKNOWN_ARCHITECTURE,
         )
 
+    def has_encoder(self, facts: IpAdapterFacts) -> bool:
+        """Returns whether an image encoder for an IP-Adapter is in the models folder."""
+        return any(self._find_encoder(folder / CONFIG_FILE, facts) is not None for folder in self.folders)
+
     def _find_facts(self, reference: str, path: Path, header: SafetensorsHeader) -> dict[str, Any]:
         try:
             facts = detect_ip_adapter(header)
@@ -80,7 +87,7 @@ class IpAdapterIndex(NetworkIndex):
             yield from (root / file for file in sort_by_distance(files, own))
 
     def _is_part(self, path: Path) -> bool:
-        return read_config(path.parent / CONFIG_FILE).get("model_type") == ENCODER_TYPE
+        return find_encoder_config(read_config(path.parent / CONFIG_FILE)) is not None
 
     def _is_of_hub(self, path: Path) -> bool:
         return not any(path.is_relative_to(folder) for folder in self.folders)
@@ -107,10 +114,26 @@ def count_common_folders(path: str, other: str) -> int:
 
 def fits_encoder(config: Mapping[str, Any], facts: IpAdapterFacts) -> bool:
     """Returns whether an IP-Adapter can use the image encoder of a configuration."""
-    width = config.get(WIDTH_SETTINGS[facts.encoder_output])
-    return config.get("model_type") == ENCODER_TYPE and width == facts.encoder_width
+    encoder_config = find_encoder_config(config)
+    return (
+        encoder_config is not None and encoder_config.get(WIDTH_SETTINGS[facts.encoder_output]) == facts.encoder_width
+    )
+
+
+def find_encoder_config(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the settings of the image encoder in a configuration, which may be that of both encoders of CLIP.
+
+    None for another network.
+    """
+    if config.get("model_type") == ENCODER_TYPE:
+        return config
+    own = config.get("vision_config") if config.get("model_type") == PAIR_TYPE else None
+    common = {name: config[name] for name in ("projection_dim",) if name in config}
+    return {**own, **common} if isinstance(own, dict) else None
 
 
 def describe_missing_encoder(facts: IpAdapterFacts) -> str:
     setting = WIDTH_SETTINGS[facts.encoder_output]
-    return f"there is no image encoder for it, a folder with a {ENCODER_TYPE} whose {setting} is {facts.encoder_width}"
+    wanted = f"a folder with a {ENCODER_TYPE} whose {setting} is {facts.encoder_width}"
+    example = f"; {FLUX_ENCODER} has it, for models/ip_adapters" if facts.architecture == FLUX.architecture else ""
+    return f"there is no image encoder for it, {wanted}{example}"

@@ -9,6 +9,7 @@ from imagegen.errors import NotOnDisk
 from imagegen.library.adapter_resource import AdapterResource
 from imagegen.library.adapters import AdapterIndex
 from imagegen.library.hub import DownloadPlan, HubClient
+from imagegen.library.ip_adapters import IpAdapterIndex
 
 
 class NetworkResource(AdapterResource):
@@ -32,8 +33,13 @@ class NetworkResource(AdapterResource):
 class IpAdapterResource(NetworkResource):
     """An IP-Adapter is downloaded with the image encoder that it needs."""
 
+    def __init__(self, index: AdapterIndex, hub: HubClient, heading: str) -> None:
+        super().__init__(index, hub, heading)
+        assert isinstance(index, IpAdapterIndex)
+        self.has_encoder = index.has_encoder
+
     def prepare_download(self, reference: str) -> Callable[[], DownloadPlan]:
         hub_files = self.index.get_hub_files(reference)
         if hub_files is None:
             raise NotOnDisk(reference, self.kind)
-        return partial(self.hub.plan_ip_adapter, reference, hub_files, self.kind)
+        return partial(self.hub.plan_ip_adapter, reference, hub_files, self.kind, self.has_encoder)

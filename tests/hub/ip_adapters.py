@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import FluxTransformer2DModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -36,6 +36,26 @@ def save_ip_adapter(model: Path, file: Path, *, is_plus: bool = False, seed: int
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = make_ip_adapter(model, is_plus=is_plus)
+    save_file({name: each.half().contiguous() for name, each in (weights | extra).items()}, file)
+
+
+def save_flux_ip_adapter(model: Path, file: Path, seed: int = 5, tokens: int = 4, **extra: Tensor) -> None:
+    """Saves an IP-Adapter for a FLUX.1 as XLabs did. Beyond 4 tokens, the same 4 are repeated."""
+    transformer = FluxTransformer2DModel.from_pretrained(model / "transformer")
+    width, inner = int(transformer.config.joint_attention_dim), transformer.inner_dim
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        projection = dict(make_projection(width))
+        weights = {
+            f"double_blocks.{block}.processor.ip_adapter_double_stream_{part}_proj.{name}": 0.3 * torch.randn(*shape)
+            for block in range(len(transformer.transformer_blocks))
+            for part in "kv"
+            for name, shape in (("weight", (inner, width)), ("bias", (inner,)))
+        }
+    for name in ("proj.weight", "proj.bias"):
+        projection[name] = torch.cat([projection[name]] * (tokens // 4))
+    weights |= {f"ip_adapter_proj_model.{name}": each for name, each in projection.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: each.half().contiguous() for name, each in (weights | extra).items()}, file)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import FluxKontextPipeline, FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
@@ -29,7 +29,7 @@ from imagegen.library.snapshots import Snapshots
 from imagegen.schema.adapter_fields import set_adapter_fields
 from imagegen.schema.events import Cancelled, Progress
 from imagegen.schema.models import AdapterSource
-from tests.hub.ip_adapters import save_image_encoder, save_ip_adapter
+from tests.hub.ip_adapters import save_flux_ip_adapter, save_image_encoder, save_ip_adapter
 from tests.integration.engine_harness import (
     ANY_IMAGE,
     EngineHarness,
@@ -49,7 +49,13 @@ ImageDraw.Draw(FACE).ellipse((12, 20, 52, 76), fill="gold")
 PLAIN: dict[str, Any] = {"sampler": "Euler", "steps": 4, "guidance_scale": 4.0}
 # The kind of an IP-Adapter, the picture that it looks at, and its weight.
 Look = tuple[str, Image.Image, float]
-PIPELINES = {"tiny-sd15": StableDiffusionPipeline, "tiny-sdxl": StableDiffusionXLPipeline}
+PIPELINES = {
+    "tiny-sd15": StableDiffusionPipeline,
+    "tiny-sdxl": StableDiffusionXLPipeline,
+    "tiny-flux-dev": FluxPipeline,
+    "tiny-flux-schnell": FluxPipeline,
+    "tiny-flux-kontext": FluxKontextPipeline,
+}
 
 
 def find_ip_adapters(harness: EngineHarness) -> IpAdapterIndex:
@@ -57,13 +63,20 @@ def find_ip_adapters(harness: EngineHarness) -> IpAdapterIndex:
 
 
 def find_sources(harness: EngineHarness, model: str, kind: str, weight: float) -> tuple[AdapterSource, ...]:
-    """Returns the sources of an IP-Adapter for a model, which is written first. `kind` is "plain" or "plus"."""
+    """Returns the sources of an IP-Adapter for a model, which is written first.
+
+    `kind` is "plain", "plus", "flux" or "flux 16".
+    """
     folder, name = harness.folder / "ip_adapters", f"{model}-{kind}"
     if not (folder / "image_encoder").exists():
         save_image_encoder(folder / "image_encoder")
     if not (folder / f"{name}.safetensors").exists():
         harness.model(model)
-        save_ip_adapter(harness.folder / model, folder / f"{name}.safetensors", is_plus=kind == "plus")
+        if kind.startswith("flux"):
+            tokens = 16 if "16" in kind else 4
+            save_flux_ip_adapter(harness.folder / model, folder / f"{name}.safetensors", tokens=tokens)
+        else:
+            save_ip_adapter(harness.folder / model, folder / f"{name}.safetensors", is_plus=kind == "plus")
     return find_ip_adapters(harness).list_sources(name, weight)
 
 
@@ -89,6 +102,9 @@ def paint(
         ("tiny-sd15", [("plus", FACE, 1.0), ("plain", STYLE, 0.5)], 4.0),
         ("tiny-sdxl", [("plain", STYLE, 1.0)], 1.0),
         ("tiny-sdxl", [("plus", FACE, 0.7), ("plus", STYLE, 0.4)], 4.0),
+        ("tiny-flux-dev", [("flux", FACE, 0.8)], 4.0),
+        ("tiny-flux-schnell", [("flux", FACE, 1.0), ("flux", STYLE, 0.5)], 1.0),
+        ("tiny-flux-kontext", [("flux", STYLE, 1.0)], 2.5),
     ],
 )
 def test_pictures_are_those_of_diffusers(
@@ -96,16 +112,26 @@ def test_pictures_are_those_of_diffusers(
 ) -> None:
     found = paint(harness, model, *references, guidance_scale=guidance)
     pipeline = PIPELINES[model].from_pretrained(harness.folder / model, dtype=torch.float32)
+    options: dict[str, Any] = {}
+    if "flux" in model:
+        options["image_encoder_pretrained_model_name_or_path"] = harness.folder / "ip_adapters" / "image_encoder"
+        options["image_encoder_dtype"] = torch.float32
     pipeline.load_ip_adapter(
         harness.folder / "ip_adapters",
         subfolder="",
         weight_name=[f"{model}-{kind}.safetensors" for kind, _, _ in references],
+        **options,
     )
-    pipeline.set_ip_adapter_scale([weight for _, _, weight in references])
-    pipeline.scheduler = create_scheduler("Euler", pipeline.scheduler.config)
+    # FLUX.1's pipelines take one scale for all blocks, or one for each block of each IP-Adapter.
+    blocks = pipeline.transformer.config.num_layers if "flux" in model else 0
+    pipeline.set_ip_adapter_scale([[weight] * blocks if blocks else weight for _, _, weight in references])
+    if "flux" not in model:
+        pipeline.scheduler = create_scheduler("Euler", pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
+    sizes: dict[str, Any] = {"max_area": 64 * 64, "_auto_resize": False} if model == "tiny-flux-kontext" else {}
     expected = pipeline(
-        "a red circle",
+        prompt="a red circle",
+        **sizes,
         width=64,
         height=64,
         num_inference_steps=PLAIN["steps"],
@@ -133,13 +159,29 @@ TASKS: dict[str, dict[str, Any]] = {
     "outpainting": {"start": START, "extend_right": 32, "width": 96, "height": 64},
     "hires": {"hires_scale": 1.5},
 }
+FLUX_TASKS = ("image to image", "inpainting", "outpainting")
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_each_task_looks_at_references(harness: EngineHarness, task: str) -> None:
+LOOKS = [*(("tiny-sd15", "plus", task) for task in TASKS), *(("tiny-flux-dev", "flux", task) for task in FLUX_TASKS)]
+
+
+@pytest.mark.parametrize(("model", "kind", "task"), LOOKS)
+def test_each_task_looks_at_references(harness: EngineHarness, model: str, kind: str, task: str) -> None:
     fields = TASKS[task]
-    found = paint(harness, "tiny-sd15", ("plus", FACE, 1.0), **fields)
-    assert difference(found, paint(harness, "tiny-sd15", **fields)) > 20
+    found = paint(harness, model, (kind, FACE, 1.0), **fields)
+    assert difference(found, paint(harness, model, **fields)) > 20
+
+
+def test_a_model_that_fills_masks_looks_at_references(harness: EngineHarness) -> None:
+    fields = {"start": START, "mask": MASK}
+    found = paint(harness, "tiny-flux-fill", ("flux", FACE, 1.0), **fields)
+    assert difference(found, paint(harness, "tiny-flux-fill", **fields)) > 20
+
+
+def test_an_attention_to_the_same_tokens_several_times_is_that_to_each_once(harness: EngineHarness) -> None:
+    """IP-Adapters for FLUX.1 make 4 tokens of a picture, or 16."""
+    few, many = (paint(harness, "tiny-flux-dev", (kind, FACE, 1.0)) for kind in ("flux", "flux 16"))
+    assert difference(few, many) <= 1
 
 
 def test_each_picture_of_a_batch_is_like_the_reference(harness: EngineHarness) -> None:
@@ -164,6 +206,21 @@ def test_jobs_with_and_without_references_share_passes(harness: EngineHarness, m
     expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
     alone = solo.count
     shared = PassCounter(harness.engine.pass_timer)
+    found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
+    assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
+    assert shared.count < alone * 0.6
+
+
+def test_jobs_of_flux_with_and_without_references_share_passes(harness: EngineHarness) -> None:
+    model = "tiny-flux-dev"
+    job_inputs = [
+        make_inputs(harness, model, ("flux", FACE, 1.0), seed=1, steps=8),
+        make_inputs(harness, model, seed=2, steps=8),
+        make_inputs(harness, model, ("flux 16", FACE, 0.5), ("flux", STYLE, 0.7), seed=3, steps=8),
+    ]
+    solo = PassCounter(harness.engine.pass_timer)
+    expected = [get_final_image(harness.run(inputs)) for inputs in job_inputs]
+    alone, shared = solo.count, PassCounter(harness.engine.pass_timer)
     found = [get_final_image(events) for events in harness.run_concurrently(*job_inputs)]
     assert max(difference(*pair) for pair in zip(expected, found, strict=True)) <= 1
     assert shared.count < alone * 0.6
@@ -199,9 +256,10 @@ def test_joined_arguments_have_one_order() -> None:
     assert joined["y"][0].tolist() == [[1, 0], [1, 1], [0, 0], [0, 0]]
 
 
-def test_a_network_that_is_compiled_looks_at_references_too(harness: EngineHarness) -> None:
-    paint(harness, "tiny-sd15")
-    denoiser = harness.engine.store.models["tiny-sd15"].denoiser
+@pytest.mark.parametrize("model", ["tiny-sd15", "tiny-flux-dev"])
+def test_a_network_that_is_compiled_looks_at_references_too(harness: EngineHarness, model: str) -> None:
+    paint(harness, model)
+    denoiser = harness.engine.store.models[model].denoiser
     spec = json.loads(json.dumps(asdict(build_spec(denoiser, "forward", {}))))
     network, _ = instantiate_network(CompileSpec(**spec))
     assert has_reference_attention(network)
@@ -295,7 +353,7 @@ def test_the_jobs_of_two_ip_adapters_share_one_image_encoder(harness: EngineHarn
     assert engine.store.measure_usage()["cpu"] - models < parameters * 4
 
 
-LOOKERS = ("tiny-flux2-klein", "tiny-qwen-image-edit-plus")
+LOOKERS = ("tiny-flux2-klein", "Flux2Pipeline", "tiny-qwen-image-edit-plus")
 EDIT: dict[str, Any] = {"width": 96, "height": 64, "steps": 2}
 
 
@@ -333,10 +391,11 @@ def test_a_model_that_takes_several_pictures_gets_references_after_the_start_ima
     assert found.tobytes() != other.tobytes()
 
 
-def test_references_without_a_start_image_share_passes(harness: EngineHarness) -> None:
+@pytest.mark.parametrize("model", ["tiny-flux2-klein", "Flux2Pipeline"])
+def test_references_without_a_start_image_share_passes(harness: EngineHarness, model: str) -> None:
     """Of the same shape, since the denoiser sees them."""
     job_inputs = [
-        make_looking_inputs(harness, "tiny-flux2-klein", picture, seed=seed, steps=3)
+        make_looking_inputs(harness, model, picture, seed=seed, steps=3)
         for seed, picture in enumerate((FACE, FACE.rotate(180)), 1)
     ]
     solo = PassCounter(harness.engine.pass_timer)
@@ -355,7 +414,8 @@ def test_references_without_a_start_image_share_passes(harness: EngineHarness) -
         ("tiny-flux2-klein", {"image": ANY_IMAGE, "weight": 0.5}, r"references\[0\].weight: must be 1 or left open"),
         ("tiny-qwen-image", {"image": ANY_IMAGE}, "references: cannot be used with the model"),
         ("tiny-qwen-image-edit", {"image": ANY_IMAGE}, "references: cannot be used with the model"),
-        ("tiny-flux-kontext", {"image": ANY_IMAGE}, "references: cannot be used with the model"),
+        ("tiny-flux-kontext", {"image": ANY_IMAGE}, r"references\[0\].ip_adapter: is required with the model"),
+        ("tiny-sana", {"image": ANY_IMAGE}, "references: cannot be used with the model"),
     ],
 )
 def test_what_a_model_cannot_look_at_is_refused_by_name(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagegen.errors import NotOnDisk, UnusableModel
-from imagegen.library.ip_adapter_architectures import PLUS_NAMES
+from imagegen.library.ip_adapter_architectures import PLAIN_NAMES, PLUS_NAMES
 from imagegen.library.ip_adapters import IpAdapterIndex
 from imagegen.library.snapshots import Snapshots
 from tests.unit.model_files import (
@@ -27,6 +27,19 @@ PLUS = {f"image_proj.{name}": (8, 8) for name in PLUS_NAMES} | {
     "image_proj.proj_out.weight": (768, 8),
     **{name: shape for name, shape in PLAIN.items() if name.startswith("ip_adapter.")},
 }
+
+# Two blocks of FLUX.1.
+FLUX = {
+    **{f"ip_adapter_proj_model.{name}": PLAIN[f"image_proj.{name}"] for name in PLAIN_NAMES},
+    "ip_adapter_proj_model.proj.weight": (4 * 768, 768),
+    **{
+        f"double_blocks.{block}.processor.ip_adapter_double_stream_{part}_proj.{name}": shape
+        for block in range(2)
+        for part in "kv"
+        for name, shape in (("weight", (64, 768)), ("bias", (64,)))
+    },
+}
+FLUX_KEY = "double_blocks.1.processor.ip_adapter_double_stream_k_proj"
 
 
 @pytest.fixture
@@ -67,6 +80,18 @@ def test_a_file_has_its_architecture_and_the_image_encoder_that_fits(index: IpAd
     }
 
 
+def test_one_for_flux_has_the_image_encoder_of_clip(index: IpAdapterIndex, folder: Path) -> None:
+    file = write_tensors(folder / "flux.safetensors", FLUX)
+    with pytest.raises(UnusableModel, match="projection_dim is 768; openai/clip-vit-large-patch14 has it"):
+        index.list_sources("flux")
+    config = {"model_type": "clip", "projection_dim": 768, "vision_config": {"hidden_size": 1024}}
+    write_json(folder / "clip" / "config.json", config)
+    encoder = write_tensors(folder / "clip" / "model.safetensors", {"class_embedding": (1024,)})
+    assert [source.path for source in index.list_sources("flux")] == [file, encoder]
+    assert index.get("flux").info.architecture == "FLUX.1"
+    assert index.list_ids() == ["flux"]
+
+
 def test_a_file_without_an_image_encoder_that_fits_says_what_it_needs(index: IpAdapterIndex, folder: Path) -> None:
     write_tensors(folder / "plus.safetensors", PLUS)
     write_encoder(folder / "image_encoder", 1664, 1280)
@@ -100,7 +125,14 @@ def test_a_file_of_the_hub_is_complete_with_its_image_encoder(index: IpAdapterIn
         (PLAIN | {"ip_adapter.0.to_q_lora.down.weight": (4, 4)}, "FaceID"),
         (PLAIN | {"image_proj.perceiver_resampler.proj_in.weight": (4, 4)}, "FaceID Plus"),
         (PLAIN | {"image_proj.proj.3.weight": (4,)}, "full face"),
-        ({"double_blocks.0.processor.ip_adapter_double_stream_k_proj.weight": (4, 4)}, "FLUX.1"),
+        (PLAIN | {"image_proj.proj.2.weight": (4, 4)}, "InstantX"),
+        (PLUS | {"image_proj.proj_in.weight": (8, 1024), "image_proj.proj_out.weight": (2048, 8)}, "for Kolors"),
+        ({name: FLUX[name] for name in FLUX if name != f"{FLUX_KEY}.bias"}, "not those of each block"),
+        (FLUX | {f"{FLUX_KEY}.weight": (64, 1024)}, "of several widths"),
+        (FLUX | {"ip_adapter_proj_model.proj.weight": (3 * 768, 768)}, "it makes 3 tokens of a picture"),
+        (FLUX | {"ip_adapter_proj_model.proj.weight": (770, 768)}, "does not fit its keys and values"),
+        (FLUX | {"single_blocks.0.weight": (4, 4)}, "its tensor single_blocks.0.weight has no place"),
+        ({name: FLUX[name] for name in FLUX if "norm.bias" not in name}, "no tensor ip_adapter_proj_model.norm.bias"),
     ],
     ids=lambda value: value if isinstance(value, str) else "file",
 )

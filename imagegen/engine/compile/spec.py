@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import diffusers
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
@@ -62,8 +61,7 @@ def instantiate_network(spec: CompileSpec) -> tuple[nn.Module, dict[str, Any]]:
     with device:
         network: nn.Module = getattr(diffusers, spec.kind).from_config(spec.config)
     torch.set_default_dtype(torch.float32)
-    if isinstance(network, UNet2DConditionModel):
-        add_reference_attention(network)
+    add_reference_attention(network)
     network.eval().requires_grad_(requires_grad=False)
     if spec.weights["channels_last"]:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

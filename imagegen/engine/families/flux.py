@@ -10,6 +10,7 @@ import torch
 
 from imagegen.engine.batching.collate import BatchRules
 from imagegen.engine.families.packed import PackedLatentsFamily
+from imagegen.engine.ip_adapters.attention import FLUX_ARGUMENT, add_reference_attention
 from imagegen.engine.log_filters import suppress_messages
 from imagegen.engine.models.single_file import load_with_single_file_denoiser
 from imagegen.engine.previews.projection import build_projection
@@ -28,7 +29,10 @@ POSITION_RULES = BatchRules(positions=("img_ids", "txt_ids"))
 
 class Flux(PackedLatentsFamily):
     facts = FLUX
-    batch_rules = replace(POSITION_RULES, additions=("controlnet_block_samples", "controlnet_single_block_samples"))
+    batch_rules = replace(
+        POSITION_RULES,
+        additions=("controlnet_block_samples", "controlnet_single_block_samples", FLUX_ARGUMENT),
+    )
     preview_projection = build_projection(
         [
             [-0.0346, 0.0244, 0.0681],
@@ -54,6 +58,9 @@ class Flux(PackedLatentsFamily):
 
     def load_from_file(self, source: ModelSource, config: Path, dtype: torch.dtype) -> Pipeline:
         return load_with_single_file_denoiser(source, config, dtype, self.single_file_networks[0])
+
+    def prepare(self, pipeline: Pipeline, dtype: torch.dtype) -> None:
+        add_reference_attention(self.get_denoiser(pipeline))
 
     def choose_pipeline_class(self, pipeline: Pipeline, task: TaskName) -> PipelineClass | None:
         """The denoiser of FLUX.1 Fill gets the mask and the picture around it, too."""

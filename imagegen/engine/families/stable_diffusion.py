@@ -8,7 +8,7 @@ import torch
 
 from imagegen.engine.batching.collate import BatchRules
 from imagegen.engine.families.base import ModelFamily
-from imagegen.engine.ip_adapters.attention import ATTENTION_ARGUMENT, add_reference_attention
+from imagegen.engine.ip_adapters.attention import UNET_ARGUMENT, add_reference_attention
 from imagegen.engine.models.single_file import load_stable_diffusion
 from imagegen.engine.previews.projection import build_projection
 from imagegen.engine.prompts.clip import PromptEncoder, build_prompt_encoder
@@ -22,7 +22,7 @@ class StableDiffusion(ModelFamily):
 
     facts = STABLE_DIFFUSION
     batch_rules = BatchRules(
-        additions=("down_block_additional_residuals", "mid_block_additional_residual", ATTENTION_ARGUMENT)
+        additions=("down_block_additional_residuals", "mid_block_additional_residual", UNET_ARGUMENT)
     )
     preview_projection = build_projection(
         [[0.3512, 0.2297, 0.3227], [0.3250, 0.4974, 0.2350], [-0.2829, 0.1762, 0.2721], [-0.2120, -0.2616, -0.7177]]

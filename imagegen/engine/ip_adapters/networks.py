@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,15 @@ from imagegen.engine.models.network_files import read_weights
 from imagegen.engine.models.safe_configs import remove_code
 from imagegen.library.ip_adapter_architectures import (
     ATTENTION_PATTERN,
+    FLUX_ATTENTION_PATTERN,
+    FLUX_PROJECTION_PREFIX,
     MAX_TOKENS,
     PROJECTION_PREFIX,
     EncoderOutput,
     IpAdapterFacts,
     detect_ip_adapter,
 )
+from imagegen.library.ip_adapters import find_encoder_config
 from imagegen.library.network_index import read_network_config
 from imagegen.library.weight_files import read_header
 from imagegen.schema.models import AdapterSource
@@ -44,24 +47,30 @@ LAYER_PARTS = {
 HEAD_WIDTH = 64
 # A table of numbers that older versions of transformers saved with the weights.
 POSITION_IDS = "vision_model.embeddings.position_ids"
+# What the names of tensors begin with that CLIP has for texts.
+TEXT_ENCODER_NAMES = ("text_model.", "text_projection.", "logit_scale")
 
 
 class IpAdapter(nn.Module):
-    """Makes keys and values of what an image encoder says of a picture, for each cross-attention of a UNet.
+    """Makes keys and values of what an image encoder says of a picture, for each attention to references of a denoiser.
 
-    `encoder_output` is what it takes of the encoder.
+    `encoder_output` is what it takes of the encoder. Those for FLUX.1 have a bias.
     """
 
     def __init__(
-        self, projection: nn.Module, key_shapes: Sequence[tuple[int, int]], encoder_output: EncoderOutput
+        self,
+        projection: nn.Module,
+        key_shapes: Sequence[tuple[int, int]],
+        encoder_output: EncoderOutput,
+        has_bias: bool,
     ) -> None:
         super().__init__()
         self.projection, self.encoder_output = projection, encoder_output
-        self.to_k_ip = nn.ModuleList(nn.Linear(width, out, bias=False) for out, width in key_shapes)
-        self.to_v_ip = nn.ModuleList(nn.Linear(width, out, bias=False) for out, width in key_shapes)
+        self.to_k_ip = nn.ModuleList(nn.Linear(width, out, bias=has_bias) for out, width in key_shapes)
+        self.to_v_ip = nn.ModuleList(nn.Linear(width, out, bias=has_bias) for out, width in key_shapes)
 
     def forward(self, embeds: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Returns keys and values for each cross-attention, of shape (n, MAX_TOKENS, width), of embeddings (n, …).
+        """Returns keys and values for each attention, of shape (n, MAX_TOKENS, width), of embeddings (n, …).
 
         Fewer tokens are repeated: an attention to the same tokens several times is that to each once.
         """
@@ -79,16 +88,17 @@ def read_ip_adapter(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tens
     weights: dict[str, Tensor] = {}
     for name, tensor in load_file(source.path).items():
         weights |= rename_tensor(name, tensor)
-    key_shapes = [(out, width) for name, (out, width) in list_shapes(weights) if name.startswith("to_k_ip.")]
+    key_shapes = list_key_shapes(weights)
     with torch.device("meta"):
-        network = IpAdapter(create_projection(weights, facts), key_shapes, facts.encoder_output)
+        projection = create_projection(weights, facts)
+        network = IpAdapter(projection, key_shapes, facts.encoder_output, "to_k_ip.0.bias" in weights)
     return network, weights
 
 
-def list_shapes(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yields names and shapes of the keys and values, in the order of the cross-attentions."""
-    layers = {int(name.split(".")[1]): name for name in weights if name.startswith("to_k_ip.")}
-    yield from ((layers[layer], tuple(weights[layers[layer]].shape)) for layer in sorted(layers))
+def list_key_shapes(weights: Mapping[str, Tensor]) -> list[tuple[int, int]]:
+    """Returns the shapes of the weights for keys, in the order of the attentions. Raises ValueError."""
+    count = sum(name.startswith("to_k_ip.") and name.endswith(".weight") for name in weights)
+    return [(out, width) for out, width in (weights[f"to_k_ip.{layer}.weight"].shape for layer in range(count))]
 
 
 def create_projection(weights: Mapping[str, Tensor], facts: IpAdapterFacts) -> nn.Module:
@@ -108,12 +118,16 @@ def create_projection(weights: Mapping[str, Tensor], facts: IpAdapterFacts) -> n
 def rename_tensor(name: str, tensor: Tensor) -> dict[str, Tensor]:
     """Returns a tensor of a file by its name in IpAdapter; keys and values of a resampler are one tensor in the file.
 
-    The files number all attentions of a UNet, and have the cross-attentions, which are those with odd numbers.
+    The files number all attentions of a UNet, and have the cross-attentions, which are those with odd numbers. Files
+    for FLUX.1 number its blocks.
     """
+    block = FLUX_ATTENTION_PATTERN.fullmatch(name)
+    if block is not None:
+        return {f"to_{block[2]}_ip.{block[1]}.{block[3]}": tensor}
     attention = ATTENTION_PATTERN.fullmatch(name)
     if attention is not None:
         return {f"to_{attention[2]}_ip.{int(attention[1]) // 2}.weight": tensor}
-    name = name.removeprefix(PROJECTION_PREFIX)
+    name = name.removeprefix(PROJECTION_PREFIX).removeprefix(FLUX_PROJECTION_PREFIX)
     layer = LAYER_PATTERN.fullmatch(name)
     if layer is None:
         return {f"projection.{PLAIN_RENAMED.get(name, name)}": tensor}
@@ -125,14 +139,23 @@ def rename_tensor(name: str, tensor: Tensor) -> dict[str, Tensor]:
 
 
 def read_image_encoder(source: AdapterSource) -> tuple[nn.Module, Mapping[str, Tensor]]:
-    """Returns a network without memory but for a table of positions, and its weights. Raises OSError and ValueError."""
-    config = CLIPVisionConfig.from_dict(remove_code(read_network_config(source.path)))
+    """Returns a network without memory but for a table of positions, and its weights. Raises OSError and ValueError.
+
+    A text encoder in the same file is left out.
+    """
+    found = find_encoder_config(read_network_config(source.path))
+    if found is None:
+        raise ValueError("it is no image encoder")
+    config = CLIPVisionConfig.from_dict(remove_code(dict(found)))
     with torch.device("meta"):
         network: Any = CLIPVisionModelWithProjection(config)
     embeddings = network.vision_model.embeddings
     embeddings.position_ids = torch.arange(embeddings.num_positions).unsqueeze(0)
-    weights = read_weights(source.path)
-    weights.pop(POSITION_IDS, None)
+    weights = {
+        name: tensor
+        for name, tensor in read_weights(source.path).items()
+        if name != POSITION_IDS and not name.startswith(TEXT_ENCODER_NAMES)
+    }
     return network, weights
 
 

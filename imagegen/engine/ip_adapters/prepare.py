@@ -13,11 +13,11 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from imagegen.engine.batching.collate import Arguments, count_rows
 from imagegen.engine.ip_adapters.attention import (
-    ATTENTION_ARGUMENT,
     KEYS_AND_VALUES,
     KeysAndValues,
+    get_attention_argument,
     has_reference_attention,
-    list_cross_attentions,
+    list_key_shapes,
 )
 from imagegen.engine.ip_adapters.networks import IpAdapter, encode_picture
 from imagegen.engine.models.loaded import LoadedModel
@@ -30,17 +30,17 @@ from imagegen.schema.request import GenerationRequest
 class JobReferences:
     """What a job's reference pictures add to the calls of its denoiser, for `pictures` pictures at once.
 
-    `layers` has keys and values for each cross-attention, with a first row for no picture and a second for the
-    pictures.
+    `layers` has keys and values for each attention, with a first row for no picture and a second for the pictures.
+    They stand in the call's argument of the name `argument`.
     """
 
-    def __init__(self, layers: Sequence[KeysAndValues], pictures: int) -> None:
-        self.layers, self.pictures = layers, pictures
+    def __init__(self, layers: Sequence[KeysAndValues], pictures: int, argument: str) -> None:
+        self.layers, self.pictures, self.argument = layers, pictures, argument
         self._by_rows: dict[int, Mapping[str, object]] = {}
 
     def for_pictures(self, pictures: int) -> JobReferences:
         """Returns the same for another number of pictures at once."""
-        return self if pictures == self.pictures else JobReferences(self.layers, pictures)
+        return self if pictures == self.pictures else JobReferences(self.layers, pictures, self.argument)
 
     def build_arguments(self, arguments: Arguments) -> Mapping[str, object]:
         """Returns the arguments that a call gets besides its own: the last `pictures` of its rows have the prompt."""
@@ -49,7 +49,7 @@ class JobReferences:
         rows = count_rows(arguments)
         if rows not in self._by_rows:
             layers = tuple(tuple(self._repeat(each, rows) for each in layer) for layer in self.layers)
-            self._by_rows[rows] = {ATTENTION_ARGUMENT: {KEYS_AND_VALUES: layers}}
+            self._by_rows[rows] = {self.argument: {KEYS_AND_VALUES: layers}}
         return self._by_rows[rows]
 
     def _repeat(self, both: Tensor, rows: int) -> Tensor:
@@ -69,9 +69,9 @@ def prepare_references(
     `input_images` are pictures by place. Raises InvalidRequest for a model whose networks are not shared, and
     ModelLoadFailed for an IP-Adapter that does not fit.
     """
-    pictures = len(request.prompts)
+    pictures, argument = len(request.prompts), get_attention_argument(model.denoiser)
     if not ip_adapters:
-        return JobReferences((), pictures)
+        return JobReferences((), pictures, argument)
     if model.shared_networks is None:
         raise InvalidRequest("references", "cannot be used with a model that shares a small GPU (low_memory)")
     found = []
@@ -85,17 +85,15 @@ def prepare_references(
         (torch.stack([key for key, _ in parts], dim=1), torch.stack([value for _, value in parts], dim=1))
         for parts in zip(*found, strict=True)
     ]
-    return JobReferences(layers, pictures)
+    return JobReferences(layers, pictures, argument)
 
 
 def check_layers(network: Any, denoiser: nn.Module, name: str) -> None:
-    """Raises ModelLoadFailed for an IP-Adapter whose keys are not those of the UNet's cross-attentions."""
+    """Raises ModelLoadFailed for an IP-Adapter whose keys are not those of the denoiser's attentions."""
     own = [(layer.out_features, layer.in_features) for layer in network.to_k_ip]
-    expected = [(each.to_k.out_features, each.to_k.in_features) for each in list_cross_attentions(denoiser)]
+    expected = list_key_shapes(denoiser)
     if own != expected or not has_reference_attention(denoiser):
-        raise ModelLoadFailed(
-            name, f"it does not fit the model, whose {len(expected)} cross-attentions have other keys"
-        )
+        raise ModelLoadFailed(name, f"it does not fit the model, whose {len(expected)} attentions have other keys")
 
 
 def build_pixels(image: Image.Image, encoder: Any) -> Tensor:
@@ -107,7 +105,7 @@ def build_pixels(image: Image.Image, encoder: Any) -> Tensor:
 
 @torch.no_grad()
 def compute_keys_and_values(ip_adapter: Any, encoder: Any, pixels: Tensor, weight: float) -> list[KeysAndValues]:
-    """Returns keys and weighed values for each cross-attention, with a row for no picture and one for the picture."""
+    """Returns keys and weighed values for each attention, with a row for no picture and one for the picture."""
     assert isinstance(ip_adapter, IpAdapter)
     embeds = encode_picture(encoder, pixels.to(next(encoder.parameters())), ip_adapter.encoder_output)
     both = torch.cat([embeds.nothing, embeds.picture]).to(next(ip_adapter.parameters()))
