@@ -129,7 +129,13 @@ def test_a_picture_is_made_anew(api: WebUIApi) -> None:
         ("util_get_model_names", ["embedded", "embedded-fast"]),
         ("util_get_current_model", "embedded"),
         ("util_get_scheduler_names", ["automatic", "karras", "uniform"]),
-        ("get_scripts", {"txt2img": ["adetailer", "controlnet"], "img2img": ["adetailer", "controlnet"]}),
+        (
+            "get_scripts",
+            {
+                "txt2img": ["adetailer", "controlnet"],
+                "img2img": ["adetailer", "controlnet", "outpainting mk2", "poor man's outpainting"],
+            },
+        ),
         ("get_embeddings", {"loaded": {}, "skipped": {}}),
         ("get_cmd_flags", {}),
         ("refresh_checkpoints", {}),

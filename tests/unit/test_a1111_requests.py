@@ -104,6 +104,61 @@ def picture(width: int, height: int) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+POOR, MK2 = "Poor man's outpainting", "Outpainting mk2"
+EXTENSIONS = {
+    "all sides": (POOR, None, {"left": 128, "right": 128, "top": 128, "bottom": 128}),
+    "two sides": (POOR, [64, 4, 0, ["left", "up"]], {"left": 64, "top": 64}),
+    "as the page has it": (POOR.lower(), ["96", 4, "fill", ["down"]], {"bottom": 96}),
+    "mk2": (MK2, ["", 32, 8, ["right"], 1.0, 0.05], {"right": 32}),
+    "fewer arguments": (MK2, [None, 8], {"left": 8, "right": 8, "top": 8, "bottom": 8}),
+}
+
+
+@pytest.mark.parametrize(("name", "arguments", "sides"), EXTENSIONS.values(), ids=EXTENSIONS)
+def test_scripts_extend_the_start_image(
+    service: Service, name: str, arguments: list[Any] | None, sides: dict[str, int]
+) -> None:
+    fields = {"script_name": name, "script_args": arguments, "width": 512, "height": 512, "denoising_strength": 0.8}
+    body = {"prompt": "a", "init_images": [picture(96, 64)], **fields}
+    request = parse_a1111_request(service, body, Img2ImgBody)
+    expected = {"left": 0, "right": 0, "top": 0, "bottom": 0} | sides
+    assert {side: getattr(request, f"extend_{side}") for side in expected} == expected
+    assert (request.task, request.width, request.height, request.strength) == ("outpainting", None, None, 0.8)
+    with Image.open(service.images.input_path(str(request.init_image))) as stored:
+        assert stored.size == (96, 64)
+    assert find_ignored(service, Img2ImgBody, init_images=[picture(8, 8)], **fields) == ("width", "height")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"script_name": "SD upscale"}, "script_name: must be one of Outpainting mk2, Poor man's outpainting"),
+        ({"script_name": 5}, "script_name: must be one of"),
+        ({"script_args": "x"}, "script_args: must be a list: pixels, mask_blur"),
+        ({"script_args": [8] * 5}, "script_args: must have at most 4 entries"),
+        ({"script_args": [0]}, "script_args.pixels: must be a whole number from 1 to 1024"),
+        ({"script_args": [8.5]}, "script_args.pixels: must be a whole number"),
+        ({"script_args": [8, 12]}, "script_args.mask_blur: must be 4"),
+        ({"script_args": [8, 4, 2]}, "script_args.inpainting_fill: must be 0 or fill"),
+        ({"script_args": [8, 4, 0, []]}, "script_args.direction: must be a list of at least one of left, right"),
+        ({"script_args": [8, 4, 0, ["north"]]}, "script_args.direction: must be"),
+        ({"script_args": [8, 4, 0, [["left"]]]}, "script_args.direction: must be"),
+        ({"script_name": MK2, "script_args": ["", 8, 8, ["left"], 2]}, "script_args.noise_q: must be 1"),
+        ({"script_name": MK2, "script_args": ["", 8, 8, ["left"], 1, 1]}, "script_args.color_variation: must be 0.05"),
+        ({"mask": picture(96, 64)}, "mask: must be left out with script_name"),
+        (
+            {"alwayson_scripts": {"controlnet": {"args": [{"module": "canny", "model": "studio-edges"}]}}},
+            "alwayson_scripts.controlnet.args[0].image: is required",
+        ),
+    ],
+)
+def test_what_a_script_cannot_do_here_is_refused_by_the_name_of_its_argument(
+    service: Service, fields: dict[str, Any], message: str
+) -> None:
+    found = refusal(service, Img2ImgBody, **{"init_images": [picture(96, 64)], "script_name": POOR} | fields)
+    assert found.startswith(message)
+
+
 def test_what_webuiapi_sends_every_time_is_understood(service: Service) -> None:
     assert parse_a1111_request(service, WEBUIAPI) == GenerationRequest(
         prompt="a red circle", width=512, height=512, steps=20, guidance_scale=7, sampler="Euler a", model="embedded"
@@ -231,6 +286,7 @@ def test_fields_become_ours(service: Service, fields: dict[str, Any], ours: dict
         ({"s_noise": 1.1}, "s_noise: must be 1"),
         ({"refiner_checkpoint": "sdxl-refiner"}, "refiner_checkpoint: must be"),
         ({"script_name": "x/y/z plot"}, "script_name: must be"),
+        ({"script_name": "Outpainting mk2"}, "script_name: must be"),
         (
             {"alwayson_scripts": {"ADetailer": {"args": "on"}}},
             "alwayson_scripts.ADetailer: must have a list",

@@ -38,7 +38,7 @@ SINGLE_PASS = "a second pass has the picture and the model of the first"  # noqa
 NO_SEED_RESIZE = "noise has the size of the picture here"
 SET_BY_SAMPLER = "the sampler sets this itself"
 USE_ETA = "eta in the request sets it for one picture"
-NO_SCRIPTS = "there are no scripts here"
+NO_SCRIPTS = "the scripts here are for img2img"
 NO_FACE_RESTORATION = "faces are not restored here"
 NO_TILING = "pictures do not tile here"
 NO_TOKEN_MERGING = "tokens are not merged here"  # noqa: S105
@@ -65,7 +65,7 @@ TXT2IMG_FIXED = {
     "script_name": FixedField(("", "None"), NO_SCRIPTS),
     "infotext": FixedField(("",), "settings are read from the other fields"),
 }
-IMG2IMG_FIXED = TXT2IMG_FIXED | {
+IMG2IMG_FIXED = {name: field for name, field in TXT2IMG_FIXED.items() if name != "script_name"} | {
     "enable_hr": FixedField((False,), "only txt2img has a second pass"),
     "latent_mask": FixedField((), "the mask is made of the field mask"),
     "mask_round": FixedField((True,), "latents are painted anew as a whole here"),
@@ -108,13 +108,13 @@ IGNORED = {
     **dict.fromkeys(("save_images", "do_not_save_samples", "do_not_save_grid"), ALWAYS_SAVED),
     **dict.fromkeys(("s_tmin", "s_tmax"), "Applies to s_churn, which is not supported."),
     **dict.fromkeys(("url", "auth", "force_task_id"), CLIENT_ONLY),
-    "script_args": "Applies to script_name, which is not supported.",
+    "script_args": "Applies to script_name, which only img2img has.",
     "do_not_reload_embeddings": "Embeddings need no loading.",
     "comments": "A note for people.",
     "styles": NO_STYLES,
 }  # fmt: skip
 TXT2IMG_IGNORED = IGNORED
-IMG2IMG_IGNORED = IGNORED | {
+IMG2IMG_IGNORED = {name: why for name, why in IGNORED.items() if name != "script_args"} | {
     **dict.fromkeys(
         ("hr_scale", "hr_upscaler", "hr_second_pass_steps", "hr_resize_x", "hr_resize_y"),
         "Applies to a second pass, which only txt2img has.",

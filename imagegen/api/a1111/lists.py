@@ -8,6 +8,7 @@ import psutil
 from pydantic import Field
 
 from imagegen.api.a1111.checkpoints import list_models_on_disk
+from imagegen.api.a1111.outpainting import TITLES
 from imagegen.api.a1111.samplers import (
     AUTOMATIC,
     KARRAS,
@@ -93,10 +94,10 @@ class Embeddings(FrozenModel):
 
 
 class Scripts(FrozenModel):
-    """The scripts that `alwayson_scripts` can have."""
+    """The scripts that `alwayson_scripts` and `script_name` can have, in small letters, as the web UI lists them."""
 
     txt2img: tuple[str, ...] = SCRIPTS
-    img2img: tuple[str, ...] = SCRIPTS
+    img2img: tuple[str, ...] = (*SCRIPTS, *map(str.lower, TITLES))
 
 
 class Memory(FrozenModel):

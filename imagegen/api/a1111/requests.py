@@ -28,7 +28,8 @@ from imagegen.api.a1111.fixed_fields import (
     create_fields_model,
 )
 from imagegen.api.a1111.hires import HIRES_NAMES, HiresFields, build_hires_fields
-from imagegen.api.a1111.mask import MASK_NAMES, MaskFields, store_mask
+from imagegen.api.a1111.mask import MASK_FIELD, MASK_NAMES, MaskFields, store_mask
+from imagegen.api.a1111.outpainting import TITLES, build_extension_fields, find_script
 from imagegen.api.a1111.reference_units import name_unit, store_references
 from imagegen.api.a1111.samplers import (
     AUTOMATIC,
@@ -40,7 +41,7 @@ from imagegen.api.a1111.samplers import (
     resolve_sampler,
 )
 from imagegen.api.a1111.scripts import AlwaysOnScripts
-from imagegen.api.a1111.start_image import A1111_FIELD, FIELD, store_start_image
+from imagegen.api.a1111.start_image import A1111_FIELD, FIELD, KEEP_SHAPE, store_start_image
 from imagegen.api.a1111.unknown_fields import OpenModel, list_unknown_fields
 from imagegen.api.a1111.vaes import VAE_FIELD, VAE_SCHEMA, resolve_vae
 from imagegen.errors import InvalidRequest, attribute_errors_to
@@ -66,6 +67,8 @@ CLIP_SKIP_SCHEMA = {
     "description": "Which of the text encoder's layers to use, counted from the last; 0 is the same as 1.",
 }
 SDCPP_MODEL = "A title, as in clients of stable-diffusion.cpp. Another value is ignored."
+SCRIPT_NAME = "A script that extends the start image. Width and height then have no effect."
+SCRIPT_ARGUMENTS = "The script's arguments in its order. Others than pixels and direction must be the web UI's own."
 ETA_SCHEMA = {
     "type": ["number", "null"],
     "description": "How much noise each step adds, for samplers that add any: 0 for none, or 1.",
@@ -124,6 +127,8 @@ class Img2ImgFields(MaskFields, Txt2ImgFields):
     resize_mode: Annotated[
         Any, build_json_schema(enum=[0, 1], description="0 stretches the picture, 1 cuts off its edges.")
     ] = 0
+    script_name: Annotated[Any, build_json_schema(enum=[*TITLES, "", "None", None], description=SCRIPT_NAME)] = None
+    script_args: Annotated[Any, build_json_schema(type=["array", "null"], description=SCRIPT_ARGUMENTS)] = None
 
 
 class HiresTxt2ImgFields(Txt2ImgFields, HiresFields):
@@ -190,15 +195,25 @@ async def convert_a1111_request(
         "embeddings": await asyncio.to_thread(resolve_embeddings, service, body, model),
         "vae": await asyncio.to_thread(resolve_vae, service.model_manager, get_vae_name(body, chosen_vae)),
     }
+    script = find_script(body.script_name) if isinstance(body, Img2ImgFields) else None
     size = int(body.width or model.width), int(body.height or model.height)
     if isinstance(body, HiresTxt2ImgFields):
         fields |= build_hires_fields(body, body.cfg_scale, size)
     pictures = (body.init_images or ()) if isinstance(body, Img2ImgFields) else ()
     start_image = next(iter(pictures), None)
-    fields["controls"] = await store_controls(service, body.alwayson_scripts, start_image, size, user)
+    # The start image has not the shape of the extended picture, for which control maps are.
+    control_image = None if script else start_image
+    fields["controls"] = await store_controls(service, body.alwayson_scripts, control_image, size, user)
     fields["references"] = await store_references(service, body.alwayson_scripts, start_image, user)
     fields |= await build_detail_fields(service.model_manager, body.alwayson_scripts)
-    if isinstance(body, Img2ImgFields):
+    if isinstance(body, Img2ImgFields) and script is not None:
+        if not model.can.inpainting:
+            raise InvalidRequest("script_name", f"cannot be used with the model {model.id}")
+        if body.mask not in (None, ""):
+            raise InvalidRequest(MASK_FIELD, "must be left out with script_name")
+        fields |= build_extension_fields(script, body.script_args) | {"width": None, "height": None}
+        fields |= await store_start_image(service, pictures, KEEP_SHAPE, size, user)
+    elif isinstance(body, Img2ImgFields):
         fields |= await store_start_image(service, pictures, body.resize_mode, size, user)
         fields |= await store_mask(service, body, pictures[0], body.resize_mode, size, user)
     return parse_request(fields)
@@ -270,6 +285,8 @@ def list_ignored_fields(service: Service, body: Txt2ImgFields) -> tuple[str, ...
     """Returns the names of the fields that the web UI ignores too, and of what the studio does not have."""
     styles = getattr(body, "styles", None)
     ignored = {"styles": bool(styles), "model": body.model and find_model(service.model_manager, body.model) is None}
+    if isinstance(body, Img2ImgFields) and find_script(body.script_name) is not None:
+        ignored |= {name: getattr(body, name) is not None for name in ("width", "height")}
     return (*(name for name, is_ignored in ignored.items() if is_ignored), *list_unknown_fields(body))
 
 

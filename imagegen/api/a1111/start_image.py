@@ -17,6 +17,8 @@ from imagegen.service import Service
 
 # The request's field for the start image, and its name in the web UI's API.
 FIELD, A1111_FIELD = "init_image", "init_images"
+# The `resize_mode` with which the picture is stored as it is.
+KEEP_SHAPE = 1
 RESIZE_MODE_PROBLEM = "must be 0, which stretches the picture, or 1, which cuts off its edges"
 
 
