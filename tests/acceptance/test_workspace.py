@@ -86,6 +86,7 @@ def test_a_picture_is_made_larger_and_its_settings_are_used_again(page: Page, tm
     details = current_tab(page).locator(".block.details")
     expect(details).to_contain_text("240 \N{MULTIPLICATION SIGN} 160", timeout=TIMEOUT_MILLISECONDS)
     expect(details).to_contain_text("studio-x4")
+    expect(current_tab(page).get_by_role("button", name="Vary")).to_be_hidden()
     open_tab(page, "Text to image")
     current_tab(page).get_by_role("button", name="Reuse settings").click()
     expect(page.get_by_role("tab", name="Upscale")).to_have_attribute("aria-selected", "true")

@@ -18,9 +18,10 @@ from imagegen.engine.samplers import create_scheduler
 from imagegen.errors import InvalidRequest, ModelLoadFailed, ModelTooLarge
 from imagegen.library.controlnets import ControlNetIndex
 from imagegen.library.snapshots import Snapshots
+from imagegen.library.weight_files import read_header
 from imagegen.schema.adapter_fields import set_adapter_fields
 from tests.hub.controlnets import save_controlnet, write_original
-from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, get_final_image, new_control
+from tests.integration.engine_harness import ANY_IMAGE, EngineHarness, get_final_image, new_control, run_together
 from tests.integration.test_batching import PassCounter, difference
 
 START = Image.effect_noise((64, 64), 60).convert("RGB")
@@ -234,3 +235,28 @@ def test_controlnets_count_as_memory_and_make_room_for_models(harness: EngineHar
     engine.store.budget = replace(engine.store.budget, memory_bytes=models * 1.9)
     get_final_image(list(engine.generate(harness.make_inputs("tiny-sd21"), new_control())))
     assert engine.store.measure_usage()["cpu"] == sum(model.size_bytes for model in engine.store.models.values())
+
+
+def test_controlnets_that_are_read_at_the_same_time_count_together(harness: EngineHarness) -> None:
+    """Memory for one of two is no memory for both; jobs with the same one read it once."""
+    engine = Engine("cpu")
+    both = make_inputs(harness, "tiny-sd15", {}, {})
+    first, second = (
+        replace(
+            both,
+            request=both.request.model_copy(update={"controls": (use,)}),
+            adapters=(source,),
+            input_images={"controls[0].image": LINES},
+        )
+        for use, source in zip(both.request.controls, both.adapters, strict=True)
+    )
+    list(engine.generate(harness.make_inputs("tiny-sd15"), new_control()))
+    model = engine.store.measure_usage()["cpu"]
+    size = read_header(first.adapters[0].path).parameter_count * 4
+    engine.store.budget = replace(engine.store.budget, memory_bytes=model + size * 1.5)
+    run_together(engine, first, first)
+    assert engine.store.measure_usage()["cpu"] == model + size
+    engine.release(first.adapters[0].id)
+    with pytest.raises(ModelTooLarge):
+        run_together(engine, first, second)
+    assert engine.store.measure_usage()["cpu"] <= model + size

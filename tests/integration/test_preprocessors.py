@@ -17,9 +17,11 @@ from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPi
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
 from imagegen.engine.engine import Engine, JobInputs
+from imagegen.engine.preprocessors.networks import DepthPreprocessor
 from imagegen.errors import ModelLoadFailed
 from imagegen.library.preprocessor_models import PreprocessorIndex
 from imagegen.library.snapshots import Snapshots
+from imagegen.schema.events import Cancelled, Progress
 from imagegen.schema.models import AdapterSource
 from tests.hub import preprocessors
 from tests.integration.engine_harness import EngineHarness, get_final_image, new_control
@@ -137,6 +139,24 @@ def test_a_picture_follows_the_map_that_a_network_makes(harness: EngineHarness, 
     assert events[-1].receipts[0].to_request_fields()["controls"] == [  # type: ignore[union-attr]
         use.model_dump() for use in by_name.request.controls
     ]
+
+
+def test_a_job_that_is_cancelled_meanwhile_ends_with_the_map_that_is_made(
+    harness: EngineHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocessors.save_depth_anything(tmp_path / "mine")
+    inputs = make_inputs(harness, "tiny-sd15", {"preprocessor": "depth"}, {"preprocessor": "depth"})
+    source, control, maps = get_source(tmp_path, "mine"), new_control(), []
+
+    def make(_: DepthPreprocessor, image: Image.Image) -> Image.Image:
+        maps.append(image)
+        control.cancelled.set()
+        return image
+
+    monkeypatch.setattr(DepthPreprocessor, "make", make)
+    events = harness.run(replace(inputs, adapters=[*inputs.adapters, source, source]), control)
+    assert isinstance(events[-1], Cancelled) and not any(isinstance(event, Progress) for event in events)
+    assert len(maps) == 1
 
 
 def test_networks_count_as_memory_and_make_room_for_models(harness: EngineHarness, tmp_path: Path) -> None:

@@ -51,7 +51,10 @@ class Stage:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.picture, self.status, self.details, self.actions, self.files, self.strip, self.running]
+        return [
+            *(self.picture, self.status, self.details, self.actions, self.vary_button),
+            *(self.files, self.strip, self.running),
+        ]
 
     def connect(self, state: gr.State) -> None:
 
@@ -140,6 +143,8 @@ class Stage:
         file = self.service.images.picture_path(picture.id)
         return {
             **updates,
+            # A picture that was only made larger has no noise of its own to vary.
+            self.vary_button: gr.Button(visible=picture.receipt.task != "upscale"),
             self.picture: picture_html.render_picture(picture, file),
             self.files: picture_html.render_file_actions(picture),
             self.details: picture_html.render_details(picture),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,14 @@ class LoadedNetwork:
     shared_by_denoiser: WeakKeyDictionary[nn.Module, BatchedNetwork] = field(default_factory=WeakKeyDictionary)
 
 
+@dataclass(frozen=True)
+class NetworkRead:
+    """A network that is being read from disk. Its bytes count as used meanwhile."""
+
+    size_bytes: int
+    network: Future[nn.Module]
+
+
 class NetworkCache:
     """Used by the run loop's thread. Networks stay on the device until a model or another one needs the memory.
 
@@ -66,16 +75,22 @@ class NetworkCache:
         self.device, self.dtype, self.kinds, self.on_change = device, dtype, kinds, on_change
         # By path and checksum of the weights; the one used last is at the end.
         self._loaded: dict[tuple[Path, str], LoadedNetwork] = {}
+        # Those that are being read.
+        self._reads: dict[tuple[Path, str], NetworkRead] = {}
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all networks on the device."""
-        return sum(each.size_bytes for each in self._loaded.values())
+        """Bytes of all networks on the device, and of those that are on their way there."""
+        return sum(each.size_bytes for each in self._loaded.values()) + self._expected_bytes
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of those that jobs use."""
-        return sum(each.size_bytes for each in self._loaded.values() if each.use_count)
+        """Bytes of those that jobs use, and of those that are on their way to the device."""
+        return sum(each.size_bytes for each in self._loaded.values() if each.use_count) + self._expected_bytes
+
+    @property
+    def _expected_bytes(self) -> int:
+        return sum(read.size_bytes for read in self._reads.values())
 
     def drop_idle(self) -> None:
         """Drops those that no job uses."""
@@ -120,20 +135,30 @@ class NetworkCache:
                 each.use_count -= 1
 
     def _load(self, source: AdapterSource, make_room: Callable[[str, int], None]) -> LoadedNetwork:
-        """Returns a network. Other tasks go on while it is read from disk."""
+        """Returns a network. Other tasks go on while it is read from disk; those that want it too wait for it."""
         key, kind = get_key(source), self.kinds[source.kind]
         if key not in self._loaded:
-            dtype = kind.choose_dtype(source, self.dtype)
-            size = read_header(source.path).parameter_count * dtype.itemsize
-            make_room(source.name, size)
-            network = wait_for(run_in_thread(lambda: load_network(source, kind.read, self.device, dtype)))
-            # Another task may have read it meanwhile.
-            shared = kind.share(network) if kind.share is not None else None
-            self._loaded.setdefault(key, LoadedNetwork(source, network, shared, size))
-            self.on_change()
+            read = self._reads.get(key) or self._start_read(source, make_room)
+            try:
+                network = wait_for(read.network)
+            finally:
+                self._reads.pop(key, None)
+            if key not in self._loaded:
+                shared = kind.share(network) if kind.share is not None else None
+                self._loaded[key] = LoadedNetwork(source, network, shared, read.size_bytes)
+                self.on_change()
         loaded = self._loaded.pop(key)
         self._loaded[key] = loaded
         return loaded
+
+    def _start_read(self, source: AdapterSource, make_room: Callable[[str, int], None]) -> NetworkRead:
+        kind = self.kinds[source.kind]
+        dtype = kind.choose_dtype(source, self.dtype)
+        size = read_header(source.path).parameter_count * dtype.itemsize
+        make_room(source.name, size)
+        future = run_in_thread(lambda: load_network(source, kind.read, self.device, dtype))
+        read = self._reads[get_key(source)] = NetworkRead(size, future)
+        return read
 
 
 def get_key(source: AdapterSource) -> tuple[Path, str]:

@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from imagegen.engine.job import EngineJob
 from imagegen.engine.models.network_cache import LoadedNetwork
 from imagegen.engine.models.network_files import READ_ERRORS
 from imagegen.engine.models.out_of_memory import is_out_of_memory
 from imagegen.engine.preprocessors.ade20k import PALETTE
-from imagegen.engine.run_loop import run_in_thread, wait_for
+from imagegen.engine.run_loop import get_context, run_in_thread, wait_for
 from imagegen.errors import ModelLoadFailed
 from imagegen.text import truncate
 
@@ -88,8 +89,10 @@ def make_control_map(loaded: Sequence[LoadedNetwork], image: Image.Image) -> Ima
     """Returns the control map of a picture. Called in a task; other jobs go on meanwhile.
 
     The first network is the preprocessor, and it needs the others. Raises ModelLoadFailed for a network that cannot
-    look at the picture.
+    look at the picture, and JobInterrupted before or after it does so if the job was cancelled.
     """
+    control = get_context(EngineJob).control
+    control.raise_if_cancelled()
     network, *others = [each.network for each in loaded]
     preprocessor: Any = network
     try:
@@ -99,4 +102,5 @@ def make_control_map(loaded: Sequence[LoadedNetwork], image: Image.Image) -> Ima
             raise
         problem = truncate(" ".join(str(error).split()), 300)
         raise ModelLoadFailed(loaded[0].source.name, f"it cannot look at a picture: {problem}") from error
+    control.raise_if_cancelled()
     return control_map
