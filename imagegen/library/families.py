@@ -11,7 +11,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
-from imagegen.library.family_facts import FAMILIES, TRANSFORMER, Family
+from imagegen.library.family_facts import FAMILIES, FLUX, FLUX2_KLEIN, SANA, TRANSFORMER, Family
 from imagegen.library.pipeline_signatures import Parameter, PipelineSignature, read_pipeline_signature
 from imagegen.schema.models import Guidance
 
@@ -33,6 +33,16 @@ EXCLUDED = {
 # Pipelines that give their denoiser what the jobs of others cannot be joined with: text features by layer, a cache of
 # attention, lists of lists.
 OWN_PASSES = ("HiDreamImagePipeline", "QwenImage21Pipeline", "ZImageOmniPipeline")
+# Pipelines whose LoRAs are used, and the family whose layers have the same names, if there is one: nothing tells their
+# LoRAs apart.
+LORA_FAMILIES: dict[str, Family | None] = {
+    "ChromaPipeline": FLUX,
+    "CogView4Pipeline": None,
+    "Flux2Pipeline": FLUX2_KLEIN,
+    "HiDreamImagePipeline": None,
+    "Krea2Pipeline": None,
+    "SanaSprintPipeline": SANA,
+}
 # Pipelines whose start image can be several pictures.
 SEVERAL_PICTURES = ("Flux2Pipeline",)
 # Pipelines for pictures of pictures that are not used. In diffusers 0.42.1, the first reads a setting that no model
@@ -112,6 +122,7 @@ def derive_family(signature: PipelineSignature) -> Family:
     """Returns the family of a pipeline class without an obstacle."""
     denoiser = next(name for name in DENOISERS if name in signature.components)
     argument, guidance, scale = derive_guidance(signature)
+    lora_family = LORA_FAMILIES.get(signature.name)
     return Family(
         pipeline=signature.name,
         name=signature.name.removesuffix("Pipeline"),
@@ -134,7 +145,8 @@ def derive_family(signature: PipelineSignature) -> Family:
         clip_skip="clip_skip" in signature.parameters,
         references=signature.name in SEVERAL_PICTURES,
         step_cache=False,
-        loras=False,
+        loras=signature.name in LORA_FAMILIES,
+        variant_of=lora_family.name if lora_family is not None else None,
         shared_passes=signature.name not in OWN_PASSES,
     )
 

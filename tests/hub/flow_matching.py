@@ -159,7 +159,7 @@ def qwen_image() -> Any:
     return QwenImagePipeline(**_qwen_components(sees=False))
 
 
-def _qwen_components(*, sees: bool) -> dict[str, Any]:
+def _qwen_components(*, sees: bool, **transformer: Any) -> dict[str, Any]:
     """Returns the components that all pipelines of Qwen-Image have. `sees`: the text encoder gets pictures."""
     tokenizer, text_encoder = encoders.qwen2_vision(16, sees=sees)
     return {
@@ -170,14 +170,16 @@ def _qwen_components(*, sees: bool) -> dict[str, Any]:
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
         "transformer": attentive(
-            QwenImageTransformer2DModel(**HEADS, num_layers=2, joint_attention_dim=16, axes_dims_rope=(4, 6, 6))
+            QwenImageTransformer2DModel(
+                **HEADS, **transformer, num_layers=2, joint_attention_dim=16, axes_dims_rope=(4, 6, 6)
+            )
         ),
     }
 
 
-def _qwen_edit(pipeline_class: Any) -> Any:
+def _qwen_edit(pipeline_class: Any, **transformer: Any) -> Any:
     """Returns a tiny Qwen-Image-Edit."""
-    components = _qwen_components(sees=True)
+    components = _qwen_components(sees=True, **transformer)
     processor = PictureProcessor(Qwen2VLImageProcessorPil(), components["tokenizer"])
     return pipeline_class(processor=processor, **components)
 
@@ -191,7 +193,8 @@ def qwen_image_edit() -> Any:
 @with_processor
 @tiny
 def qwen_image_edit_plus() -> Any:
-    return _qwen_edit(QwenImageEditPlusPipeline)
+    """A tiny Qwen-Image-Edit 2511: for its denoiser, the pictures that it looks at are at the end of their steps."""
+    return _qwen_edit(QwenImageEditPlusPipeline, zero_cond_t=True)
 
 
 @tiny

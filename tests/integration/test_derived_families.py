@@ -20,12 +20,14 @@ from imagegen.engine.families.derived import VERBATIM_ARGUMENTS
 from imagegen.engine.families.registry import get_model_family
 from imagegen.engine.models.loading import load_pipeline
 from imagegen.errors import InvalidRequest
-from imagegen.library.families import find_family, get_family
+from imagegen.library.families import LORA_FAMILIES, find_family, get_family
 from imagegen.library.family_facts import FAMILIES
 from imagegen.library.pipeline_signatures import find_pipeline_files
 from imagegen.schema.events import Cancelled, Progress
+from imagegen.schema.models import UNKNOWN_ARCHITECTURE, AdapterSource
 from imagegen.schema.sizes import Size
 from imagegen.schema.tasks import TaskName
+from tests.hub.loras import diffusers_lora
 from tests.hub.tiny import TINY_DERIVED
 from tests.integration.engine_harness import EngineHarness, get_final_image, new_control, run_until_cancelled
 
@@ -61,13 +63,25 @@ def test_each_class_draws_or_has_a_reason_not_to() -> None:
     assert usable - FAMILIES.keys() == TINY_DERIVED.keys()
 
 
-def draw_plainly(harness: EngineHarness, name: str, task: TaskName, size: Size, steps: int, **images: Any) -> Any:
+def draw_plainly(
+    harness: EngineHarness,
+    name: str,
+    task: TaskName,
+    size: Size,
+    steps: int,
+    lora: AdapterSource | None = None,
+    **images: Any,
+) -> Any:
     """Returns the picture of diffusers' own pipeline, with the scheduler in the model's files."""
-    family, pipeline = get_model_family(name), load_pipeline(harness.model(name)[1], torch.float32)
+    family = get_model_family(name)
+    pipeline: Any = load_pipeline(harness.model(name)[1], torch.float32)
     pipeline_class = family.choose_pipeline_class(pipeline, task)
     assert pipeline_class is not None
     pipeline = pipeline_class.from_pipe(pipeline)
     pipeline.set_progress_bar_config(disable=True)
+    if lora is not None:
+        pipeline.load_lora_weights(str(lora.path.parent), weight_name=lora.path.name, adapter_name="it")
+        pipeline.set_adapters(["it"], [lora.weight])
     family.prepare_job(pipeline, size)
     accepted, can = inspect.signature(type(pipeline).__call__).parameters, harness.model(name)[0].can
     options = VERBATIM_ARGUMENTS | {
@@ -95,6 +109,18 @@ def test_a_picture_is_that_of_the_plain_pipeline(harness: EngineHarness, name: s
     (picture,) = draw(harness, name, width=size[0], height=size[1])
     assert picture.size == size and np.asarray(picture).std() > 10
     assert difference(picture, draw_plainly(harness, name, "text_to_image", size, steps=2)) <= 1
+
+
+@pytest.mark.parametrize("name", LORA_FAMILIES)
+def test_a_lora_does_what_diffusers_does_with_it(harness: EngineHarness, name: str) -> None:
+    _, model = harness.model(name)
+    diffusers_lora(model.path, harness.folder / "loras" / f"{name}.safetensors")
+    lora = harness.loras.get_source(name, 0.7)
+    assert lora.architecture in (get_family(name).architecture, UNKNOWN_ARCHITECTURE)
+    *_, last = harness.run(harness.make_inputs(name, [lora], **fields(harness, name)))
+    (picture,) = last.images  # type: ignore[union-attr]
+    assert difference(picture, draw_plainly(harness, name, "text_to_image", (64, 64), 2, lora)) <= 1
+    assert difference(picture, draw(harness, name)[0]) > 8
 
 
 @pytest.mark.parametrize("name", [name for name in TINY_DERIVED if get_family(name).image_to_image])

@@ -34,9 +34,9 @@ def test_the_second_of_ours_is_the_first_in_few_steps(tmp_path: Path) -> None:
 
 # Models whose repositories are used as they are now. The size of the download is known of some of them.
 NOT_PINNED = (
-    "flux.1-kontext-dev", "qwen-image-edit", "qwen-image-edit-2509", "sdxl-inpainting", "illustrious-xl-0.1",
-    "noobai-xl-vpred-1.0", "pony-diffusion-v6-xl", "flux.1-fill-dev", "flux.2-klein-base-4b", "flux.2-klein-9b",
-    "flux.2-klein-base-9b", "z-image", "qwen-image-2512",
+    "flux.1-kontext-dev", "qwen-image-edit", "qwen-image-edit-2509", "qwen-image-edit-2511", "sdxl-inpainting",
+    "illustrious-xl-0.1", "noobai-xl-vpred-1.0", "pony-diffusion-v6-xl", "flux.1-fill-dev",
+    "flux.2-klein-base-4b", "flux.2-klein-9b", "flux.2-klein-base-9b", "z-image", "qwen-image-2512",
 )  # fmt: skip
 
 
