@@ -32,9 +32,11 @@ from imagegen.schema.models import (
     RefusedFile,
     UpscalerInfo,
     Upscalers,
+    WildcardInfo,
 )
 from imagegen.schema.prompt_weights import PromptLength
 from imagegen.schema.request import GenerationRequest
+from imagegen.schema.wildcards import has_choices, replace_choices
 from imagegen.workers.model_memory import ModelMemory
 
 InfoT = TypeVar("InfoT", bound=ResourceInfo)
@@ -253,12 +255,29 @@ class ModelManager:
         """Returns the small VAE that previews of a model are made with, if there is one. Reads the disk."""
         return find_preview_decoder(self.library.adapters["vae"], model.latents)
 
-    def measure_prompt(self, reference: str | None, prompt: str) -> PromptLength:
+    def measure_prompt(self, reference: str | None, prompt: str, seed: int = 0) -> PromptLength:
         """Returns the length of a prompt for a model; the default one for None. Reads the disk.
 
-        Raises TokensUnknown, UnknownModel, UnusableModel and NotOnDisk.
+        `seed` makes the choices in the prompt. Raises TokensUnknown, UnknownModel, UnusableModel and NotOnDisk, and
+        InvalidRequest for a wildcard.
         """
-        return measure_prompt(self.resolve_model(reference)[1], prompt)
+        source = self.resolve_model(reference)[1]
+        if not has_choices(prompt):
+            return measure_prompt(source, prompt)
+        length = measure_prompt(source, replace_choices(prompt, seed, self.library.wildcards.read_lines))
+        return length.model_copy(update={"has_choices": True})
+
+    def list_wildcards(self) -> list[WildcardInfo]:
+        """Returns the wildcards that prompts can have. Reads the disk."""
+        return [WildcardInfo(name=name) for name in self.library.wildcards.list_names()]
+
+    def list_embedding_words(self, model: ModelInfo) -> dict[str, tuple[str, ...]]:
+        """Returns the words of the embeddings on disk that fit a model, by their ids. Reads the disk."""
+        if not model.can.embeddings:
+            return {}
+        return {
+            each.id: each.trigger for each in self.list_adapters("embedding") if each.architecture == model.architecture
+        }
 
     def list_downloads(self) -> list[DownloadStatus]:
         """Returns the downloads of models and adapters that go on, the oldest first."""

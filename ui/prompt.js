@@ -107,19 +107,20 @@ const StudioPrompt = (() => {
     const { model, longest } = readFacts();
     if (!field || !model) return;
     const prompt = field.value;
-    const key = JSON.stringify([model, prompt]);
+    const seed = Number(document.querySelector("#field-seed :is(input, textarea)")?.value.match(/^\s*\d+\s*$/)?.[0] ?? 0);
+    const key = JSON.stringify([model, prompt, seed]);
     if (key === counted) return;
     const isCountable = prompt.trim() && prompt.length <= longest;
     try {
-      const { tokens, limit } = isCountable ? await askJson("tokens", { method: "POST", body: { prompt, model } }) : { tokens: 0 };
-      if (field.value === prompt) showLength(field, tokens, limit);
+      const length = isCountable ? await askJson("tokens", { method: "POST", body: { prompt, model, seed } }) : { tokens: 0 };
+      if (field.value === prompt) showLength(field, length);
     } catch {
-      showLength(field, 0);
+      showLength(field, { tokens: 0 });
     }
     counted = key;
   }
 
-  function showLength(field, tokens, limit) {
+  function showLength(field, { tokens, limit, has_choices: hasChoices }) {
     const block = field.closest(".block");
     let line = block.querySelector(".length");
     if (!line) {
@@ -127,33 +128,56 @@ const StudioPrompt = (() => {
       block.append(line);
     }
     line.hidden = !tokens;
-    line.textContent = `${tokens} / ${limit}`;
-    line.title = translate("{tokens} tokens of {limit}", { tokens, limit });
+    line.textContent = `${hasChoices ? "≈ " : ""}${tokens} / ${limit}`;
+    line.title = hasChoices
+      ? translate("about {tokens} tokens of {limit}: each seed chooses other words", { tokens, limit })
+      : translate("{tokens} tokens of {limit}", { tokens, limit });
     line.classList.toggle("too-long", tokens > limit);
   }
 
-  // Names of LoRAs and embeddings that begin or contain the word at the caret. "<" lists all.
+  // Names of LoRAs and embeddings that begin or contain the word at the caret. "<" lists all, and "__" lists wildcards.
   const list = make("ul", { className: "suggestions", id: "prompt-suggestions", attributes: { role: "listbox", "aria-label": translate("Names") } });
   let suggestions = [];
   let chosen = -1;
 
+  // A wildcard that is closed stands before the caret like other words.
+  const WILDCARD = /__(?!_)[\p{L}\p{N}_.*/-]+?(?<!_)__/gu;
+  let wildcards = [];
+
   function findFragment(field) {
     const before = field.value.slice(0, field.selectionStart);
-    return before.match(/<[^<>\n,]*$/)?.[0] ?? before.match(/[^\s,()<>:]*$/)[0];
+    const openWildcard = before.replace(WILDCARD, (each) => " ".repeat(each.length)).match(/__[\p{L}\p{N}_.*/-]*$/u);
+    return openWildcard?.[0] ?? before.match(/<[^<>\n,]*$/)?.[0] ?? before.match(/[^\s,()<>:]*$/)[0];
+  }
+
+  async function suggestWildcards(field, fragment) {
+    if (fragment === "__" || !wildcards.length) wildcards = await askJson("wildcards/list").catch(() => []);
+    if (findFragment(field) !== fragment) return;
+    const text = fragment.slice(2).toLowerCase();
+    const fitting = wildcards.filter(({ name }) => name.toLowerCase().includes(text)).slice(0, MAX_SUGGESTIONS);
+    suggestions = fitting.map(({ name }) => ({ kind: "wildcard", names: [name], label: translate("Wildcard"), words: `__${name}__` }));
+    chosen = 0;
+    showSuggestions(field);
   }
 
   function suggest(field) {
     const fragment = findFragment(field);
+    if (fragment.startsWith("__") && field.selectionStart === field.selectionEnd) return suggestWildcards(field, fragment);
     const isCalled = fragment.startsWith("<");
     const text = fragment.replace(/^<(lora:)?/i, "").toLowerCase();
     if (field.selectionStart !== field.selectionEnd || (!isCalled && text.length < LEAST_LETTERS)) return close(field);
     const matches = (readFacts().adapters ?? []).filter((each) => each.names.some((name) => name.toLowerCase().includes(text)));
-    suggestions = matches.filter((each) => isCalled || !each.names.some((name) => name.toLowerCase() === text)).slice(0, MAX_SUGGESTIONS);
-    if (!suggestions.length) return close(field);
+    suggestions = matches.filter((each) => isCalled || !each.names.some((name) => name.toLowerCase() === text)).slice(0, MAX_SUGGESTIONS)
+      .map((each) => ({ ...each, label: translate(each.label) }));
     chosen = isCalled ? 0 : -1;
+    showSuggestions(field);
+  }
+
+  function showSuggestions(field) {
+    if (!suggestions.length) return close(field);
     list.replaceChildren(...suggestions.map((each, index) =>
       make("li", { id: `prompt-suggestion-${index}`, attributes: { role: "option" }, dataset: { index } },
-        make("span", { textContent: each.names[0] }), make("small", { textContent: translate(each.label) }))));
+        make("span", { textContent: each.names[0] }), make("small", { textContent: each.label }))));
     field.closest(".block").append(list);
     field.setAttribute("aria-controls", list.id);
     field.setAttribute("aria-autocomplete", "list");
@@ -172,18 +196,30 @@ const StudioPrompt = (() => {
     for (const name of ["aria-activedescendant", "aria-controls", "aria-autocomplete"]) field.removeAttribute(name);
   }
 
-  // A LoRA joins the stack and an embedding the list; the words that call it take the place of what was typed.
+  // A LoRA joins the stack and an embedding the list; the words that call it, or the name of a wildcard, take the place of
+  // what was typed.
   function take(field, { kind, id, words }) {
     const fragment = findFragment(field);
     const caret = field.selectionStart;
     const start = caret - fragment.length;
     const [before, after] = [field.value.slice(0, start), field.value.slice(caret)];
-    const missing = (before + after).toLowerCase().includes(words.toLowerCase()) ? "" : words;
+    const missing = kind !== "wildcard" && (before + after).toLowerCase().includes(words.toLowerCase()) ? "" : words;
     close(field);
     setValue(field, before + missing + after);
     field.setSelectionRange(start + missing.length, start + missing.length);
-    callPage("prompt-adapter", "use", `${kind} ${id}`);
+    if (kind !== "wildcard") callPage("prompt-adapter", "use", `${kind} ${id}`);
   }
+
+  // The prompts of the shown picture as they were written, before choices were made in them.
+  document.addEventListener("click", ({ target }) => {
+    const written = target.closest?.("button[data-written]");
+    if (!written) return;
+    const fields = { prompt: getPromptField(), negative_prompt: document.querySelector("#field-negative_prompt textarea") };
+    for (const [name, text] of Object.entries(JSON.parse(written.dataset.written))) {
+      if (fields[name]) setValue(fields[name], text);
+    }
+    getPromptField().focus();
+  });
 
   document.addEventListener("input", (event) => {
     if (event.target !== getPromptField()) return;

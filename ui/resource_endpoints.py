@@ -26,6 +26,7 @@ def add_resource_endpoints(service: Service, demo: gr.Blocks) -> None:
     for name in service.resources:
         ResourceEndpoints(service, name).register(demo)
     add_refused_files_endpoint(service, demo)
+    add_wildcards_endpoint(service, demo)
     add_token_endpoint(service, demo)
 
 
@@ -38,16 +39,32 @@ def add_refused_files_endpoint(service: Service, demo: gr.Blocks) -> None:
     add_endpoint(demo, list_refused_files, "list_refused_files", summary, {}, "files")
 
 
-def add_token_endpoint(service: Service, demo: gr.Blocks) -> None:
-    async def count_tokens(prompt: object, model: object, _: gr.Request) -> JsonObject:
+def add_wildcards_endpoint(service: Service, demo: gr.Blocks) -> None:
+    async def list_wildcards(_: gr.Request) -> list[JsonObject]:
         with raise_as_gradio_error():
-            body = parse_model(CountedPrompt, {"prompt": prompt} | ({} if model is None else {"model": model}))
-            length = await asyncio.to_thread(service.model_manager.measure_prompt, body.model, body.prompt)
+            return [info.model_dump() for info in await asyncio.to_thread(service.model_manager.list_wildcards)]
+
+    summary = "Lists the wildcards. A prompt has a line of one by its name, such as __colors__."
+    add_endpoint(demo, list_wildcards, "list_wildcards", summary, {}, "wildcards")
+
+
+def add_token_endpoint(service: Service, demo: gr.Blocks) -> None:
+    async def count_tokens(prompt: object, model: object, seed: object, _: gr.Request) -> JsonObject:
+        with raise_as_gradio_error():
+            sent = {"prompt": prompt, "seed": seed} | ({} if model is None else {"model": model})
+            body = parse_model(CountedPrompt, sent)
+            length = await asyncio.to_thread(service.model_manager.measure_prompt, body.model, body.prompt, body.seed)
         return length.model_dump()
 
     prompt = Parameter("prompt", Parameter.POSITIONAL_OR_KEYWORD, annotation=str)
     model = Parameter("model", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=str | None)
-    parameters = {prompt: "A prompt.", model: CountedPrompt.model_fields["model"].description or ""}
+    seed = Parameter("seed", Parameter.POSITIONAL_OR_KEYWORD, default=0, annotation=int)
+    fields = CountedPrompt.model_fields
+    parameters = {
+        prompt: "A prompt.",
+        model: fields["model"].description or "",
+        seed: fields["seed"].description or "",
+    }
     add_endpoint(demo, count_tokens, "count_tokens", "Counts the tokens of a prompt for a model.", parameters, "length")
 
 

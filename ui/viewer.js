@@ -10,7 +10,7 @@ const StudioViewer = (() => {
   const CLICK_PIXELS = 4;
   const FACTS = {
     seed: translate("Seed"), variation_seed: translate("Variation seed"), variation_strength: translate("Variation strength"), size: translate("Size"), steps: translate("Steps"), guidance_scale: translate("Guidance"), sampler: translate("Sampler"), strength: translate("Strength"),
-    model_id: translate("Model"), loras: translate("LoRAs"), negative_prompt: translate("Negative prompt"),
+    model_id: translate("Model"), loras: translate("LoRAs"), negative_prompt: translate("Negative prompt"), written: translate("Written as"),
   };
 
   const change = (id, body) => askJson(`pictures/${id}`, { method: "PATCH", body });
@@ -111,6 +111,7 @@ const StudioViewer = (() => {
         ...receipt,
         size: `${receipt.final_width ?? receipt.width} × ${receipt.final_height ?? receipt.height}`,
         variation_strength: receipt.variation_strength || null,
+        written: receipt.requested?.prompt,
         loras: receipt.loras.map(({ lora, weight }) => `${lora} ${weight}`).join(", "),
       };
       const rows = Object.entries(FACTS).filter(([name]) => values?.[name] || values?.[name] === 0);

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from imagegen.engine.call_arguments import count_up, derive_seeds, derive_variation_seeds
 from imagegen.engine.detectors.detection import Detection
 from imagegen.engine.inpainting import InpaintingPlan, cover_latents, find_masked_box, soften
 from imagegen.schema.request import GenerationRequest
+from imagegen.schema.seeds import count_up, derive_seeds, derive_variation_seeds
 from imagegen.schema.sizes import Box, Size
 
 # The most parts of one picture that are painted again; of more, the largest.

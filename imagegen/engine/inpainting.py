@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from torch import Tensor
 
-from imagegen.engine.call_arguments import create_generators, derive_seeds
+from imagegen.engine.call_arguments import create_generators
 from imagegen.engine.protocols import Scheduler
 from imagegen.schema.field_types import MaskFill
 from imagegen.schema.request import GenerationRequest
+from imagegen.schema.seeds import derive_seeds
 from imagegen.schema.sizes import Box, Size
 
 # From this value of the soft mask on, of 255, latents are painted anew.

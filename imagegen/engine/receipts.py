@@ -10,11 +10,11 @@ import diffusers
 import torch
 import transformers
 
-from imagegen.engine.call_arguments import derive_seeds, derive_variation_seeds
 from imagegen.engine.job import JobInputs
 from imagegen.schema.controls import LEARNED_PREPROCESSORS
 from imagegen.schema.receipt import Receipt, UsedControl, UsedEmbedding, UsedLora, UsedReference
 from imagegen.schema.request import REQUIRES
+from imagegen.schema.seeds import derive_seeds, derive_variation_seeds
 from imagegen.schema.sizes import Box, Size
 from imagegen.schema.tasks import TASKS
 from imagegen.version import VERSION
@@ -51,12 +51,21 @@ def build_receipts(
     }
     if not TASKS[request.task].paints:
         width, height = next(iter(inputs.input_images.values())).size
-        return [Receipt(**shared | {"prompt": "", "seed": None, "width": width, "height": height})]
+        own_fields = {"prompt": "", "seed": None, "width": width, "height": height, "requested": inputs.requested}
+        return [Receipt(**shared | own_fields)]
     seeds = zip(derive_seeds(request), derive_variation_seeds(request), strict=True)
     boxes = [None] * len(request.prompts) if detail_boxes is None else map(tuple, detail_boxes)
+    count, requested = len(request.prompts), inputs.requested
     return [
-        Receipt(prompt=prompt, seed=seed, variation_seed=variation_seed, detail_boxes=own, **shared)
-        for prompt, (seed, variation_seed), own in zip(request.prompts, seeds, boxes, strict=True)
+        Receipt(
+            prompt=prompt,
+            seed=seed,
+            variation_seed=variation_seed,
+            detail_boxes=own,
+            requested=requested and requested.for_picture(index, count),
+            **shared,
+        )
+        for index, (prompt, (seed, variation_seed), own) in enumerate(zip(request.prompts, seeds, boxes, strict=True))
     ]
 
 
@@ -80,7 +89,6 @@ def build_shared_fields(inputs: JobInputs) -> dict[str, Any]:
         "vae_sha256": vae and vae.sha256,
         "detail_detector_sha256": detector and detector.sha256,
         "versions": VERSIONS,
-        "requested": inputs.requested,
     }
 
 

@@ -11,10 +11,11 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from torch.nn import functional as F
 
-from imagegen.engine.call_arguments import create_generators, derive_variation_seeds
+from imagegen.engine.call_arguments import create_generators
 from imagegen.engine.protocols import Pipeline
 from imagegen.errors import InvalidRequest
 from imagegen.schema.request import GenerationRequest
+from imagegen.schema.seeds import derive_variation_seeds
 
 CPU = torch.device("cpu")
 # Above this mean cosine of the angles, noise is mixed linearly.

@@ -44,7 +44,7 @@ class OutputCache:
         if result is None:
             return None
         return Result(
-            pictures=tuple(mark_cached(picture, sources.requested) for picture in result.pictures),
+            pictures=mark_cached(result.pictures, sources.requested),
             latency_ms=round((time.monotonic() - started_at) * 1000),
             nsfw_detected=result.nsfw_detected,
         )
@@ -103,6 +103,16 @@ def compute_digest(request: GenerationRequest, sources: Sources, info: WorkerRea
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def mark_cached(picture: Picture, requested: RequestedAs | None) -> Picture:
-    receipt = picture.receipt.model_copy(update={"cached": True, "requested": requested})
-    return picture.model_copy(update={"receipt": receipt})
+def mark_cached(pictures: Sequence[Picture], requested: RequestedAs | None) -> tuple[Picture, ...]:
+    """Returns the pictures of a job with what another request for them named."""
+    count = len(pictures)
+    return tuple(
+        picture.model_copy(
+            update={
+                "receipt": picture.receipt.model_copy(
+                    update={"cached": True, "requested": requested and requested.for_picture(index, count)}
+                )
+            }
+        )
+        for index, picture in enumerate(pictures)
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
+from imagegen.jobs.wildcards import choose_prompts
 from imagegen.library.model_index import get_last_modified
 from imagegen.library.shards import list_parts
 from imagegen.model_manager import ModelManager
@@ -29,18 +30,26 @@ def resolve_request(
     requested: RequestedAs | None = None,
     start_size: Size | None = None,
 ) -> tuple[GenerationRequest, JobSources]:
-    """Returns the request with all fields filled in, and its sources. Raises InvalidRequest.
+    """Returns the request with all fields filled in and the choices in its prompts made, and its sources.
 
-    `start_size` is that of the start image in pixels; a request without a size gets its own from it.
+    `start_size` is that of the start image in pixels; a request without a size gets its own from it. Raises
+    InvalidRequest.
     """
     if not TASKS[request.task].paints:
         sources = build_sources(model_manager, request, None, None, (), requested)
         return name_upscalers(request, sources), sources
     model, source = model_manager.resolve_model(request.model)
+    seed = secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed
+    request, requested = choose_prompts(
+        request.model_copy(update={"seed": seed}),
+        model_manager.library.wildcards,
+        model_manager.list_embedding_words(model),
+        requested,
+    )
     if start_size is not None and request.width is None and request.height is None:
         width, height = choose_size(request, start_size, model)
         request = request.model_copy(update={"width": width, "height": height})
-    request = fill_in_defaults(request, model, secrets.randbelow(MAX_SEED + 1), secrets.randbelow(MAX_SEED + 1))
+    request = fill_in_defaults(request, model, seed, secrets.randbelow(MAX_SEED + 1))
     adapters = model_manager.resolve_all_adapters(request, model)
     sources = build_sources(model_manager, request, model, source, adapters, requested)
     return name_upscalers(set_adapter_fields(request, model, adapters), sources), sources

@@ -23,6 +23,7 @@ from imagegen.library.snapshots import Snapshots
 from imagegen.library.upscaler_resource import UpscalerResource
 from imagegen.library.upscalers import KIND, UpscalerIndex
 from imagegen.library.vaes import VaeIndex
+from imagegen.library.wildcards import WildcardFolder
 from imagegen.schema.models import AdapterKind
 from imagegen.settings import ASSETS_DIR, Settings
 
@@ -76,6 +77,7 @@ class Library:
             settings.follow_links,
         )
         upscalers = UpscalerResource(self.upscalers, hub)
+        self.wildcards = WildcardFolder(folder / "wildcards", settings.follow_links)
         self.model_resource = ModelResource(self.models, loras, vaes, hub)
         self.resources: tuple[Resource[ResourceInfo], ...] = (
             self.model_resource,

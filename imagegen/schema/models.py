@@ -174,6 +174,12 @@ class DownloadStatus(FrozenModel):
     size: int | None = None
 
 
+class WildcardInfo(FrozenModel):
+    """A text file with choices for prompts."""
+
+    name: str = Field(description="Its name, which stands in a prompt between two underscores on each side.")
+
+
 class RefusedFile(FrozenModel):
     """A file or folder in the models folder that cannot be used, by its path, and why.
 

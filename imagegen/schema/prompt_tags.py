@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from imagegen.schema.wildcards import find_choices
 from imagegen.text import truncate
 
 TAG_PATTERN = re.compile(r"<(\w{1,40}):([^<>]{1,400})>")
@@ -25,6 +26,8 @@ class PromptTagError(ValueError):
 
 def move_loras(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields of a request with the LoRAs of the prompt moved to the end of `loras`.
+
+    Tags in a choice such as {a|b} stay: which of them count is known when it has been made.
 
     Raises PromptTagError for other tags, and for tags in other prompts, such as the negative one.
     """
@@ -46,14 +49,28 @@ def check_no_tags(field: str, sent: Any) -> None:
 
 def extract_loras(prompt: str) -> tuple[str, list[dict[str, object]]]:
     """Returns the prompt without its LoRA tags, and the LoRAs as fields of a request. Raises PromptTagError."""
-    loras = [parse_lora(kind, text) for kind, text in TAG_PATTERN.findall(prompt)]
+    loras = [parse_lora(match[1], match[2]) for match in find_tags(prompt)]
     return remove_tags(prompt), loras
 
 
 def remove_tags(prompt: str) -> str:
     """Returns a prompt without its tags; one without tags as it is."""
-    words, count = TAG_PATTERN.subn("", prompt)
-    return words.strip() if count else prompt
+    ends = [0]
+    parts = []
+    for match in find_tags(prompt):
+        parts.append(prompt[ends[-1] : match.start()])
+        ends.append(match.end())
+    return "".join([*parts, prompt[ends[-1] :]]).strip() if parts else prompt
+
+
+def find_tags(prompt: str) -> list[re.Match[str]]:
+    """Returns the tags outside of choices, from left to right."""
+    choices = find_choices(prompt)
+    return [
+        match
+        for match in TAG_PATTERN.finditer(prompt)
+        if not any(choice.start < match.start() < choice.end for choice in choices)
+    ]
 
 
 def parse_lora(kind: str, text: str) -> dict[str, object]:

@@ -45,6 +45,9 @@ class PromptLength(FrozenModel):
         description="How many tokens the model accepts, or how many fit into the parts that the prompt takes."
     )
     parts: int = Field(1, description="How many parts of 75 tokens a CLIP text encoder reads.")
+    has_choices: bool = Field(
+        False, description="Whether the prompt has wildcards or other choices: another seed may give another length."
+    )
 
 
 class TokenGroup(NamedTuple):

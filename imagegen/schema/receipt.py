@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import Field
+
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.controls import ControlUse
 from imagegen.schema.field_types import MaskArea, MaskFill
@@ -12,6 +14,11 @@ from imagegen.schema.reference_pictures import ReferencePicture
 from imagegen.schema.request import GenerationRequest, LoraUse, list_task_fields
 from imagegen.schema.sizes import Box, Size
 from imagegen.schema.tasks import TASKS, TaskName, find_task
+
+
+def is_empty(value: str | tuple[str, ...] | None) -> bool:
+    """Returns whether a value is left out of the JSON."""
+    return not value
 
 
 class UsedLora(LoraUse):
@@ -46,10 +53,24 @@ class UsedReference(ReferencePicture):
 
 
 class RequestedAs(FrozenModel):
-    """What a client named, where the studio used something else: a model, and a size as WIDTHxHEIGHT."""
+    """What a client sent, where the studio used something else: a model, a size as WIDTHxHEIGHT, prompts with choices.
+
+    Prompts are as they were written, with wildcards. A receipt has no `more_prompts`: `prompt` is the
+    picture's own.
+    """
 
     model: str | None = None
     size: str | None = None
+    prompt: str | None = Field(None, exclude_if=is_empty)
+    negative_prompt: str | None = Field(None, exclude_if=is_empty)
+    detail_prompt: str | None = Field(None, exclude_if=is_empty)
+    more_prompts: tuple[str, ...] = Field((), exclude_if=is_empty)
+
+    def for_picture(self, index: int, count: int) -> RequestedAs:
+        """Returns what was sent for one of `count` pictures, each of whose prompts has equally many."""
+        prompts = () if self.prompt is None else (self.prompt, *self.more_prompts)
+        own = prompts[index * len(prompts) // count] if prompts else None
+        return self.model_copy(update={"prompt": own, "more_prompts": ()})
 
 
 class Receipt(FrozenModel):
@@ -66,7 +87,8 @@ class Receipt(FrozenModel):
     or if the job was ended before. A picture that was made larger only has no model, seed and so on, and the width and
     height of its input picture. `unfinished_at_step` is the last step of a picture whose job was ended early, counted
     as progress counts it; None for a finished one. `cached` is whether the picture was made before, for the same
-    request; the receipt inside its file says False. `requested` is None if the client named what was used.
+    request; the receipt inside its file says False. `requested` is None if the client named what was used:
+    `prompt` is always the text that was painted.
     """
 
     prompt: str

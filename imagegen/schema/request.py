@@ -65,6 +65,7 @@ class CountedPrompt(FrozenModel):
 
     prompt: PrintableText = Field(max_length=MAX_PROMPT_CHARS)
     model: Reference | None = Field(None, description="A name from the list of models. Empty: the default one.")
+    seed: Seed = Field(0, description="The seed that chooses lines of wildcards.")
 
 
 class RequestRules(FrozenModel):
@@ -92,7 +93,8 @@ class GenerationRequest(RequestRules):
     prompt: PrintableText = Field(
         "",
         max_length=MAX_PROMPT_CHARS,
-        description="What to paint. (Words in brackets:1.3) weigh more, and <lora:name:0.8> adds a LoRA.",
+        description="What to paint. (Words in brackets:1.3) weigh more, <lora:name:0.8> adds a LoRA, and {red|blue} or"
+        " __colors__ is a choice by the seed, of these or of the lines of a wildcard file.",
     )
     negative_prompt: Annotated[PrintableText, Needs("negative_prompt")] = Field(
         "", max_length=MAX_PROMPT_CHARS, description="What to keep out of the picture."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
+from imagegen.schema.receipt import Receipt
 from imagegen.schema.request import list_task_fields
 from tests.acceptance.conftest import ROOT, Studio, run_coroutine, running_studio
 
@@ -342,3 +345,84 @@ def test_the_formats_of_others_take_one_prompt(studio: Studio, door: Door) -> No
 def test_the_same_mistake_has_the_same_code(studio: Studio, door: Door, wrong: Fields, code: str) -> None:
     with pytest.raises(Refused, match=f"^{code}$"):
         door(studio, {"prompt": "a red circle"} | wrong)
+
+
+WILD: Fields = {
+    "prompt": "a {red|green|blue} __shape__ {<lora:neon:0.5>|<lora:neon:1>}",
+    "negative_prompt": "__shape__",
+    "seed": 21,
+    "steps": 3,
+    "width": 64,
+    "height": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def wild(studio: Studio) -> Iterator[DoorResult]:
+    """A picture of a prompt with choices, while the studio has two wildcards."""
+    folder = studio.models_dir / "wildcards"
+    folder.mkdir(parents=True)
+    (folder / "shape.txt").write_text("# shapes\n__round__\nsquare\nstar\ntriangle\n")
+    (folder / "round.txt").write_text("circle\nring\n")
+    yield by_rest(studio, WILD)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_choices_in_a_prompt_are_the_same_through_every_door(studio: Studio, wild: DoorResult, door: Door) -> None:
+    through = door(studio, WILD)
+    assert through.receipt == through.returned_receipt == wild.receipt
+    assert through.pixels == wild.pixels
+
+
+def test_a_receipt_has_the_prompt_that_was_painted_and_the_one_that_was_written(
+    studio: Studio, wild: DoorResult
+) -> None:
+    receipt = wild.receipt
+    assert re.fullmatch("a (red|green|blue) (circle|ring|square|star|triangle)", receipt["prompt"])
+    assert receipt["negative_prompt"] in ("circle", "ring", "square", "star", "triangle")
+    assert [used["lora"] for used in receipt["loras"]] == ["neon"]
+    written = {"prompt": WILD["prompt"], "negative_prompt": WILD["negative_prompt"]}
+    assert receipt["requested"] == {"model": None, "size": None} | written
+    again = by_rest(studio, Receipt(**receipt).to_request_fields())
+    assert again.receipt == receipt | {"requested": None}
+    assert again.pixels == wild.pixels
+
+
+def test_each_picture_of_a_batch_has_the_choices_of_its_seed(studio: Studio, wild: DoorResult) -> None:
+    batch: Fields = {"prompt": "a {red|green|blue} __shape__", "batch_size": 4} | {
+        name: WILD[name] for name in ("seed", "steps", "width", "height")
+    }
+    pictures = list_prompt_results(httpx.post(f"{studio.url}/v1/txt2img", json=batch, timeout=60).json())
+    assert len({each.receipt["prompt"] for each in pictures}) > 1
+    for number, picture in enumerate(pictures):
+        alone = by_rest(studio, batch | {"batch_size": 1, "seed": batch["seed"] + number})
+        assert picture.receipt == alone.receipt
+        differences = [abs(one - other) for one, other in zip(picture.pixels, alone.pixels, strict=True)]
+        assert max(differences) <= 1  # Of sums in another order.
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_an_unknown_wildcard_is_refused_by_name(studio: Studio, wild: DoorResult, door: Door) -> None:
+    with pytest.raises(Refused, match="^invalid_request$") as refusal:
+        door(studio, {"prompt": "a __shap__"})
+    assert re.search("(prompt|inputs): there is no wildcard shap; there are round, shape", refusal.value.message)
+
+
+def test_wildcards_are_listed(studio: Studio, wild: DoorResult) -> None:
+    names = [{"name": "round"}, {"name": "shape"}]
+    assert httpx.get(f"{studio.url}/v1/wildcards/list").json() == names
+    assert Client(studio.url, verbose=False).predict(api_name="/list_wildcards") == names
+
+
+def test_the_tokens_of_a_prompt_with_choices_are_those_of_a_seed(studio: Studio, wild: DoorResult) -> None:
+    def count(**body: Any) -> Fields:
+        answer: Fields = httpx.post(f"{studio.url}/v1/tokens", json=body).json()
+        return answer
+
+    plain = count(prompt="a fox")
+    assert count(prompt="a {fox|red fox in the deep snow}", seed=3)["has_choices"] is True
+    tokens = {count(prompt="a {fox|red fox in the deep snow}", seed=seed)["tokens"] for seed in range(12)}
+    assert tokens == {plain["tokens"], count(prompt="a red fox in the deep snow")["tokens"]}
+    assert plain["has_choices"] is False
+    assert "there is no wildcard x" in httpx.post(f"{studio.url}/v1/tokens", json={"prompt": "__x__"}).text

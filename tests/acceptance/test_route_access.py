@@ -65,7 +65,7 @@ TABLE = {
             /v1/loras/picture /v1/models /v1/models/list /v1/models/picture /v1/models/{model_id:path} /v1/pictures
             /v1/pictures/usage /v1/status /v1/ip_adapters/list /v1/ip_adapters/picture
             /v1/detectors/list /v1/detectors/picture /v1/preprocessors/list /v1/preprocessors/picture
-            /v1/upscalers/list /v1/upscalers/picture /v1/vaes/list /v1/vaes/picture
+            /v1/upscalers/list /v1/upscalers/picture /v1/vaes/list /v1/vaes/picture /v1/wildcards/list
         HEAD /gradio_api/mcp/sse
         POST /controlnet/detect /gradio_api/call/v2/{api_name} /gradio_api/call/{api_name} /gradio_api/mcp
             /gradio_api/mcp/http

@@ -45,7 +45,7 @@ def test_only_these_endpoints_are_published(client: Client) -> None:
     assert sorted(info["named_endpoints"]) == [
         "/count_tokens", "/img2img", "/inpaint", "/list_controlnets", "/list_detectors", "/list_embeddings",
         "/list_ip_adapters", "/list_loras", "/list_models", "/list_pictures", "/list_preprocessors",
-        "/list_refused_files", "/list_upscalers", "/list_vaes", "/load_controlnet", "/load_detector",
+        "/list_refused_files", "/list_upscalers", "/list_vaes", "/list_wildcards", "/load_controlnet", "/load_detector",
         "/load_embedding", "/load_ip_adapter", "/load_lora", "/load_model", "/load_preprocessor", "/load_upscaler",
         "/load_vae", "/outpaint", "/png_info", "/preprocess",
         "/txt2img", "/unload_controlnet", "/unload_detector",

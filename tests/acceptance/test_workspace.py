@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import httpx2
@@ -341,6 +342,40 @@ def test_names_of_loras_are_completed_and_the_prompt_is_counted(page: Page) -> N
     expect(page.locator(".prompt .length")).to_have_text("120 / 150")
     current_tab(page).get_by_role("button", name="Remove LoRA 1").click()
     expect(current_tab(page).locator(".chip").filter(visible=True)).to_have_count(0)
+
+
+def test_a_wildcard_is_completed_painted_and_written_again(page: Page, studio: Studio) -> None:
+    folder = studio.models_dir / "wildcards"
+    folder.mkdir(parents=True)
+    (folder / "weather.txt").write_text("snow\nrain\n")
+    (folder / "wings.txt").write_text("feathers\n")
+    try:
+        prompt(page).fill("")
+        prompt(page).press_sequentially("a fox in __")
+        expect(page.locator("#prompt-suggestions").get_by_role("option")).to_have_text(
+            ["weatherWildcard", "wingsWildcard"]
+        )
+        prompt(page).press_sequentially("we")
+        expect(page.locator("#prompt-suggestions").get_by_role("option")).to_have_text(["weatherWildcard"])
+        screenshot(page, "wildcards")
+        prompt(page).press("Enter")
+        prompt(page).press_sequentially(", __weather__")
+        expect(page.locator("#prompt-suggestions").get_by_role("option")).to_have_count(0)
+        expect(prompt(page)).to_have_value("a fox in __weather__, __weather__")
+        expect(current_tab(page).locator(".prompt .length")).to_contain_text("≈ ")
+        generate(page, prompt(page).input_value(), steps=1)
+    finally:
+        shutil.rmtree(folder)
+    expect(current_tab(page).locator(".details > .prompt")).to_have_text(
+        re.compile("a fox in (snow|rain), (snow|rain)")
+    )
+    screenshot(page, "written-as")
+    prompt(page).fill("something else")
+    current_tab(page).get_by_role("button", name="Use as written").press("Enter")
+    expect(prompt(page)).to_have_value("a fox in __weather__, __weather__")
+    expect(prompt(page)).to_be_focused()
+    current_tab(page).get_by_role("button", name="Generate").press("Enter")
+    expect(current_tab(page).get_by_role("alert")).to_contain_text("there is no wildcard weather", ignore_case=True)
 
 
 def test_a_running_job_is_stopped_and_its_picture_kept(page: Page) -> None:

@@ -22,7 +22,7 @@ TOOLS = [
     "unload_controlnet", "list_ip_adapters", "load_ip_adapter", "unload_ip_adapter",
     "list_vaes", "load_vae", "unload_vae", "list_detectors", "load_detector", "unload_detector",
     "list_preprocessors", "load_preprocessor", "unload_preprocessor",
-    "list_upscalers", "load_upscaler", "unload_upscaler", "list_refused_files",
+    "list_upscalers", "load_upscaler", "unload_upscaler", "list_refused_files", "list_wildcards",
     "list_pictures", "get_picture", "change_picture",
     "delete_picture", "list_jobs", "get_job", "cancel_job", "finish_job", "preprocess", "png_info",
 ]  # fmt: skip

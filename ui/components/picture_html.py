@@ -13,7 +13,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from imagegen.languages.translation import mark
-from imagegen.schema.receipt import Picture, UsedReference
+from imagegen.schema.receipt import Picture, RequestedAs, UsedReference
 from imagegen.text import truncate
 from ui.components.examples import EXAMPLES
 from ui.components.html import translate_html
@@ -137,8 +137,20 @@ def render_details(picture: Picture) -> str:
     )
     receipt_json = escape(json.dumps(receipt.model_dump(), ensure_ascii=False, indent=2))
     return (
-        f'<p class="prompt">{escape(receipt.prompt)}</p><dl>{facts}</dl>'
+        f'<p class="prompt">{escape(receipt.prompt)}</p>{render_written(receipt.requested)}<dl>{facts}</dl>'
         f"<details><summary>{translate_html('Receipt')}</summary><pre>{receipt_json}</pre></details>"
+    )
+
+
+def render_written(requested: RequestedAs | None) -> str:
+    """Returns the prompts in which choices were made, as they were written. prompt.js puts them into the form."""
+    prompts = requested.model_dump(include={"prompt", "negative_prompt"}, exclude_none=True) if requested else {}
+    if not prompts:
+        return ""
+    text = escape(" / ".join(prompts.values()))
+    return (
+        f'<p class="written"><span>{translate_html("Written as")}</span> <q>{text}</q> <button type="button"'
+        f' data-written="{escape(json.dumps(prompts))}">{translate_html("Use as written")}</button></p>'
     )
 
 

@@ -89,11 +89,18 @@ def dump_parameters(body: Txt2ImgFields) -> dict[str, Any]:
     return fields
 
 
+def get_prompt(body: Txt2ImgFields, receipt: Receipt) -> str:
+    """Returns the prompt of a picture as it was sent, and after choices were made in it."""
+    is_chosen = receipt.requested is not None and receipt.requested.prompt is not None
+    return receipt.prompt if is_chosen else body.prompt or ""
+
+
 def build_info(body: Txt2ImgFields, receipts: list[Receipt]) -> dict[str, Any]:
-    first, seeds, prompt = receipts[0], [receipt.seed for receipt in receipts], body.prompt or ""
+    first, seeds = receipts[0], [receipt.seed for receipt in receipts]
+    prompts = [get_prompt(body, receipt) for receipt in receipts]
     return {
-        "prompt": prompt,
-        "all_prompts": [prompt] * len(receipts),
+        "prompt": prompts[0],
+        "all_prompts": prompts,
         "negative_prompt": first.negative_prompt,
         "all_negative_prompts": [receipt.negative_prompt for receipt in receipts],
         "seed": first.seed,

@@ -19,6 +19,7 @@ from imagegen.schema.field_types import Reference
 from imagegen.schema.models import LoadProgress
 from imagegen.service import Service
 
+WILDCARDS_HELP = "Lists the wildcards. A prompt has a line of one by its name, such as __colors__."
 REFUSED_FILES_HELP = "Lists the files in the models folder that cannot be used, each with the reason."
 DELETE_HELP = "Whether to delete it from the disk too, which only an administrator may do."
 
@@ -31,9 +32,16 @@ def create_resource_tools(service: Service) -> list[Tool]:
     async def list_refused(_: BaseModel, __: Caller) -> list[ContentBlock]:
         return [build_text(file.model_dump()) for file in await asyncio.to_thread(manager.list_refused_files)]
 
+    async def list_wildcards(_: BaseModel, __: Caller) -> list[ContentBlock]:
+        return [build_text(info.model_dump()) for info in await asyncio.to_thread(manager.list_wildcards)]
+
     manager = service.model_manager
     tools = [tool for resource in service.resources.values() for tool in ResourceTools(resource).create()]
-    return [*tools, Tool("list_refused_files", REFUSED_FILES_HELP, NoArguments, list_refused, only_reads=True)]
+    return [
+        *tools,
+        Tool("list_refused_files", REFUSED_FILES_HELP, NoArguments, list_refused, only_reads=True),
+        Tool("list_wildcards", WILDCARDS_HELP, NoArguments, list_wildcards, only_reads=True),
+    ]
 
 
 class ResourceTools:

@@ -36,7 +36,8 @@ def create_rest_door(service: Service, sessions: SessionStore, file_access: File
         prefixes=("/v1",),
         text_paths=(
             *(f"/v1/{resource.name}s" for resource in service.resources.values()),
-            *("/v1/tokens", "/v1/downloads", "/v1/refused_files", "/v1/pictures", "/v1/albums", "/v1/users"),
+            *("/v1/tokens", "/v1/wildcards", "/v1/downloads", "/v1/refused_files", "/v1/pictures", "/v1/albums"),
+            "/v1/users",
         ),
         paths=("/v1/models/list", "/v1/models/load", "/v1/models/picture", "/v1/models/unload"),
     )

@@ -25,7 +25,7 @@ from imagegen.media.thumbnails import encode_small
 from imagegen.model_manager import ManagedResource
 from imagegen.schema.base import FrozenModel
 from imagegen.schema.field_types import Reference
-from imagegen.schema.models import DownloadStatus, LoadProgress, RefusedFile
+from imagegen.schema.models import DownloadStatus, LoadProgress, RefusedFile, WildcardInfo
 from imagegen.schema.prompt_weights import PromptLength
 from imagegen.schema.request import CountedPrompt
 from imagegen.service import Service
@@ -58,10 +58,15 @@ def create_resource_router(service: Service) -> APIRouter:
         """Returns the files and folders in the models folder that cannot be used, each with the reason."""
         return await asyncio.to_thread(service.model_manager.list_refused_files)
 
+    @router.get("/wildcards/list", tags=["Models"])
+    async def wildcards() -> list[WildcardInfo]:
+        """Returns the wildcards. A prompt has a line of one by its name, such as `__colors__`."""
+        return await asyncio.to_thread(service.model_manager.list_wildcards)
+
     @router.post("/tokens", tags=["Models"])
     async def tokens(body: CountedPrompt, user: CurrentUser) -> PromptLength:
         """Returns how many tokens a prompt has for a model, and how many it accepts."""
-        return await asyncio.to_thread(service.model_manager.measure_prompt, body.model, body.prompt)
+        return await asyncio.to_thread(service.model_manager.measure_prompt, body.model, body.prompt, body.seed)
 
     return router
 
