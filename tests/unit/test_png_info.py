@@ -13,7 +13,7 @@ import pytest
 from imagegen.media.metadata import notes
 from tests.support.comfyui_graphs import build_simple_graph
 from tests.support.picture_files import write_png, write_with_comment
-from tests.support.tool_pictures import SETTINGS, build_infotext, write_infotext
+from tests.support.tool_pictures import SETTINGS, build_infotext, build_swarmui_json, write_infotext
 from tests.unit.in_process_studio import InProcessStudio, run_in_process_studio
 from tests.unit.mcp_client import McpClient
 
@@ -115,6 +115,21 @@ async def test_the_web_uis_own_route_keeps_its_form(studio: InProcessStudio) -> 
         assert answer.json()["info"] == text and answer.json()["items"]["parameters"] == text
         parameters = answer.json()["parameters"]
         assert (parameters["Steps"], parameters["Size-1"], parameters["RNG"]) == ("12", "128", "GPU")
+
+
+@pytest.mark.parametrize(
+    ("content", "prompt"),
+    [
+        (write_infotext(SETTINGS, "a cat <lora:neon:0.5>"), "a cat <lora:neon:0.5>"),
+        (write_png({"parameters": "a text without settings"}), "a text without settings"),
+        (write_png({"prompt": build_simple_graph()}), "a red circle"),
+        (write_png({"parameters": build_swarmui_json(prompt="a red fox")}), "a red fox"),
+    ],
+    ids=["infotext", "text", "ComfyUI", "SwarmUI"],
+)
+async def test_interrogate_finds_the_prompt_of_any_tool(studio: InProcessStudio, content: bytes, prompt: str) -> None:
+    answer = await studio.client_without_token.post("/sdapi/v1/interrogate", json={"image": encode(content)})
+    assert answer.json() == {"caption": prompt}
 
 
 def test_a_note_is_a_sentence() -> None:
