@@ -12,6 +12,7 @@ from imagegen.media.metadata import notes
 from imagegen.schema.field_types import MAX_PROMPT_CHARS
 from imagegen.schema.prompt_tags import LORA_KINDS, TAG_PATTERN
 from imagegen.schema.validation import COMBINATION_PATTERN
+from imagegen.schema.wildcards import find_choices
 
 # ComfyUI's way to name a textual inversion.
 EMBEDDING_PATTERN = re.compile(r"\bembedding:([\w.-]+)")
@@ -43,6 +44,8 @@ def list_changes(text: str, unknown_tags: tuple[str, ...]) -> tuple[str, tuple[s
     plain = COMBINATION_PATTERN.sub("and", printable)
     if plain != printable:
         note = notes.COMBINED_PROMPT
+    if find_choices(plain):
+        plain, note = re.sub(r"(?<!\\)\{", r"\{", plain), notes.PLAIN_BRACES
     if len(plain) > MAX_PROMPT_CHARS:
         note = fill_in(notes.CUT_PROMPT, {"most": MAX_PROMPT_CHARS})
     return plain[:MAX_PROMPT_CHARS], unknown_tags, note

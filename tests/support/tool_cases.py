@@ -161,6 +161,13 @@ CASES = [
         mapped={"Prompt": notes.COMBINED_PROMPT},
     ),
     infotext(
+        "webui, braces",
+        "RNG: CPU",
+        BASE | {"prompt": "a \\{red|blue} cat"},
+        prompt="a {red|blue} cat",
+        mapped={"Prompt": notes.PLAIN_BRACES},
+    ),
+    infotext(
         "webui, other tags",
         "RNG: CPU",
         BASE | {"prompt": "a cat"},
