@@ -101,7 +101,12 @@
         ...(view.busy ? [this.buildProgress(view.busy)] : [this.buildMainButtons(view)]),
         this.buildOtherButtons(view),
       );
-      if (focused) (this.find(focused) ?? this.find("stop") ?? this.body.querySelector("button")).focus({ preventScroll: true });
+      if (focused) this.focus(focused);
+    }
+
+    // Focuses the button of an action, or another one if there is none.
+    focus(action) {
+      (this.find(action) ?? this.find("stop") ?? this.body.querySelector("button"))?.focus({ preventScroll: true });
     }
 
     find(action) {
@@ -139,7 +144,8 @@
       if (busy.size) this.bar.value = busy.received / busy.size;
       else this.bar.removeAttribute("value");
       const stop = this.find("stop");
-      if (stop) stop.disabled = busy.doing === "stopping";
+      // A button that is disabled would lose the focus.
+      if (stop) stop.ariaDisabled = String(busy.doing === "stopping");
     }
 
     // Without a picture by the author, the newest one that the user has made with it is shown.
@@ -199,7 +205,8 @@
       this.dialog = make("dialog", { className: "resource-dialog resource-details", ariaLabel: translate("Details") }, close, this.content);
     }
 
-    show({ name, description, abilities, facts }) {
+    // Returns when the dialog is closed.
+    async show({ name, description, abilities, facts }) {
       const rows = facts.filter(([, text]) => text);
       this.dialog.ariaLabel = translate("Details of {name}", { name });
       this.content.replaceChildren(
@@ -210,6 +217,7 @@
           make("div", {}, make("dt", { textContent: label }), make("dd", { textContent: text })))),
       );
       this.dialog.showModal();
+      await new Promise((resolve) => this.dialog.addEventListener("close", resolve, { once: true }));
     }
   }
 
@@ -348,6 +356,7 @@
     }
 
     render() {
+      const focused = this.sections.contains(document.activeElement);
       const views = this.buildViews();
       for (const view of views) {
         const key = getKey(view.kind, view.id);
@@ -363,6 +372,8 @@
       const found = views.filter(({ text }) => words.every((word) => text.includes(word)));
       const titles = this.texts.sections.filter((title) => found.some((view) => view.section === title));
       arrange(this.sections, titles.map((title) => this.fillSection(title, found.filter((view) => view.section === title))));
+      // A card is gone when the download of what was typed has been stopped.
+      if (focused && document.activeElement === document.body) (this.form.hidden ? this.search : this.reference).focus();
       this.status.textContent = found.length || !this.isRead ? "" : words.length ? this.texts.nothingFound : this.texts.nothingThere;
     }
 
@@ -491,6 +502,7 @@
 
     async stop(view) {
       const key = getKey(view.kind, view.id);
+      if (this.stopped.has(key)) return;
       const isFollowed = this.loads.has(key);
       const isDownload = view.busy.doing !== "loading";
       this.stopped.add(key);
@@ -508,23 +520,37 @@
     }
 
     async delete(view) {
-      if (!(await this.question.ask(view)) || !(await this.change(view, { delete: true }))) return;
+      const isWanted = await this.question.ask(view);
+      this.keepFocus(view, "delete");
+      if (!isWanted || !(await this.change(view, { delete: true }))) return;
       notify(translate("{name} was deleted.", { name: view.name }));
       this.search.focus({ preventScroll: true });
     }
 
-    details(view) {
-      this.detailsDialog.show(view);
+    async details(view) {
+      await this.detailsDialog.show(view);
+      this.keepFocus(view, "details");
     }
 
-    // A form of the page takes it, or `showUse` is called with the reason why not.
+    // A dialog returns the focus to the button that opened it, unless the card was built again meanwhile.
+    keepFocus({ kind, id }, action) {
+      // What is in the closed dialog may have the focus until the browser paints the page again.
+      const focused = document.activeElement;
+      const isLost = focused === document.body || !focused.getClientRects().length;
+      if (isLost) this.cards.get(getKey(kind, id))?.focus(action);
+    }
+
+    // A form of the page takes it. `showUse` is called then, with the reason if it does not.
     use(view) {
       this.used = view;
+      this.isUsedByKey = document.activeElement.matches(":focus-visible");
       callPage(this.page, "use", this.buildReference(view));
     }
 
     showUse(problem) {
       if (problem && this.used) this.showProblem(this.used, new Error(translateMessage(problem)));
+      // The form is on another page. Touch is left alone: a focused field opens the keyboard of the screen.
+      else if (this.isUsedByKey) StudioPrompt.getPromptField().focus();
     }
   }
 

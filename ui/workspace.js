@@ -292,4 +292,16 @@
     // Gradio shows the buttons of the picture before for a moment.
     setTimeout(() => button.isConnected && readFavourite(button).catch(() => {}), 200);
   });
+
+  // Removing a LoRA hides its chip, and with it the button that had the focus. The one before gets it, or the list.
+  document.addEventListener("click", ({ target }) => {
+    const remove = target.closest?.(".stack .chip button.remove");
+    if (remove?.matches(":focus-visible")) focusWhenHidden(remove, 40);
+  });
+
+  function focusWhenHidden(remove, tries) {
+    if (remove.getClientRects().length) return tries && setTimeout(focusWhenHidden, 50, remove, tries - 1);
+    const left = [...document.querySelectorAll(".stack .chip button.remove")].filter((each) => each.getClientRects().length);
+    (left.at(-1) ?? document.querySelector("#field-loras input")).focus();
+  }
 })();

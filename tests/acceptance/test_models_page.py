@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.acceptance.conftest import SIDE, TIMEOUT_MILLISECONDS, Studio, empty_studio, open_page, open_window
+from tests.acceptance.test_library_page import press_until_focused
 from tests.acceptance.test_page import (
     SIZES,
     current_tab,
@@ -416,3 +417,116 @@ def test_the_values_of_each_model_are_remembered(page: Page) -> None:
     expect(steps).to_have_value("20")
     choose_model(page, "studio/tiny-sd15")
     expect(steps).to_have_value("7")
+
+
+def open_cards_by_keys(page: Page, name: str) -> Locator:
+    press_until_focused(page, "Shift+Tab", page.get_by_role("tab", name=name))
+    page.keyboard.press("Enter")
+    cards = page.locator(f"studio-{name.lower()}")
+    expect(cards.locator(".resource-card").first).to_be_visible(timeout=TIMEOUT_MILLISECONDS)
+    return cards
+
+
+def press_key_on(page: Page, resource: Locator, action: str, direction: str = "Tab", key: str = "Enter") -> None:
+    """Moves the focus to a button of a card, which then shows it, and presses it."""
+    button = resource.get_by_role("button", name=action).first
+    press_until_focused(page, direction, button)
+    expect(button).to_have_css("outline-style", "solid")
+    page.keyboard.press(key)
+
+
+def test_a_download_is_begun_and_stopped_by_keys_alone(page: Page, hub: StandInHub) -> None:
+    hub.add_fault("GET /lfs/studio/tiny-sd3/", times=None, slow=30_000)
+    cards = open_cards_by_keys(page, "Models")
+    reference = cards.get_by_role("textbox", name="Load a")
+    press_until_focused(page, "Tab", reference)
+    page.keyboard.type("studio/tiny-sd3")
+    page.keyboard.press("Enter")
+    stopped = card(cards, "studio/tiny-sd3")
+    expect(stopped).to_contain_text("Downloading: ", timeout=TIMEOUT_MILLISECONDS)
+    press_key_on(page, stopped, "Stop")
+    expect(cards.get_by_role("alert")).to_contain_text("The download was stopped", timeout=TIMEOUT_MILLISECONDS)
+    expect(cards.get_by_role("alert")).to_have_css("font-weight", "400")  # It is no error.
+    expect(stopped).to_have_count(0)
+    expect(reference).to_be_focused()
+    hub.clear_faults()
+
+
+def test_a_model_is_found_used_and_deleted_by_keys_alone(page: Page) -> None:
+    cards = open_cards_by_keys(page, "Models")
+    search = cards.get_by_label("Search")
+    press_until_focused(page, "Tab", cards.get_by_role("textbox", name="Load a"))
+    page.keyboard.type("studio/tiny-z-image")
+    page.keyboard.press("Enter")
+    model = card(cards, "studio/tiny-z-image")
+    expect(model.locator(".resource-state")).to_have_text("in memory", timeout=TIMEOUT_MILLISECONDS)
+    press_until_focused(page, "Tab", search)
+    page.keyboard.type("nothing of this")
+    page.keyboard.press("Escape")
+    expect(search).to_have_value("")
+    page.keyboard.type("studio/tiny-z-image")
+    expect(cards.locator(".resource-card")).to_have_count(1)
+    press_key_on(page, model, "Unload", key="Space")
+    expect(model.locator(".resource-state")).to_have_text("on disk")
+    expect(model.get_by_role("button", name="Load")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(model.locator(".resource-state")).to_have_text("in memory", timeout=TIMEOUT_MILLISECONDS)
+    expect(model.get_by_role("button", name="Use")).to_be_focused()
+    press_key_on(page, model, "Details")
+    page.evaluate("document.querySelector('studio-models').cards.forEach((card) => delete card.shown)")
+    with page.expect_response("**/v1/models/list"):  # The cards are built again behind the dialog.
+        pass
+    page.keyboard.press("Escape")
+    expect(model.get_by_role("button", name="Details")).to_be_focused()
+    press_key_on(page, model, "Delete")
+    page.keyboard.press("Escape")
+    expect(model.get_by_role("button", name="Delete")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(model).to_have_count(0, timeout=TIMEOUT_MILLISECONDS)
+    expect(search).to_be_focused()
+
+
+def test_a_model_is_used_and_refused_files_are_read_by_keys_alone(page: Page) -> None:
+    cards = open_cards_by_keys(page, "Models")
+    refused = cards.locator(".resource-refused")
+    press_until_focused(page, "Tab", refused.locator("summary"))
+    page.keyboard.press("Space")
+    expect(refused.get_by_role("listitem").first).to_be_visible()
+    press_key_on(page, card(cards, "embedded-fast"), "Use")
+    expect(prompt(page)).to_be_focused(timeout=TIMEOUT_MILLISECONDS)
+    expect(shown_model(page)).to_have_value("Embedded, fast")
+
+
+def test_loras_by_keys_alone(page: Page) -> None:
+    """Loads a LoRA, adds it as a chip, sets its weight and takes it off."""
+    use(page, load_on_page(page, "Models", "studio/tiny-sd15"))
+    prompt(page).focus()
+    cards = open_cards_by_keys(page, "LoRAs")
+    press_until_focused(page, "Tab", cards.get_by_role("textbox", name="Load a"))
+    page.keyboard.type("studio/lora-kohya")
+    page.keyboard.press("Enter")
+    lora = card(cards, "studio/lora-kohya")
+    expect(page.get_by_text("studio/lora-kohya is ready to use.")).to_be_visible(timeout=TIMEOUT_MILLISECONDS)
+    press_until_focused(page, "Tab", cards.get_by_label("Search"))
+    page.keyboard.type("kohya")
+    press_key_on(page, lora, "Details")
+    expect(page.get_by_role("dialog", name="Details of")).to_contain_text("studio style")
+    page.keyboard.press("Escape")
+    press_key_on(page, lora, "Use", "Shift+Tab")
+    expect(prompt(page)).to_be_focused(timeout=TIMEOUT_MILLISECONDS)
+    weight = current_tab(page).get_by_label("number input for studio/lora-kohya")
+    press_until_focused(page, "Tab", weight)
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0.5")
+    slider = current_tab(page).get_by_label("range slider for studio/lora-kohya")
+    press_until_focused(page, "Tab", slider)
+    expect(slider).to_have_value("0.5")
+    page.keyboard.press("ArrowRight")
+    expect(weight).to_have_value("0.55")
+    screenshot(page, "loras-by-keys")
+    press_until_focused(page, "Tab", current_tab(page).get_by_role("button", name="Remove LoRA 1"))
+    page.keyboard.press("Enter")
+    expect(weight).to_be_hidden()
+    expect(current_tab(page).get_by_role("combobox", name="LoRAs")).to_be_focused()
