@@ -154,6 +154,11 @@ def test_a_picture_with_too_much_text_is_refused() -> None:
         find_settings(read_all_texts(content))
 
 
+@pytest.mark.parametrize("pair", ['ab:"x,', 'ab:[{"a":1},', "ab: 1, "])
+def test_a_line_of_settings_without_end_is_none(pair: str) -> None:
+    assert find_settings({"parameters": "a\nSteps: 1, " + pair * 200_000}) is None
+
+
 def test_a_graph_with_too_many_values_is_none() -> None:
     graph = {str(number): graphs.node("Note", text="x") for number in range(80_000)}
     text = json.dumps(graph, separators=(",", ":"))

@@ -18,6 +18,8 @@ ResourceKind = Literal["model", "lora", "vae", "embedding", "upscaler", "control
 # Far more than graphs of other tools have.
 MAX_METADATA_CHARS = 4_000_000
 MAX_JSON_COMMAS = 200_000
+# More than are answered.
+MAX_SETTINGS = 1000
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class FoundSettings:
 
     def add(self, name: str, found: Any, kind: SettingKind | None = None, value: Any = None, note: str = "") -> None:
         """Adds a setting, unless the file leaves it open. Without `value`, it is what was found."""
-        if found is None or found == "":
+        if found is None or found == "" or len(self.settings) >= MAX_SETTINGS:
             return
         self.settings.append(Setting(name, found, kind, found if value is None else value, note))
 

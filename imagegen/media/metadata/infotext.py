@@ -15,6 +15,8 @@ NEGATIVE_PROMPT_PATTERN = re.compile(r"^Negative prompt:", re.MULTILINE)
 DIMENSIONS_PATTERN = re.compile(r"(\d+)x(\d+)")
 # A last line with fewer is part of the prompt, which may contain colons.
 MIN_PAIRS = 3
+# A longer line is no settings: reading it could take minutes.
+MAX_SETTINGS_CHARS = 100_000
 # The web UI's short form of a checkpoint's SHA-256.
 MODEL_HASH_DIGITS = 10
 # The web UI's names for what is under a mask at the start, other than the original.
@@ -36,7 +38,7 @@ def parse_infotext(text: str) -> dict[str, str]:
     if not text.strip():
         return {}
     *lines, last = text.strip().split("\n")
-    settings = dict(iterate_pairs(last))
+    settings = dict(iterate_pairs(last)) if len(last) <= MAX_SETTINGS_CHARS else {}
     if len(settings) < MIN_PAIRS:
         lines, settings = [*lines, last], {}
     prompt, *negative = NEGATIVE_PROMPT_PATTERN.split("\n".join(lines), maxsplit=1)

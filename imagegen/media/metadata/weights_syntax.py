@@ -7,6 +7,8 @@ import re
 # Levels of brackets, above which a text is left as it is.
 MAX_LEVELS = 16
 NOVELAI_STEP = 1.05
+# A longer text is left as it is: prompts are cut at half of this.
+MAX_CHARS = 8000
 NUMERIC_WEIGHT = re.compile(r"(-?\d+(?:\.\d+)?)::((?:(?!::).)*)::", re.DOTALL)
 # InvokeAI: a word or a text in brackets, followed by a number, or by signs of which each is a tenth.
 COMPEL_WEIGHT = re.compile(r"\(([^()]*)\)(\d+(?:\.\d+)?|\++|-+)(?![\w.])|([\w']+)(\++|--+)(?=[\s,.;)]|$)")
@@ -17,7 +19,7 @@ def convert_novelai(text: str) -> str:
 
     Round brackets are plain characters there. A text whose brackets are not closed is returned as it is.
     """
-    if not re.search(r"[{}\[\]]|::", text):
+    if len(text) > MAX_CHARS or not re.search(r"[{}\[\]]|::", text):
         return text
     plain = re.sub(r"([()])", r"\\\1", text)
     plain = NUMERIC_WEIGHT.sub(lambda match: f"({match[2]}:{float(match[1]):g})", plain)
@@ -40,7 +42,7 @@ def convert_novelai(text: str) -> str:
 
 def convert_invokeai(text: str) -> str:
     """Returns a prompt with InvokeAI's weights: `(words)1.2`, `(words)++` and `word--`."""
-    return COMPEL_WEIGHT.sub(format_compel_weight, text)
+    return COMPEL_WEIGHT.sub(format_compel_weight, text) if len(text) <= MAX_CHARS else text
 
 
 def format_compel_weight(match: re.Match[str]) -> str:
