@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from functools import partial
 
 from imagegen.jobs.wildcards import choose_prompts
 from imagegen.library.model_index import get_last_modified
@@ -43,7 +44,7 @@ def resolve_request(
     request, requested = choose_prompts(
         request.model_copy(update={"seed": seed}),
         model_manager.library.wildcards,
-        model_manager.list_embedding_words(model),
+        partial(model_manager.list_embedding_words, model),
         requested,
     )
     if start_size is not None and request.width is None and request.height is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,14 +24,15 @@ SHARED_PROMPTS = ("negative_prompt", "detail_prompt")
 def choose_prompts(
     request: GenerationRequest,
     folder: WildcardFolder,
-    embedding_words: Mapping[str, Sequence[str]],
+    list_embedding_words: Callable[[], Mapping[str, Sequence[str]]],
     requested: RequestedAs | None = None,
 ) -> tuple[GenerationRequest, RequestedAs | None]:
     """Returns the request with the choices in its prompts made, and what was sent instead. Reads files.
 
     Each picture has its own choices, by its own seed. LoRAs and embeddings that were chosen are those of the request
-    too; `embedding_words` are the words of the embeddings that fit the model, by their ids. `request` must have a seed.
-    Raises InvalidRequest, also for a prompt that is too long then.
+    too; `list_embedding_words` returns the words of the embeddings that fit the model, by their ids, and is not called
+    for a request without choices. `request` must have a seed. Raises InvalidRequest, also for a prompt that is too long
+    then.
     """
     written = (request.prompt, *request.more_prompts)
     shared = {field: getattr(request, field) for field in SHARED_PROMPTS if has_choices(getattr(request, field))}
@@ -48,7 +49,7 @@ def choose_prompts(
     if not changes:
         return request, requested
     fields = {name: getattr(request, name) for name in request.model_fields_set} | changes
-    chosen = parse_request(fields | {"embeddings": name_embeddings(request, fields, embedding_words)})
+    chosen = parse_request(fields | {"embeddings": name_embeddings(request, fields, list_embedding_words())})
     return chosen, (requested or RequestedAs()).model_copy(update=as_written)
 
 

@@ -33,13 +33,16 @@ def folder(tmp_path: Path) -> WildcardFolder:
 
 
 def choose(folder: WildcardFolder, **fields: Any) -> tuple[GenerationRequest, RequestedAs | None]:
-    return choose_prompts(parse_request({"seed": 5} | fields), folder, WORDS)
+    return choose_prompts(parse_request({"seed": 5} | fields), folder, lambda: WORDS)
 
 
-def test_a_request_without_choices_stays_as_it_is(folder: WildcardFolder) -> None:
+def test_a_request_without_choices_stays_as_it_is_and_reads_nothing(folder: WildcardFolder) -> None:
+    def list_embedding_words() -> dict[str, tuple[str, ...]]:
+        pytest.fail("the folder of embeddings was read")
+
     request = parse_request({"prompt": "a cat", "seed": 5, "batch_size": 2})
     requested = RequestedAs(model="dall-e-3")
-    assert choose_prompts(request, folder, WORDS, requested) == (request, requested)
+    assert choose_prompts(request, folder, list_embedding_words, requested) == (request, requested)
 
 
 def test_each_picture_has_a_prompt_of_its_own(folder: WildcardFolder) -> None:
@@ -98,7 +101,7 @@ def test_an_embedding_is_loaded_if_its_word_is_chosen(folder: WildcardFolder) ->
 
 def test_the_name_that_was_asked_for_is_kept(folder: WildcardFolder) -> None:
     request = parse_request({"prompt": "__one__", "seed": 1})
-    _, requested = choose_prompts(request, folder, WORDS, RequestedAs(model="dall-e-3"))
+    _, requested = choose_prompts(request, folder, lambda: WORDS, RequestedAs(model="dall-e-3"))
     assert requested == RequestedAs(model="dall-e-3", prompt="__one__")
     assert requested.model_dump() == {"model": "dall-e-3", "size": None, "prompt": "__one__"}
 
